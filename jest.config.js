@@ -1,0 +1,14 @@
+/** The four levels of test. kernel and e2e need root and make their own network namespaces; etcd needs a real etcd. */
+const level = (name, extra = {}) => ({
+  displayName: name,
+  rootDir: __dirname,
+  testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
+  testEnvironment: 'node',
+  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } }] },
+  ...extra,
+});
+
+module.exports = {
+  testTimeout: 30_000,
+  projects: [level('unit'), level('native'), level('kernel'), level('etcd'), level('e2e')],
+};

@@ -1,0 +1,68 @@
+/** What Node cannot do itself, and only that. Plain C, N-API; each export names the system calls it makes. */
+
+/** An error thrown by any export: `code` is the errno name (`EPERM`), `syscall` the call that failed. */
+export interface NativeError extends Error {
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+}
+
+/** A netlink socket for requests and their answers: socket(2) AF_NETLINK, SOCK_CLOEXEC. */
+export interface RequestSocket {
+  /** The nl_pid the kernel gave us: what our own changes carry in notifications. */
+  readonly portId: number;
+  /** Sends one datagram, which may hold many messages. The kernel has executed them when this returns. sendto(2). */
+  send(messages: Uint8Array): void;
+  /**
+   * Waits for the next answer and takes with it all that is there already, up to about 256 KiB: whole netlink messages, one
+   * after the other, each aligned to 4 bytes. recv(2). Throws with code EAGAIN after `timeoutMilliseconds` without an
+   * answer, ENOBUFS when answers were lost.
+   */
+  receive(): Buffer;
+  /** close(2). A second call does nothing; the other methods throw EBADF afterwards. */
+  close(): void;
+}
+
+/**
+ * Opens a request socket with NETLINK_EXT_ACK, NETLINK_CAP_ACK and NETLINK_GET_STRICT_CHK, and a receive buffer of that
+ * size by SO_RCVBUFFORCE (SO_RCVBUF without CAP_NET_ADMIN). Protocol 0 is NETLINK_ROUTE, 16 NETLINK_GENERIC.
+ */
+export function openRequestSocket(options: {
+  protocol: number;
+  receiveBufferBytes: number;
+  timeoutMilliseconds: number;
+}): RequestSocket;
+
+/** A netlink socket that listens to multicast groups from Node's event loop. */
+export interface Monitor {
+  /** Keeps the process alive (as at first), or not. */
+  ref(): void;
+  unref(): void;
+  /** Stops; the callback is not called again. A second call does nothing. */
+  close(): void;
+}
+
+/**
+ * Listens to rtnetlink multicast groups (by number: RTNLGRP_NEIGH is 3, …). The callback gets whole messages, as many as were
+ * waiting up to 1 MiB, or null and `overrun` true when the kernel had to drop some; an exception thrown by it becomes an
+ * uncaughtException. An overrun never ends the monitor. `filter` is a classic BPF program ([code, jt, jf, k] each) that the
+ * kernel runs on every datagram: SO_ATTACH_FILTER. Throws if a group cannot be joined.
+ */
+export function openMonitor(
+  options: {
+    protocol: number;
+    groups: readonly number[];
+    receiveBufferBytes: number;
+    filter?: readonly (readonly [code: number, jt: number, jf: number, k: number])[];
+  },
+  callback: (messages: Buffer | null, overrun: boolean) => void,
+): Monitor;
+
+/** Sends one datagram to the socket that systemd names in NOTIFY_SOCKET (a path, or `@` and an abstract name): sendto(2) AF_UNIX. */
+export function sdNotify(socketPath: string, text: string): void;
+
+/**
+ * Opens (creating it, mode 0600) and locks a file for this process's life: open(2), flock(2) LOCK_EX|LOCK_NB. Returns its
+ * descriptor, or -1 if another process holds the lock.
+ */
+export function lockFile(path: string): number;

@@ -1,0 +1,193 @@
+/**
+ * The outside world on one screen. The engine knows the registry, the kernel, the host, time and the log only by these
+ * interfaces; the adapters (etcd/, kernel/, host/, log.ts) implement them, and the fakes in test/support pass the same
+ * contract suites. Every wait takes an AbortSignal and rejects with its reason soon after it aborted.
+ */
+import type { IpAddress, Subnet } from './model/address';
+import type { KernelError } from './model/errors';
+import type { KernelState } from './model/kernel-state';
+import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './model/lease';
+import type { Miss } from './model/miss';
+import type { MacAddress } from './model/mac';
+import type { FailedOperation, Operation } from './model/operation';
+
+/**
+ * Where leases are kept: etcd v3 in flannel's layout. Methods throw {@link RegistryError} (and nothing else, but for an
+ * abort); none retries a write blindly. Deadlines are the adapter's.
+ */
+export interface LeaseRegistry {
+  /** The text stored at `<prefix>/config`, or undefined when there is none. */
+  readConfig(signal: AbortSignal): Promise<StoredConfig | undefined>;
+  /** Writes the configuration if its revision still is `expected` (undefined: if there is none). */
+  writeConfig(text: string, expected: string | undefined, signal: AbortSignal): Promise<'written' | 'conflict'>;
+  /** Every lease, in one read. */
+  list(signal: AbortSignal): Promise<LeaseSnapshot>;
+  /** The lease that holds this address, or whose VTEP has this MAC: what a miss asks when the peer table does not know. */
+  find(question: Miss, subnetLength: number, signal: AbortSignal): Promise<Lease | undefined>;
+  /**
+   * All changes after the given revision, in order, none missing, each batch as soon as it is known. Never ends by itself:
+   * any trouble (connection lost for good, compaction, a response that cannot be read) is thrown, and the way on is
+   * {@link list} and a new watch.
+   */
+  watch(afterRevision: string, signal: AbortSignal): AsyncIterable<LeaseBatch>;
+
+  /** A new etcd lease of this time to live. Returns its ID. */
+  grant(ttlSeconds: number, signal: AbortSignal): Promise<string>;
+  /** Prolongs an etcd lease by its TTL without writing any key. Returns the remaining seconds, or 'lost' if it is gone. */
+  keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'>;
+  /** Ends an etcd lease and every key attached to it. No error if it is gone already. */
+  revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void>;
+
+  /** Creates the key of these subnets, if it does not exist. `etcdLeaseId` undefined: a reservation. */
+  create(
+    subnets: LeaseSubnets,
+    attributes: LeaseAttributes,
+    etcdLeaseId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<WriteResult>;
+  /** Overwrites the value (and the attachment to an etcd lease), if the key still is as `lease` says. */
+  update(
+    lease: Lease,
+    attributes: LeaseAttributes,
+    etcdLeaseId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<WriteResult>;
+  /** Deletes the key, if it still is as `lease` says. */
+  remove(lease: Lease, signal: AbortSignal): Promise<'removed' | 'conflict'>;
+  close(): void;
+}
+
+export interface StoredConfig {
+  readonly text: string;
+  readonly modRevision: string;
+}
+
+/** `revision` is the store's at the time of the read: a watch from there on misses nothing. */
+export interface LeaseSnapshot {
+  readonly revision: string;
+  readonly leases: readonly Lease[];
+  readonly malformed: readonly MalformedLease[];
+}
+
+/** `revision`: everything up to it has been delivered. A batch without changes reports progress only. */
+export interface LeaseBatch {
+  readonly revision: string;
+  readonly changes: readonly LeaseChange[];
+}
+
+export type LeaseChange =
+  | { readonly kind: 'put'; readonly lease: Lease }
+  | { readonly kind: 'removed'; readonly name: string }
+  | { readonly kind: 'malformed'; readonly malformed: MalformedLease };
+
+/** `conflict`: the key is not as it was expected to be; nothing was written. */
+export type WriteResult = { readonly kind: 'written'; readonly lease: Lease } | { readonly kind: 'conflict' };
+
+/** Linux networking in our network namespace. Methods throw {@link KernelError}. */
+export interface Kernel {
+  /**
+   * What the kernel holds of ours: the link of this name with its addresses in `networks`, neighbor parameters, permanent
+   * and learned neighbors and FDB entries, and the routes that carry our mark (or flannel's, on our link). Never a partial
+   * answer: a dump that was interrupted is repeated, and one that cannot be completed throws.
+   */
+  observe(scope: Scope, signal: AbortSignal): Promise<KernelState>;
+  /**
+   * Carries out the operations in order, yielding to the event loop now and then; returns those the kernel refused. One
+   * refused operation does not stop the others.
+   */
+  apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]>;
+  /**
+   * Carries out a few operations at once, before it returns: the answer to a miss.
+   */
+  applyNow(operations: readonly Operation[]): readonly FailedOperation[];
+  /**
+   * Reports what happens to the link of that name, to what is on it and to its underlay, until the signal aborts; never
+   * our own changes. Calls back with all notices that were waiting, in order. Throws if it cannot start to listen.
+   */
+  listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void;
+  /** All network interfaces with their addresses. */
+  interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]>;
+  /** The route the kernel takes to this address; undefined when it has none. */
+  routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined>;
+  /** Default routes of the main table of both families, in the kernel's order. */
+  defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]>;
+  /** Names of the vxlan links that carry routes with our protocol number, up or not: what `cleanup` removes. */
+  ownLinks(signal: AbortSignal): Promise<readonly string[]>;
+  close(): void;
+}
+
+export interface Scope {
+  readonly link: string;
+  readonly networks: readonly Subnet[];
+}
+
+export type KernelNotice =
+  | { readonly kind: 'miss'; readonly miss: Miss }
+  /** A neighbor we installed does not answer the kernel's probes any more. */
+  | { readonly kind: 'unanswered'; readonly address: IpAddress; readonly mac: MacAddress }
+  /** Somebody else changed something of ours, or the underlay changed. `what` is for the log: `route 10.5.2.0/24 removed`. */
+  | { readonly kind: 'changed'; readonly what: string }
+  /** Notices were lost, because they came faster than we read. */
+  | { readonly kind: 'overrun' };
+
+export interface NetworkInterface {
+  readonly name: string;
+  readonly index: number;
+  readonly mtu: number;
+  readonly up: boolean;
+  readonly loopback: boolean;
+  readonly mac: MacAddress | undefined;
+  readonly addresses: readonly InterfaceAddress[];
+}
+
+export interface InterfaceAddress {
+  readonly address: IpAddress;
+  readonly prefixLength: number;
+  readonly scope: 'global' | 'link' | 'host';
+  /** Configured by hand, not by DHCP or router advertisement. */
+  readonly permanent: boolean;
+  readonly temporary: boolean;
+  readonly deprecated: boolean;
+}
+
+export interface ResolvedRoute {
+  readonly interfaceIndex: number;
+  readonly source: IpAddress | undefined;
+  readonly gateway: IpAddress | undefined;
+}
+
+/** The host we run on, apart from its network. Methods throw {@link HostError}. */
+export interface Host {
+  /** The text of subnet.env; undefined when there is none. */
+  readSubnetFile(): Promise<string | undefined>;
+  /** Replaces subnet.env at once and durably, making its directory; the old file is intact if this fails. */
+  writeSubnetFile(text: string): Promise<void>;
+  removeSubnetFile(): Promise<void>;
+  /** Tells systemd, if it is there: READY=1, STATUS=…, STOPPING=1. Never throws. */
+  notify(state: { ready?: boolean; stopping?: boolean; status?: string }): void;
+  randomBytes(count: number): Uint8Array;
+}
+
+/** Time that never jumps. */
+export interface Clock {
+  /** Monotonic milliseconds. */
+  now(): number;
+  /** Resolves after that many milliseconds; rejects with the signal's reason when it aborts first. */
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+  /** A number from 0 up to, not including, 1: for jitter and choices. */
+  random(): number;
+}
+
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** Constant text and fields with agreed names (docs/operations.md). */
+export interface Log {
+  error(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  debug(message: string, fields?: LogFields): void;
+  /** False: spare the work of making the fields of a debug line. */
+  readonly debugEnabled: boolean;
+}
+
+export type { KernelError };
