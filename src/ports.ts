@@ -105,6 +105,8 @@ export interface Kernel {
    * our own changes. Calls back with all notices that were waiting, in order. Throws if it cannot start to listen.
    */
   listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void;
+  /** The L3 misses that still wait for an answer (neighbors on the link in state INCOMPLETE): what to read after an overrun. */
+  pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]>;
   /** All network interfaces with their addresses. */
   interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]>;
   /** The route the kernel takes to this address; undefined when it has none. */

@@ -39,4 +39,7 @@ export interface MalformedLease {
   readonly name: string;
   /** What is wrong, for a person: `value is not JSON`, `key names no subnet`. */
   readonly reason: string;
+  /** As for a {@link Lease}: lets the owner of the key write over it by compare-and-swap. */
+  readonly etcdLeaseId: string | undefined;
+  readonly modRevision: string;
 }
