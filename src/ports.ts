@@ -4,11 +4,11 @@
  * contract suites. Every wait takes an AbortSignal and rejects with its reason soon after it aborted.
  */
 import type { IpAddress, Subnet } from './model/address';
-import type { KernelError } from './model/errors';
 import type { KernelState } from './model/kernel-state';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './model/lease';
 import type { Miss } from './model/miss';
 import type { MacAddress } from './model/mac';
+import type { NetworkInterface, ResolvedRoute } from './model/network-interface';
 import type { FailedOperation, Operation } from './model/operation';
 
 /**
@@ -19,7 +19,11 @@ export interface LeaseRegistry {
   /** The text stored at `<prefix>/config`, or undefined when there is none. */
   readConfig(signal: AbortSignal): Promise<StoredConfig | undefined>;
   /** Writes the configuration if its revision still is `expected` (undefined: if there is none). */
-  writeConfig(text: string, expected: string | undefined, signal: AbortSignal): Promise<'written' | 'conflict'>;
+  writeConfig(
+    text: string,
+    expected: string | undefined,
+    signal: AbortSignal,
+  ): Promise<'written' | 'conflict'>;
   /** Every lease, in one read. */
   list(signal: AbortSignal): Promise<LeaseSnapshot>;
   /** The lease that holds this address, or whose VTEP has this MAC: what a miss asks when the peer table does not know. */
@@ -132,32 +136,6 @@ export type KernelNotice =
   /** Notices were lost, because they came faster than we read. */
   | { readonly kind: 'overrun' };
 
-export interface NetworkInterface {
-  readonly name: string;
-  readonly index: number;
-  readonly mtu: number;
-  readonly up: boolean;
-  readonly loopback: boolean;
-  readonly mac: MacAddress | undefined;
-  readonly addresses: readonly InterfaceAddress[];
-}
-
-export interface InterfaceAddress {
-  readonly address: IpAddress;
-  readonly prefixLength: number;
-  readonly scope: 'global' | 'link' | 'host';
-  /** Configured by hand, not by DHCP or router advertisement. */
-  readonly permanent: boolean;
-  readonly temporary: boolean;
-  readonly deprecated: boolean;
-}
-
-export interface ResolvedRoute {
-  readonly interfaceIndex: number;
-  readonly source: IpAddress | undefined;
-  readonly gateway: IpAddress | undefined;
-}
-
 /** The host we run on, apart from its network. Methods throw {@link HostError}. */
 export interface Host {
   /** The text of subnet.env; undefined when there is none. */
@@ -192,4 +170,4 @@ export interface Log {
   readonly debugEnabled: boolean;
 }
 
-export type { KernelError };
+export type { InterfaceAddress, NetworkInterface, ResolvedRoute } from './model/network-interface';

@@ -1,0 +1,29 @@
+/** The interfaces and routes of this host, as far as choosing an underlay needs them. */
+import type { IpAddress } from './address';
+import type { MacAddress } from './mac';
+
+export interface NetworkInterface {
+  readonly name: string;
+  readonly index: number;
+  readonly mtu: number;
+  readonly up: boolean;
+  readonly loopback: boolean;
+  readonly mac: MacAddress | undefined;
+  readonly addresses: readonly InterfaceAddress[];
+}
+
+export interface InterfaceAddress {
+  readonly address: IpAddress;
+  readonly prefixLength: number;
+  readonly scope: 'global' | 'link' | 'host';
+  /** Configured by hand, not by DHCP or router advertisement. */
+  readonly permanent: boolean;
+  readonly temporary: boolean;
+  readonly deprecated: boolean;
+}
+
+export interface ResolvedRoute {
+  readonly interfaceIndex: number;
+  readonly source: IpAddress | undefined;
+  readonly gateway: IpAddress | undefined;
+}
