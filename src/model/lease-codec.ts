@@ -1,0 +1,164 @@
+/**
+ * Leases as text: the last part of an etcd key, and flannel's JSON value. Written byte for byte as flannel (Go) writes them;
+ * read as tolerantly as flannel reads them.
+ */
+import { familyOf, parseIpAddress, subnetOf, type IpAddress, type Subnet } from './address';
+import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './lease';
+import { parseMacAddress, type MacAddress } from './mac';
+
+/** A key below `<prefix>/subnets/` as it is stored. */
+export interface StoredLease {
+  readonly name: string;
+  readonly value: string;
+  readonly etcdLeaseId: string | undefined;
+  readonly modRevision: string;
+}
+
+export type ParsedLease =
+  | { readonly kind: 'lease'; readonly lease: Lease }
+  | { readonly kind: 'malformed'; readonly malformed: MalformedLease };
+
+type Parsed<T> = { readonly value: T } | { readonly reason: string };
+
+/** What a key and its value mean; the parsed lease keeps the name as it is spelled, for that spelling is its key. */
+export function parseLease(stored: StoredLease): ParsedLease {
+  const { name, etcdLeaseId, modRevision } = stored;
+  const subnets = parseLeaseName(name);
+  if (!subnets) return malformed(stored, 'key names no subnet');
+  const attributes = parseLeaseAttributes(stored.value);
+  if ('reason' in attributes) return malformed(stored, attributes.reason);
+  return {
+    kind: 'lease',
+    lease: { name, ...subnets, attributes: attributes.value, etcdLeaseId, modRevision },
+  };
+}
+
+function malformed({ name, etcdLeaseId, modRevision }: StoredLease, reason: string): ParsedLease {
+  return { kind: 'malformed', malformed: { name, reason, etcdLeaseId, modRevision } };
+}
+
+/**
+ * The subnets that a key's last part names, or undefined when it names none. As in flannel, anything may stand before
+ * the IPv4 address, its prefix length is at most 31, and host bits do not make it wrong (they are masked away here).
+ */
+export function parseLeaseName(name: string): LeaseSubnets | undefined {
+  const match = /(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/.exec(name);
+  if (!match) return undefined;
+  const subnet = parseSubnetPart(match[1]!, match[2]!, 31);
+  if (!subnet) return undefined;
+  if (match[3] === undefined) return { subnet, ipv6Subnet: undefined };
+  if (!match[3].includes(':')) return undefined;
+  const ipv6Subnet = parseSubnetPart(match[3], match[4]!, 127);
+  return ipv6Subnet && { subnet, ipv6Subnet };
+}
+
+function parseSubnetPart(text: string, length: string, longest: number): Subnet | undefined {
+  const address = parseIpAddress(text);
+  const prefixLength = Number(length);
+  return address === undefined || prefixLength > longest ? undefined : subnetOf(address, prefixLength);
+}
+
+/** The last part of the key for these subnets: `10.5.52.0-24`, `10.5.52.0-24&fd00:5::-64`. */
+export function printLeaseName({ subnet, ipv6Subnet }: LeaseSubnets): string {
+  const ipv4 = `${subnet.address}-${subnet.prefixLength}`;
+  return ipv6Subnet ? `${ipv4}&${ipv6Subnet.address}-${ipv6Subnet.prefixLength}` : ipv4;
+}
+
+/**
+ * Reads a value as Go's decoder does: keys in any case, unknown keys ignored, of several spellings the last one wins.
+ * Everything may be missing; what is there must have the right type.
+ */
+export function parseLeaseAttributes(text: string): Parsed<LeaseAttributes> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { reason: 'value is not JSON' };
+  }
+  if (!isObject(json)) return { reason: 'value is not a JSON object' };
+  const fields = fieldsOf(json);
+
+  const publicIp = parsePublicIp(fields.get('publicip'));
+  if ('reason' in publicIp) return publicIp;
+  const publicIpv6 = parsePublicIpv6(fields.get('publicipv6'));
+  if ('reason' in publicIpv6) return publicIpv6;
+  const backendType = fields.get('backendtype') ?? '';
+  if (typeof backendType !== 'string') return { reason: 'BackendType is not a string' };
+  return {
+    value: {
+      publicIp: publicIp.value,
+      publicIpv6: publicIpv6.value,
+      backendType,
+      backendData: fields.get('backenddata'),
+      backendV6Data: fields.get('backendv6data'),
+    },
+  };
+}
+
+function parsePublicIp(field: unknown): Parsed<IpAddress | undefined> {
+  if (field === undefined) return { value: undefined };
+  // Go takes an IPv4 address in IPv6 clothing (::ffff:192.0.2.1) for what it is.
+  const text = typeof field === 'string' ? field.replace(/^::ffff:(?=\d+\.)/i, '') : '';
+  const address = parseIpAddress(text);
+  if (address === undefined || familyOf(address) !== 'ipv4')
+    return { reason: 'PublicIP is not an IPv4 address' };
+  return { value: address === '0.0.0.0' ? undefined : address };
+}
+
+function parsePublicIpv6(field: unknown): Parsed<IpAddress | undefined> {
+  if (field === undefined || field === null) return { value: undefined };
+  const address = typeof field === 'string' ? parseIpAddress(field) : undefined;
+  if (address === undefined || familyOf(address) !== 'ipv6')
+    return { reason: 'PublicIPv6 is not an IPv6 address' };
+  return { value: address === '::' ? undefined : address };
+}
+
+/**
+ * The value as Go's encoder writes flannel's LeaseAttrs: this field order, no white space, `PublicIP` and `PublicIPv6`
+ * always there, the others only when there is something to say.
+ */
+export function printLeaseAttributes(attributes: LeaseAttributes): string {
+  const json = JSON.stringify({
+    PublicIP: attributes.publicIp ?? '0.0.0.0',
+    PublicIPv6: attributes.publicIpv6 ?? null,
+    BackendType: attributes.backendType || undefined,
+    BackendData: attributes.backendData,
+    BackendV6Data: attributes.backendV6Data,
+  });
+  // Go escapes these so that JSON can stand in HTML and JavaScript.
+  return json.replace(
+    /[<>&\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** What the vxlan backend keeps in `BackendData`; `vni` is undefined where flannel before 0.14 wrote the value. */
+export interface VxlanData {
+  readonly vni: number | undefined;
+  readonly vtepMac: MacAddress;
+}
+
+/** The vxlan backend's part of a lease, or undefined when it names no VTEP. */
+export function vxlanDataOf(data: unknown): VxlanData | undefined {
+  if (!isObject(data)) return undefined;
+  const fields = fieldsOf(data);
+  const mac = fields.get('vtepmac');
+  const vtepMac = typeof mac === 'string' ? parseMacAddress(mac) : undefined;
+  if (vtepMac === undefined) return undefined;
+  const vni = fields.get('vni');
+  return { vni: typeof vni === 'number' ? vni : undefined, vtepMac };
+}
+
+/** `BackendData` as the vxlan backend writes it. */
+export function vxlanData(vni: number, vtepMac: MacAddress): object {
+  return { VNI: vni, VtepMAC: vtepMac };
+}
+
+function isObject(json: unknown): json is object {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
+}
+
+/** The members of a JSON object by lower-cased key: Go matches keys without regard to case. */
+function fieldsOf(json: object): Map<string, unknown> {
+  return new Map(Object.entries(json).map(([key, value]) => [key.toLowerCase(), value as unknown]));
+}
