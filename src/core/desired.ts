@@ -1,0 +1,133 @@
+/** What the kernel should hold. */
+import { bitsOf, familyOf, printSubnet, type Subnet } from '../model/address';
+import {
+  ROUTE_PROTOCOL,
+  UNREACHABLE_METRIC,
+  kernelStateOf,
+  keyOf,
+  type FdbEntry,
+  type KernelObject,
+  type KernelState,
+  type Neighbor,
+  type Route,
+} from '../model/kernel-state';
+import { linkNameOf, type Overlay } from '../model/overlay';
+import type { Peer, PeerTable } from '../model/peer';
+import { routeMetric } from './subnets';
+import { desiredLink } from './vxlan';
+
+/** How often the kernel asks user space for a neighbor, a second apart: three L3 misses (flannel 0.5.5's value, too). */
+const APP_SOLICIT = 3;
+
+/** Room for what one unresolved neighbor may queue; the kernel's 208 KiB lose packets of a burst (measured). */
+const NEIGHBOR_QUEUE_BYTES = 8 << 20;
+
+/** What we need before any peer: the link, how it resolves, our address on it, and the route that makes the kernel ask. */
+export function baseObjects(overlay: Overlay): KernelObject[] {
+  const link = linkNameOf(overlay.backend);
+  const { address } = overlay.subnet;
+  return [
+    desiredLink(overlay),
+    {
+      kind: 'neighbor-parameters',
+      link,
+      family: familyOf(address),
+      appSolicit: APP_SOLICIT,
+      queueBytes: NEIGHBOR_QUEUE_BYTES,
+    },
+    { kind: 'address', link, address, prefixLength: bitsOf(familyOf(address)) },
+    {
+      kind: 'route',
+      type: 'unicast',
+      destination: overlay.network,
+      link,
+      gateway: undefined,
+      source: address,
+      metric: 0,
+      protocol: ROUTE_PROTOCOL,
+    },
+  ];
+}
+
+/** A peer's three objects, in the order they must be written. */
+export function peerObjects(overlay: Overlay, peer: Peer): [FdbEntry, Neighbor, Route] {
+  const link = linkNameOf(overlay.backend);
+  const gateway = peer.subnet.address;
+  return [
+    { kind: 'fdb-entry', link, mac: peer.vtepMac, destination: peer.publicIp },
+    {
+      kind: 'neighbor',
+      link,
+      address: gateway,
+      mac: peer.vtepMac,
+      state: overlay.resolve.kind === 'preload' ? 'permanent' : 'learned',
+    },
+    {
+      kind: 'route',
+      type: 'unicast',
+      destination: peer.subnet,
+      link,
+      gateway,
+      source: undefined,
+      metric: routeMetric(overlay.network, peer.subnet),
+      protocol: ROUTE_PROTOCOL,
+    },
+  ];
+}
+
+/** The answer for a subnet that nobody leases: senders hear "host unreachable" from the kernel, without asking us. */
+export function unreachableRoute(subnet: Subnet): Route {
+  return {
+    kind: 'route',
+    type: 'unreachable',
+    destination: subnet,
+    link: undefined,
+    gateway: undefined,
+    source: undefined,
+    metric: UNREACHABLE_METRIC,
+    protocol: ROUTE_PROTOCOL,
+  };
+}
+
+/** Everything: our own objects, those of the peers to be programmed, and what was answered for absent subnets. */
+export function desiredState(overlay: Overlay, peers: Iterable<Peer>, absent: Iterable<Subnet>): KernelState {
+  const state = kernelStateOf(baseObjects(overlay));
+  for (const peer of peers) {
+    for (const object of peerObjects(overlay, peer)) {
+      // Two peers that claim one VTEP MAC have one FDB entry between them: the first keeps it, in every pass.
+      const key = keyOf(object);
+      if (!state.has(key)) state.set(key, object);
+    }
+  }
+  for (const subnet of absent) state.set(keyOf(unreachableRoute(subnet)), unreachableRoute(subnet));
+  return state;
+}
+
+/**
+ * The peers that should be programmed, given what the kernel holds: all of them in preload mode; on demand, those that are
+ * and have been used lately. So the kernel itself remembers who is in use, across restarts of the agent too.
+ */
+export function programmedPeers(overlay: Overlay, peers: PeerTable, actual: KernelState): Iterable<Peer> {
+  if (overlay.resolve.kind === 'preload') return peers;
+  const { idleMilliseconds } = overlay.resolve;
+  const link = linkNameOf(overlay.backend);
+  const used = new Map<string, Peer>();
+  for (const object of actual.values()) {
+    const gateway = gatewayOf(object, link);
+    const peer = gateway === undefined ? undefined : peers.byAddress(gateway);
+    if (peer?.subnet.address !== gateway || peer === undefined) continue;
+    const neighbor = actual.get(keyOf(peerObjects(overlay, peer)[1]));
+    const isIdle =
+      neighbor?.kind === 'neighbor' &&
+      (neighbor.state === 'failed' || (neighbor.idleMilliseconds ?? 0) >= idleMilliseconds);
+    if (!isIdle) used.set(printSubnet(peer.subnet), peer);
+  }
+  return used.values();
+}
+
+/** The peer gateway an object stands for, if it is one that shows a peer in use: its neighbor or its route. */
+function gatewayOf(object: KernelObject, link: string) {
+  if (object.kind === 'neighbor' && object.link === link) return object.address;
+  if (object.kind === 'route' && object.link === link) return object.gateway;
+  return undefined;
+}

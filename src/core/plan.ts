@@ -1,0 +1,102 @@
+/** The ordered difference between what should be and what is. */
+import { printSubnet } from '../model/address';
+import { keyOf, type KernelObject, type KernelState, type Link } from '../model/kernel-state';
+import type { Operation } from '../model/operation';
+import { alterations, misfits } from './vxlan';
+
+/**
+ * The order in which objects are put. FDB entries come before neighbors, because a packet that the neighbor releases is lost
+ * without one; a peer's route comes last, because it makes the kernel use the other two. They are removed in reverse.
+ */
+function rankOf(object: KernelObject): number {
+  switch (object.kind) {
+    case 'link':
+      return 0;
+    case 'neighbor-parameters':
+      return 1;
+    case 'address':
+      return 2;
+    case 'route':
+      return object.gateway ? 6 : 3;
+    case 'fdb-entry':
+      return 4;
+    case 'neighbor':
+      return 5;
+  }
+}
+
+/**
+ * The operations that turn `actual` into `desired`: puts first, so that a new way exists before an old one goes; then
+ * removals. Nothing to do gives none. A link that must be made anew is removed first, and everything on it put again.
+ */
+export function plan(desired: KernelState, actual: KernelState): Operation[] {
+  const remakes: Operation[] = [];
+  const gone = new Set<string>();
+  for (const object of desired.values()) {
+    if (object.kind !== 'link') continue;
+    const existing = actual.get(keyOf(object));
+    const reasons = existing?.kind === 'link' ? misfits(object, existing) : [];
+    if (existing && reasons.length > 0) {
+      remakes.push({ verb: 'remove', object: existing, reason: reasons.join(', ') });
+      gone.add(object.name);
+    }
+  }
+
+  const puts: Operation[] = [];
+  for (const [key, object] of desired) {
+    const existing = actual.get(key);
+    const isThere = existing !== undefined && !gone.has(linkOf(existing) ?? '');
+    if (isThere && fits(object, existing)) continue;
+    const reason = isThere ? reasonOf(object, existing) : undefined;
+    puts.push(reason ? { verb: 'put', object, reason } : { verb: 'put', object });
+  }
+  const removals: Operation[] = [];
+  for (const [key, object] of actual) {
+    if (!desired.has(key) && !gone.has(linkOf(object) ?? '')) removals.push({ verb: 'remove', object });
+  }
+  puts.sort((a, b) => rankOf(a.object) - rankOf(b.object));
+  removals.sort((a, b) => rankOf(b.object) - rankOf(a.object));
+  return [...remakes, ...puts, ...removals];
+}
+
+/** True if the object that is there does what the desired one should. */
+export function fits(desired: KernelObject, actual: KernelObject): boolean {
+  switch (desired.kind) {
+    case 'link':
+      return (
+        actual.kind === 'link' && misfits(desired, actual).length + alterations(desired, actual).length === 0
+      );
+    case 'neighbor-parameters':
+      return (
+        actual.kind === desired.kind &&
+        actual.appSolicit === desired.appSolicit &&
+        actual.queueBytes === desired.queueBytes
+      );
+    case 'address':
+      return actual.kind === 'address';
+    case 'fdb-entry':
+      return actual.kind === desired.kind && actual.destination === desired.destination;
+    case 'neighbor':
+      return actual.kind === desired.kind && actual.mac === desired.mac && actual.state === desired.state;
+    case 'route':
+      return (
+        actual.kind === desired.kind &&
+        actual.type === desired.type &&
+        actual.link === desired.link &&
+        actual.gateway === desired.gateway &&
+        actual.source === desired.source &&
+        actual.protocol === desired.protocol &&
+        printSubnet(actual.destination) === printSubnet(desired.destination)
+      );
+  }
+}
+
+/** The link whose removal takes this object with it. */
+function linkOf(object: KernelObject): string | undefined {
+  return object.kind === 'link' ? object.name : object.link;
+}
+
+function reasonOf(desired: KernelObject, actual: KernelObject): string | undefined {
+  if (desired.kind === 'link') return alterations(desired, actual as Link).join(', ') || undefined;
+  return 'changed';
+}

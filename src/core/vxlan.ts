@@ -1,0 +1,67 @@
+/** The VTEP: which device we want, and whether the one that is there can become it. */
+import { familyOf } from '../model/address';
+import type { Link } from '../model/kernel-state';
+import { linkNameOf, type Overlay, type Underlay } from '../model/overlay';
+import type { VxlanBackend } from '../model/network-config';
+
+/** Outer Ethernet, IP, UDP and VXLAN headers: what encapsulation costs. The kernel insists on 70 over IPv6. */
+const OVERHEAD_BYTES = { ipv4: 50, ipv6: 70 } as const;
+
+/** The MTU of the overlay over this underlay. `Backend.MTU`, where configured, is that of the outer packets. */
+export function overlayMtu(backend: VxlanBackend, underlay: Underlay): number {
+  const outer = Math.min(backend.mtu ?? underlay.mtu, underlay.mtu);
+  return outer - OVERHEAD_BYTES[familyOf(underlay.address)];
+}
+
+export function desiredLink(overlay: Overlay): Link {
+  const { backend, underlay } = overlay;
+  return {
+    kind: 'link',
+    name: linkNameOf(backend),
+    mac: overlay.vtepMac,
+    mtu: overlayMtu(backend, underlay),
+    up: true,
+    vxlan: {
+      vni: backend.vni,
+      local: underlay.address,
+      underlayIndex: underlay.index,
+      port: backend.port,
+      learning: backend.learning,
+      gbp: backend.gbp,
+      l2miss: true,
+    },
+  };
+}
+
+/**
+ * What makes an existing device unfit, so that it must be deleted and made anew; empty when it fits or can be changed in
+ * place. `l2miss` does not count: a device that flannel made has none, and is adopted without losing a packet.
+ */
+export function misfits(desired: Link, actual: Link): string[] {
+  const want = desired.vxlan;
+  const have = actual.vxlan;
+  if (!want || !have) return ['it is not a vxlan device'];
+  const reasons: string[] = [];
+  if (have.vni !== want.vni) reasons.push(`VNI ${have.vni} instead of ${want.vni}`);
+  if (have.port !== want.port) reasons.push(`port ${have.port} instead of ${want.port}`);
+  if (have.gbp !== want.gbp) reasons.push(have.gbp ? 'GBP is on' : 'GBP is off');
+  if (have.local !== undefined && want.local !== undefined && familyOf(have.local) !== familyOf(want.local)) {
+    reasons.push(`an underlay address of another family, ${have.local}`);
+  }
+  return reasons;
+}
+
+/** What differs but can be changed in place, for a person: `mtu 1500 → 1450`. */
+export function alterations(desired: Link, actual: Link): string[] {
+  const changes: string[] = [];
+  const compare = (name: string, have: unknown, want: unknown) => {
+    if (have !== want) changes.push(`${name} ${String(have)} → ${String(want)}`);
+  };
+  compare('mac', actual.mac, desired.mac);
+  compare('mtu', actual.mtu, desired.mtu);
+  compare('up', actual.up, desired.up);
+  compare('local', actual.vxlan?.local, desired.vxlan?.local);
+  compare('underlay', actual.vxlan?.underlayIndex, desired.vxlan?.underlayIndex);
+  compare('learning', actual.vxlan?.learning, desired.vxlan?.learning);
+  return changes;
+}

@@ -1,0 +1,66 @@
+/** Values that tests begin with. */
+import { ipAddress, subnet } from '../../src/model/address';
+import { macAddress } from '../../src/model/mac';
+import type { Lease } from '../../src/model/lease';
+import type { Overlay, ResolveMode } from '../../src/model/overlay';
+import type { Peer } from '../../src/model/peer';
+
+export const IDLE_MILLISECONDS = 300_000;
+export const ON_DEMAND: ResolveMode = { kind: 'on-demand', idleMilliseconds: IDLE_MILLISECONDS };
+
+/** This host: 10.5.1.0/24 of 10.5.0.0/16, at 192.168.0.1. */
+export function exampleOverlay(changes: Partial<Overlay> = {}): Overlay {
+  return {
+    network: subnet('10.5.0.0/16'),
+    subnet: subnet('10.5.1.0/24'),
+    backend: {
+      type: 'vxlan',
+      vni: 1,
+      port: 8472,
+      mtu: undefined,
+      gbp: false,
+      learning: false,
+      directRouting: false,
+    },
+    underlay: {
+      name: 'eth0',
+      index: 2,
+      mtu: 1500,
+      address: ipAddress('192.168.0.1'),
+      publicIp: ipAddress('192.168.0.1'),
+    },
+    vtepMac: macAddress('02:00:00:00:00:01'),
+    resolve: { kind: 'preload' },
+    ...changes,
+  };
+}
+
+/** Peer number n (2…255) is 10.5.n.0/24 at 192.168.0.n with the VTEP MAC 02:00:00:00:00:n. */
+export function examplePeer(n: number, changes: Partial<Peer> = {}): Peer {
+  return {
+    subnet: subnet(`10.5.${n}.0/24`),
+    publicIp: ipAddress(`192.168.0.${n}`),
+    vtepMac: macAddress(`02:00:00:00:00:${n.toString(16).padStart(2, '0')}`),
+    ...changes,
+  };
+}
+
+/** The lease of {@link examplePeer} n. */
+export function exampleLease(n: number, changes: Partial<Lease> = {}): Lease {
+  const { subnet: leased, publicIp, vtepMac } = examplePeer(n);
+  return {
+    name: `10.5.${n}.0-24`,
+    subnet: leased,
+    ipv6Subnet: undefined,
+    attributes: {
+      publicIp,
+      publicIpv6: undefined,
+      backendType: 'vxlan',
+      backendData: { VNI: 1, VtepMAC: vtepMac },
+      backendV6Data: undefined,
+    },
+    etcdLeaseId: String(1000 + n),
+    modRevision: String(10 + n),
+    ...changes,
+  };
+}

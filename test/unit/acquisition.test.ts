@@ -1,0 +1,66 @@
+import { decideAcquisition, type Claim } from '../../src/core/acquisition';
+import { ipAddress, subnet } from '../../src/model/address';
+import { exampleLease } from '../support/examples';
+
+const claim: Claim = {
+  range: {
+    network: subnet('10.5.0.0/16'),
+    subnetLength: 24,
+    subnetMin: ipAddress('10.5.1.0'),
+    subnetMax: ipAddress('10.5.255.0'),
+  },
+  publicIp: ipAddress('192.168.0.7'),
+  previous: undefined,
+  avoid: [],
+  random: 0,
+};
+
+describe('acquiring a subnet', () => {
+  it('keeps the lease with our PublicIP', () => {
+    const leases = [exampleLease(2), exampleLease(7)];
+    expect(decideAcquisition(claim, leases)).toEqual({ kind: 'reuse', lease: leases[1] });
+  });
+
+  it('prefers, of two leases with our PublicIP, the one for the subnet we had', () => {
+    const { attributes } = exampleLease(7);
+    const leases = [exampleLease(3, { attributes }), exampleLease(7)];
+    const decision = decideAcquisition({ ...claim, previous: subnet('10.5.7.0/24') }, leases);
+    expect(decision).toEqual({ kind: 'reuse', lease: leases[1] });
+  });
+
+  it('discards a lease of ours that does not fit the network any more', () => {
+    const old = exampleLease(7, { name: '10.9.7.0-24', subnet: subnet('10.9.7.0/24') });
+    expect(decideAcquisition(claim, [old])).toEqual({ kind: 'discard', lease: old });
+  });
+
+  it('takes the previous subnet when nobody has it', () => {
+    const previous = subnet('10.5.9.0/24');
+    expect(decideAcquisition({ ...claim, previous }, [exampleLease(2)])).toEqual({
+      kind: 'create',
+      subnet: previous,
+    });
+  });
+
+  it.each([
+    ['somebody has it', '10.5.2.0/24'],
+    ['it is of another length', '10.5.8.0/25'],
+    ['it is outside the range', '10.5.0.0/24'],
+    ['it overlaps a lease', '10.5.2.0/24'],
+  ])('does not take the previous subnet when %s', (_, previous) => {
+    const decision = decideAcquisition({ ...claim, previous: subnet(previous) }, [exampleLease(2)]);
+    expect(decision).toEqual({ kind: 'create', subnet: subnet('10.5.1.0/24') });
+  });
+
+  it('takes none that turned out to be taken', () => {
+    const decision = decideAcquisition({ ...claim, avoid: [subnet('10.5.1.0/24')] }, [exampleLease(2)]);
+    expect(decision).toEqual({ kind: 'create', subnet: subnet('10.5.3.0/24') });
+  });
+
+  it('says when there is none left', () => {
+    const leases = Array.from({ length: 255 }, (_, index) => exampleLease(index + 1)).filter(
+      ({ attributes }) => attributes.publicIp !== claim.publicIp,
+    );
+    const full = { ...claim, avoid: [subnet('10.5.7.0/24')] };
+    expect(decideAcquisition(full, leases)).toEqual({ kind: 'exhausted' });
+  });
+});
