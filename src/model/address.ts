@@ -31,7 +31,8 @@ export function parseIpAddress(text: string): IpAddress | undefined {
 /** By hand: thousands of leases are read at every start, and a regular expression is twenty times as fast as Address4. */
 function parseIpv4(text: string): IpAddress | undefined {
   const match = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/.exec(text);
-  if (!match || +match[1]! > 255 || +match[2]! > 255 || +match[3]! > 255 || +match[4]! > 255) return undefined;
+  if (!match || +match[1]! > 255 || +match[2]! > 255 || +match[3]! > 255 || +match[4]! > 255)
+    return undefined;
   return text as IpAddress;
 }
 
@@ -83,15 +84,8 @@ export function subnetOf(address: IpAddress, prefixLength: number): Subnet {
   const family = familyOf(address);
   if (prefixLength === bitsOf(family)) return { address, prefixLength };
   if (family === 'ipv4') {
-    const host = 2 ** (32 - prefixLength);
-    const number = ipv4ToNumber(address);
-    return { address: numberToIpv4(number - (number % host)), prefixLength };
-  }
-  if (family === 'ipv4') {
-    const [a, b, c, d] = addressToBytes(address);
-    const value =
-      ((a! << 24) | (b! << 16) | (c! << 8) | d!) & (prefixLength === 0 ? 0 : -1 << (32 - prefixLength));
-    return { address: printIpv4(value >>> 0), prefixLength };
+    const mask = prefixLength === 0 ? 0 : -1 << (32 - prefixLength);
+    return { address: printIpv4((ipv4ToNumber(address) & mask) >>> 0), prefixLength };
   }
   const shift = BigInt(bitsOf(family) - prefixLength);
   return {
@@ -131,10 +125,6 @@ export function addressToInteger(address: IpAddress): bigint {
 function ipv4ToNumber(address: IpAddress): number {
   const [a, b, c, d] = address.split('.');
   return +a! * 0x1000000 + ((+b! << 16) | (+c! << 8) | +d!);
-}
-
-function numberToIpv4(number: number): IpAddress {
-  return `${number >>> 24}.${(number >>> 16) & 255}.${(number >>> 8) & 255}.${number & 255}` as IpAddress;
 }
 
 /** The inverse of {@link addressToInteger}; throws a RangeError for a value that does not fit the family. */
