@@ -1,0 +1,51 @@
+/** Which leases are peers we can send to. */
+import { type IpAddress } from '../model/address';
+import type { Lease } from '../model/lease';
+import { vxlanDataOf } from '../model/lease-codec';
+import { isUnicast, type MacAddress } from '../model/mac';
+import type { Peer } from '../model/peer';
+
+/** What tells us from our peers. */
+export interface Self {
+  /** The name of our own lease. */
+  readonly leaseName: string | undefined;
+  readonly publicIp: IpAddress;
+  readonly vtepMac: MacAddress;
+}
+
+export type PeerVerdict =
+  | { readonly kind: 'peer'; readonly peer: Peer }
+  | { readonly kind: 'self' }
+  /** A lease that cannot be sent to, or would do harm; the others are not affected. */
+  | { readonly kind: 'unusable'; readonly reason: string };
+
+/** What a lease means to this host: one with a vxlan VTEP that is neither ours nor nonsense is a peer. */
+export function judgeLease(lease: Lease, self: Self): PeerVerdict {
+  if (lease.name === self.leaseName) return { kind: 'self' };
+  const { publicIp, backendType, backendData } = lease.attributes;
+  if (backendType !== 'vxlan') return unusable(`its backend is '${backendType}', not vxlan`);
+  const vtep = vxlanDataOf(backendData);
+  if (!vtep) return unusable('it has no VtepMAC');
+  if (!isUnicast(vtep.vtepMac)) return unusable(`its VtepMAC ${vtep.vtepMac} is not that of one station`);
+  if (vtep.vtepMac === self.vtepMac) return unusable(`its VtepMAC ${vtep.vtepMac} is our own`);
+  if (publicIp === undefined) return unusable('it has no PublicIP');
+  if (publicIp === self.publicIp) return unusable(`its PublicIP ${publicIp} is our own`);
+  const oddity = oddityOf(publicIp);
+  if (oddity) return unusable(`its PublicIP ${publicIp} is ${oddity}`);
+  if (lease.subnet.prefixLength === 0) return unusable('it has no IPv4 subnet');
+  return { kind: 'peer', peer: { subnet: lease.subnet, publicIp, vtepMac: vtep.vtepMac } };
+}
+
+/** Why packets cannot be sent to an address as to one host. */
+function oddityOf(address: IpAddress): string | undefined {
+  if (/^(0\.|::$)/.test(address)) return 'no address of a host';
+  if (/^127\.|^::1$/.test(address)) return 'a loopback address';
+  const first = Number(address.split('.')[0]);
+  if ((first >= 224 && first <= 239) || /^ff/i.test(address)) return 'a multicast address';
+  if (address === '255.255.255.255') return 'the broadcast address';
+  return undefined;
+}
+
+function unusable(reason: string): PeerVerdict {
+  return { kind: 'unusable', reason };
+}

@@ -1,0 +1,281 @@
+/** Gets this host its lease, and keeps it. */
+import { decideAcquisition, type Claim } from '../core/acquisition';
+import { backoffMilliseconds } from '../core/backoff';
+import { printSubnet, type IpAddress, type Subnet } from '../model/address';
+import { RegistryError } from '../model/errors';
+import {
+  LEASE_TTL_SECONDS,
+  sameAttributes,
+  type Lease,
+  type LeaseAttributes,
+  type MalformedLease,
+} from '../model/lease';
+import type { SubnetRange } from '../model/network-config';
+import type { Clock, LeaseRegistry, Log } from '../ports';
+import { Trouble } from './trouble';
+import { Wake } from './wake';
+
+const BACKOFF = { minMilliseconds: 200, maxMilliseconds: 30_000 };
+/** Lost races are tried again at once, but not so fast that fifty agents on one key spin. */
+const RACE_BACKOFF = { minMilliseconds: 5, maxMilliseconds: 500 };
+/** A reservation needs no keeping alive; its loop only waits to be told of changes. */
+const LONG_WAIT_MILLISECONDS = 3_600_000;
+
+export interface LeaseHolderOptions {
+  readonly range: SubnetRange;
+  readonly publicIp: IpAddress;
+  /** The subnet of subnet.env. */
+  readonly previous: Subnet | undefined;
+  /** The lease is kept alive so that at least this much of it is always left. */
+  readonly renewMarginSeconds: number;
+  /** What to write into the lease, given the one we take over, if any: its VTEP MAC is ours. */
+  readonly attributesFor: (held: Lease | undefined) => LeaseAttributes;
+}
+
+/**
+ * Owns our lease. Every write is a compare-and-swap; whoever wins a race, nobody's key is overwritten. A lease that is lost
+ * is taken back in process: the same subnet if it is free, else another, which {@link LeaseHolder.run} then reports.
+ */
+export class LeaseHolder {
+  readonly #wake = new Wake();
+  readonly #trouble: Trouble;
+  #lease: Lease | undefined;
+  #remainingSeconds = LEASE_TTL_SECONDS;
+  /** What a watch saw of our key since we last looked. */
+  #seen: { stored: Lease | MalformedLease | undefined } | undefined;
+
+  constructor(
+    private readonly registry: LeaseRegistry,
+    private readonly clock: Clock,
+    private readonly log: Log,
+    private readonly options: LeaseHolderOptions,
+  ) {
+    this.#trouble = new Trouble(clock, log);
+  }
+
+  get lease(): Lease | undefined {
+    return this.#lease;
+  }
+
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
+  }
+
+  /** Our key was written or deleted; the loop will look whether that was us. */
+  noticeStored(stored: Lease | MalformedLease | undefined): void {
+    this.#seen = { stored };
+    this.#wake.raise();
+  }
+
+  /**
+   * Gets a lease, however often it has to try: `known` are the leases as just read, used for the first try. Only an abort
+   * makes it reject.
+   */
+  async acquire(known: readonly Lease[], signal: AbortSignal): Promise<Lease> {
+    let leases: readonly Lease[] | undefined = known;
+    const avoid: Subnet[] = [];
+    for (let attempt = 0, races = 0; ;) {
+      try {
+        leases ??= (await this.registry.list(signal)).leases;
+        const outcome = await this.#try(leases, avoid, signal);
+        if (typeof outcome !== 'string') {
+          this.#trouble.clear('subnet lease acquired after all');
+          this.#lease = outcome;
+          this.#seen = undefined;
+          return outcome;
+        }
+        leases = undefined;
+        if (outcome === 'exhausted') {
+          avoid.length = 0;
+          const network = printSubnet(this.options.range.network);
+          this.#trouble.report(
+            'no free subnet left',
+            `every subnet of ${network} is leased; free one, or enlarge the network`,
+          );
+          await this.clock.sleep(backoffMilliseconds(attempt++, BACKOFF, this.clock.random()), signal);
+        } else {
+          this.log.debug('lost a race for a subnet; trying another');
+          await this.clock.sleep(backoffMilliseconds(races++, RACE_BACKOFF, this.clock.random()), signal);
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof RegistryError)) throw error;
+        leases = undefined;
+        this.#trouble.report('cannot acquire a subnet lease', error);
+        await this.clock.sleep(backoffMilliseconds(attempt++, BACKOFF, this.clock.random()), signal);
+      }
+    }
+  }
+
+  /** Keeps the lease until the signal aborts. Calls `onReplaced` whenever another lease or value has taken its place. */
+  async run(onReplaced: (lease: Lease) => void, signal: AbortSignal): Promise<void> {
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        const wasNoticed = await this.#wake.wait(this.clock, this.#waitMilliseconds(failures), signal);
+        const before = this.#lease!;
+        const isOurs = wasNoticed ? await this.#look(signal) : await this.#keepAlive(signal);
+        failures = 0;
+        if (!isOurs) await this.#takeBack(before, signal);
+        this.#trouble.clear('subnet lease is safe again');
+        if (this.#lease !== before) onReplaced(this.#lease!);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof RegistryError)) throw error;
+        failures++;
+        this.#trouble.report('cannot keep the subnet lease alive; trying on', error);
+      }
+    }
+  }
+
+  /** Keeps alive three times within its life, or more often if the margin asks for it; soon again after a failure. */
+  #waitMilliseconds(failures: number): number {
+    if (failures > 0) return backoffMilliseconds(failures - 1, BACKOFF, this.clock.random());
+    if (this.#lease?.etcdLeaseId === undefined) return LONG_WAIT_MILLISECONDS;
+    const margin = Math.max(
+      this.#remainingSeconds - this.options.renewMarginSeconds,
+      this.#remainingSeconds / 10,
+    );
+    return Math.min(this.#remainingSeconds / 3, margin) * 1000 * (0.9 + this.clock.random() / 10);
+  }
+
+  /** False if the lease is lost. */
+  async #keepAlive(signal: AbortSignal): Promise<boolean> {
+    const id = this.#lease?.etcdLeaseId;
+    if (id === undefined) return true;
+    const remaining = await this.registry.keepAlive(id, signal);
+    if (remaining === 'lost') return false;
+    this.#remainingSeconds = remaining;
+    this.log.debug('lease kept alive', { subnet: printSubnet(this.#lease!.subnet), seconds: remaining });
+    return true;
+  }
+
+  /** Compares what is stored with what we hold. False if the key is not ours any more. */
+  async #look(signal: AbortSignal): Promise<boolean> {
+    const held = this.#lease!;
+    const seen = this.#seen;
+    this.#seen = undefined;
+    if (!seen) return true;
+    const { stored } = seen;
+    if (stored === undefined) return false;
+    if (stored.modRevision === held.modRevision) return true;
+    if ('reason' in stored) {
+      this.log.warn('our lease was overwritten with garbage; writing it again', {
+        lease: held.name,
+        reason: stored.reason,
+      });
+      return this.#write(
+        { ...held, modRevision: stored.modRevision, etcdLeaseId: stored.etcdLeaseId },
+        signal,
+      );
+    }
+    // What we have seen may be our own older write, told late.
+    if (BigInt(stored.modRevision) < BigInt(held.modRevision)) return true;
+    if (sameAttributes(stored.attributes, held.attributes)) {
+      this.#lease = stored;
+      return true;
+    }
+    if (stored.attributes.publicIp !== this.options.publicIp) {
+      const holder = stored.attributes.publicIp;
+      this.log.error('our subnet was taken by another host', {
+        subnet: printSubnet(held.subnet),
+        publicIp: holder,
+      });
+      return false;
+    }
+    this.log.warn('our lease was changed by somebody else; writing it again', { lease: held.name });
+    return this.#write(stored, signal);
+  }
+
+  /** Writes our attributes over a stored lease. False if it changed meanwhile. */
+  async #write(stored: Lease, signal: AbortSignal): Promise<boolean> {
+    const attributes = this.options.attributesFor(this.#lease);
+    const id = await this.#etcdLeaseFor(stored, signal);
+    const result = await this.registry.update(stored, attributes, id, signal);
+    if (result.kind !== 'written') return false;
+    this.#lease = result.lease;
+    return true;
+  }
+
+  /** The etcd lease to attach to: the stored one while it lives, none for a reservation of ours, else a new one. */
+  async #etcdLeaseFor(stored: Lease, signal: AbortSignal): Promise<string | undefined> {
+    if (stored.etcdLeaseId === undefined && this.#lease?.etcdLeaseId === undefined) return undefined;
+    for (const id of [stored.etcdLeaseId, this.#lease?.etcdLeaseId]) {
+      if (id !== undefined && (await this.registry.keepAlive(id, signal)) !== 'lost') return id;
+    }
+    return this.registry.grant(LEASE_TTL_SECONDS, signal);
+  }
+
+  async #takeBack(lost: Lease, signal: AbortSignal): Promise<void> {
+    const subnet = printSubnet(lost.subnet);
+    this.log.warn('subnet lease lost; taking it back', { subnet });
+    const { leases } = await this.registry.list(signal);
+    const lease = await this.acquire(leases, signal);
+    if (printSubnet(lease.subnet) === subnet) this.log.info('subnet lease taken back', { subnet });
+    else
+      this.log.error('another host has our subnet; we have a new one', {
+        old: subnet,
+        subnet: printSubnet(lease.subnet),
+      });
+  }
+
+  async #try(
+    leases: readonly Lease[],
+    avoid: Subnet[],
+    signal: AbortSignal,
+  ): Promise<Lease | 'raced' | 'exhausted'> {
+    const { range, publicIp } = this.options;
+    const previous = this.#lease?.subnet ?? this.options.previous;
+    const claim: Claim = { range, publicIp, previous, avoid, random: this.clock.random() };
+    const decision = decideAcquisition(claim, leases);
+    switch (decision.kind) {
+      case 'exhausted':
+        return 'exhausted';
+      case 'reuse':
+        return this.#reuse(decision.lease, signal);
+      case 'discard':
+        this.log.warn('deleting our lease of another network', { lease: decision.lease.name });
+        await this.registry.remove(decision.lease, signal);
+        return 'raced';
+      case 'create':
+        return this.#create(decision.subnet, avoid, signal);
+    }
+  }
+
+  async #reuse(lease: Lease, signal: AbortSignal): Promise<Lease | 'raced'> {
+    if (lease.etcdLeaseId !== undefined) {
+      const remaining = await this.registry.keepAlive(lease.etcdLeaseId, signal);
+      if (remaining === 'lost') return 'raced';
+      this.#remainingSeconds = remaining;
+    }
+    const attributes = this.options.attributesFor(lease);
+    const fields = { subnet: printSubnet(lease.subnet), reservation: lease.etcdLeaseId === undefined };
+    if (sameAttributes(lease.attributes, attributes)) {
+      this.log.info('lease reused as it is', fields);
+      return lease;
+    }
+    const result = await this.registry.update(lease, attributes, lease.etcdLeaseId, signal);
+    if (result.kind === 'conflict') return 'raced';
+    this.log.info('lease reused, with new attributes', fields);
+    return result.lease;
+  }
+
+  async #create(subnet: Subnet, avoid: Subnet[], signal: AbortSignal): Promise<Lease | 'raced'> {
+    const id = await this.registry.grant(LEASE_TTL_SECONDS, signal);
+    let isWritten = false;
+    try {
+      const attributes = this.options.attributesFor(this.#lease);
+      const result = await this.registry.create({ subnet, ipv6Subnet: undefined }, attributes, id, signal);
+      if (result.kind === 'conflict') {
+        avoid.push(subnet);
+        return 'raced';
+      }
+      isWritten = true;
+      this.#remainingSeconds = LEASE_TTL_SECONDS;
+      this.log.info('lease acquired', { subnet: printSubnet(subnet) });
+      return result.lease;
+    } finally {
+      // Nothing hangs on the etcd lease (or, after an unclear failure, only our own key): let it go at once.
+      if (!isWritten) await this.registry.revoke(id, signal).catch(() => undefined);
+    }
+  }
+}

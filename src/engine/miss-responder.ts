@@ -1,0 +1,302 @@
+/** Answers the kernel's questions. */
+import { answerWithNobody, answerWithNoSubnet, answerWithPeer, askedSubnet } from '../core/miss';
+import { unreachableRoute } from '../core/desired';
+import { judgeLease, type Self } from '../core/peers';
+import { printSubnet, type IpAddress, type Subnet } from '../model/address';
+import { describeError } from '../model/errors';
+import type { Miss } from '../model/miss';
+import type { Operation } from '../model/operation';
+import type { Overlay } from '../model/overlay';
+import type { Peer, PeerChange, PeerTable } from '../model/peer';
+import type { Clock, Kernel, LeaseRegistry, Log } from '../ports';
+import { Wake } from './wake';
+
+/** Answers "nobody" given in one go before other work gets its turn. */
+const REFUSALS_AT_ONCE = 256;
+/** Answers "nobody" that may wait for their turn; beyond that the kernel hears none, and asks again a second later. */
+const WAITING_REFUSALS = 8_192;
+/** Questions to the registry that may wait; a storm beyond that is answered "nobody" without asking. */
+const WAITING_QUESTIONS = 256;
+/** Addresses of one question that hear its answer; the kernel asks again for any other. */
+const ASKERS_PER_QUESTION = 64;
+/** For how long the registry is given to answer while packets wait. */
+const QUESTION_MILLISECONDS = 2_000;
+/** For how long "nobody has it" is remembered. */
+const ABSENCE_MILLISECONDS = 5_000;
+/** How long a loop without anything to do sleeps, unless woken. */
+const LONG_WAIT_MILLISECONDS = 3_600_000;
+/** Subnets and MACs remembered as absent. */
+const REMEMBERED_ABSENCES = 4_096;
+
+export interface MissSituation {
+  readonly overlay: Overlay;
+  readonly self: Self;
+  readonly subnetLength: number;
+  readonly peers: PeerTable;
+}
+
+/** A question put to the registry, and who waits for the answer. */
+interface Question {
+  readonly key: string;
+  readonly miss: Miss;
+  /** The subnet a lease for the address would have; undefined for a MAC. */
+  readonly subnet: Subnet | undefined;
+  readonly askers: Set<IpAddress>;
+}
+
+/**
+ * Owns the recent questions: those that wait for the registry, and those answered "nobody". A question about a known peer is
+ * answered before the callback that told of it returns; one about an unknown peer reads the registry itself, because the
+ * watch may be behind; the same question is never asked twice at a time, and nothing here grows with the number of questions.
+ */
+export class MissResponder {
+  readonly #questionWake = new Wake();
+  readonly #absenceWake = new Wake();
+  readonly #questions = new Map<string, Question>();
+  /** Until when (monotonic milliseconds) a subnet or MAC counts as absent. */
+  readonly #absences = new Map<string, { readonly subnet: Subnet | undefined; readonly until: number }>();
+  readonly #refusals: Operation[] = [];
+  readonly counters = { answered: 0, unknown: 0, absent: 0, dropped: 0, failed: 0 };
+
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly registry: LeaseRegistry,
+    private readonly clock: Clock,
+    private readonly log: Log,
+    private readonly situation: () => MissSituation | undefined,
+    /** A known peer was asked for although it should be in the kernel: something was damaged. */
+    private readonly onDamage: (what: string) => void,
+  ) {}
+
+  /** The subnets answered for with an `unreachable` route. */
+  *absentSubnets(): Iterable<Subnet> {
+    for (const { subnet } of this.#absences.values()) if (subnet) yield subnet;
+  }
+
+  /**
+   * Answers what can be answered at once: questions about known peers before this returns, the others a few at a time, so that
+   * a storm of them delays no real one.
+   */
+  take(misses: readonly Miss[]): void {
+    const situation = this.situation();
+    if (!situation) return;
+    const start = this.clock.now();
+    const known: Operation[] = [];
+    const answered: { miss: Miss; peer: Peer }[] = [];
+    const asked = new Set<string>();
+    for (const miss of misses) {
+      const text = miss.layer === 'l3' ? miss.address : miss.mac;
+      // Under a flood of L2 misses (one per lost packet) the same question fills the whole batch.
+      if (asked.has(text)) continue;
+      asked.add(text);
+      const peer = findPeer(situation.peers, miss);
+      if (peer) {
+        known.push(...answerWithPeer(situation.overlay, peer, miss));
+        answered.push({ miss, peer });
+      } else {
+        this.counters.unknown++;
+        this.#refuse(this.#receiveUnknown(situation, miss));
+      }
+    }
+    if (answered.length === 0) return;
+    this.#apply(known);
+    this.counters.answered += answered.length;
+    this.#logAnswers(answered, start);
+    if (situation.overlay.resolve.kind === 'preload') {
+      this.onDamage(`miss for the known peer ${printSubnet(answered[0]!.peer.subnet)}`);
+    }
+  }
+
+  /** A peer that was absent may have come: forget that it was. */
+  peersChanged(changes: readonly PeerChange[]): void {
+    for (const { after } of changes) {
+      if (!after) continue;
+      this.#absences.delete(after.vtepMac);
+      const key = printSubnet(after.subnet);
+      if (this.#absences.delete(key))
+        this.#apply([{ verb: 'remove', object: unreachableRoute(after.subnet) }]);
+    }
+  }
+
+  /** Asks the registry, and lets absences expire, until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#askRegistry(signal), this.#expire(signal)]);
+  }
+
+  #refuse(operations: readonly Operation[]): void {
+    if (operations.length === 0) return;
+    if (this.#refusals.length >= WAITING_REFUSALS) {
+      this.counters.dropped++;
+      return;
+    }
+    if (this.#refusals.length === 0) setImmediate(() => this.#drainRefusals());
+    this.#refusals.push(...operations);
+  }
+
+  #drainRefusals(): void {
+    this.#apply(this.#refusals.splice(0, REFUSALS_AT_ONCE));
+    if (this.#refusals.length > 0) setImmediate(() => this.#drainRefusals());
+  }
+
+  #logAnswers(answered: readonly { miss: Miss; peer: Peer }[], start: number): void {
+    if (!this.log.debugEnabled) return;
+    const microseconds = Math.round((this.clock.now() - start) * 1000);
+    for (const { miss, peer } of answered) {
+      const asked = miss.layer === 'l3' ? { address: miss.address } : { vtepMac: miss.mac };
+      const { publicIp, subnet } = peer;
+      this.log.debug('miss answered', {
+        layer: miss.layer,
+        ...asked,
+        subnet: printSubnet(subnet),
+        publicIp,
+        microseconds,
+      });
+    }
+  }
+
+  /** What can be said at once about a question no peer fits; otherwise it waits for the registry. */
+  #receiveUnknown(situation: MissSituation, miss: Miss): Operation[] {
+    const { overlay, subnetLength } = situation;
+    const subnet = miss.layer === 'l3' ? askedSubnet(overlay, subnetLength, miss.address) : undefined;
+    if (miss.layer === 'l3' && !subnet) {
+      this.counters.absent++;
+      return [answerWithNobody(overlay, miss.address)];
+    }
+    const key = subnet ? printSubnet(subnet) : (miss as { mac: string }).mac;
+    if (this.#isAbsent(key)) return this.#nobody(overlay, subnet, miss.layer === 'l3' ? [miss.address] : []);
+    const question = this.#questions.get(key);
+    if (question) {
+      if (miss.layer === 'l3' && question.askers.size < ASKERS_PER_QUESTION)
+        question.askers.add(miss.address);
+      return [];
+    }
+    if (this.#questions.size >= WAITING_QUESTIONS) {
+      this.counters.dropped++;
+      this.#remember(key, subnet);
+      return this.#nobody(overlay, subnet, miss.layer === 'l3' ? [miss.address] : []);
+    }
+    const askers = new Set(miss.layer === 'l3' ? [miss.address] : []);
+    this.#questions.set(key, { key, miss, subnet, askers });
+    this.#questionWake.raise();
+    return [];
+  }
+
+  #nobody(overlay: Overlay, subnet: Subnet | undefined, addresses: Iterable<IpAddress>): Operation[] {
+    this.counters.absent++;
+    const answer = [...addresses].map((address) => answerWithNobody(overlay, address));
+    if (subnet) answer.unshift(answerWithNoSubnet(subnet));
+    return answer;
+  }
+
+  async #askRegistry(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const [question] = this.#questions.values();
+      if (!question) {
+        await this.#questionWake.wait(this.clock, LONG_WAIT_MILLISECONDS, signal).catch(() => undefined);
+        continue;
+      }
+      await this.#resolve(question, signal);
+      this.#questions.delete(question.key);
+    }
+  }
+
+  async #resolve(question: Question, signal: AbortSignal): Promise<void> {
+    let found: Peer | undefined;
+    try {
+      found = await this.#find(question.miss, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.log.debug('cannot ask etcd about a miss', { ...question.miss, error: describeError(error) });
+    }
+    const situation = this.situation();
+    if (!situation) return;
+    const { overlay, peers } = situation;
+    const { miss, subnet, askers } = question;
+    // The watch may have brought it meanwhile.
+    found ??= findPeer(peers, miss);
+    if (found) {
+      const peer = found;
+      const questions: Miss[] =
+        miss.layer === 'l2' ? [miss] : [...askers].map((address) => ({ layer: 'l3', address }));
+      this.counters.answered += questions.length;
+      this.#apply(questions.flatMap((asked) => answerWithPeer(overlay, peer, asked)));
+      this.log.debug('miss answered by etcd', {
+        ...miss,
+        subnet: printSubnet(peer.subnet),
+        publicIp: peer.publicIp,
+      });
+      return;
+    }
+    this.#remember(question.key, subnet);
+    this.#apply(this.#nobody(overlay, subnet, askers));
+    this.log.debug('miss answered: nobody has it', { ...miss });
+  }
+
+  async #find(miss: Miss, signal: AbortSignal): Promise<Peer | undefined> {
+    const situation = this.situation();
+    if (!situation) return undefined;
+    const deadline = new AbortController();
+    const timer = this.clock.sleep(QUESTION_MILLISECONDS, AbortSignal.any([signal, deadline.signal])).then(
+      () => deadline.abort(new Error(`no answer within ${QUESTION_MILLISECONDS} ms`)),
+      () => undefined,
+    );
+    try {
+      const until = AbortSignal.any([signal, deadline.signal]);
+      const lease = await this.registry.find(miss, situation.subnetLength, until);
+      const verdict = lease && judgeLease(lease, situation.self);
+      return verdict?.kind === 'peer' ? verdict.peer : undefined;
+    } finally {
+      deadline.abort();
+      await timer;
+    }
+  }
+
+  #isAbsent(key: string): boolean {
+    const absence = this.#absences.get(key);
+    return absence !== undefined && absence.until > this.clock.now();
+  }
+
+  #remember(key: string, subnet: Subnet | undefined): void {
+    if (this.#absences.size >= REMEMBERED_ABSENCES) {
+      const [oldest] = this.#absences.keys();
+      this.#release([oldest!]);
+    }
+    this.#absences.delete(key);
+    if (this.#absences.size === 0) this.#absenceWake.raise();
+    this.#absences.set(key, { subnet, until: this.clock.now() + ABSENCE_MILLISECONDS });
+  }
+
+  /** Forgets absences, and lets the kernel ask about their subnets again. */
+  #release(keys: readonly string[]): void {
+    const removals: Operation[] = [];
+    for (const key of keys) {
+      const subnet = this.#absences.get(key)?.subnet;
+      this.#absences.delete(key);
+      if (subnet) removals.push({ verb: 'remove', object: unreachableRoute(subnet) });
+    }
+    this.#apply(removals);
+  }
+
+  async #expire(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      // All live equally long, so the first remembered is the first to go.
+      const [oldest] = this.#absences.values();
+      const wait = oldest ? Math.max(0, oldest.until - this.clock.now()) : LONG_WAIT_MILLISECONDS;
+      await this.#absenceWake.wait(this.clock, wait, signal).catch(() => undefined);
+      const now = this.clock.now();
+      this.#release([...this.#absences].filter(([, { until }]) => until <= now).map(([key]) => key));
+    }
+  }
+
+  /** The answer is lost if the kernel refuses it; it asks again, and a pass repairs what is wrong. */
+  #apply(operations: readonly Operation[]): void {
+    if (operations.length === 0) return;
+    const failed = this.kernel.applyNow(operations);
+    this.counters.failed += failed.length;
+    if (failed.length > 0) this.onDamage(`an answer was refused: ${describeError(failed[0]!.error)}`);
+  }
+}
+
+function findPeer(peers: PeerTable, miss: Miss): Peer | undefined {
+  return miss.layer === 'l3' ? peers.byAddress(miss.address) : peers.byMac(miss.mac);
+}

@@ -1,0 +1,252 @@
+/** Keeps the peer table as the registry says. */
+import { backoffMilliseconds } from '../core/backoff';
+import { judgeLease, type Self } from '../core/peers';
+import { printSubnet } from '../model/address';
+import type { Lease, MalformedLease } from '../model/lease';
+import { MutablePeerTable, type PeerChange, type PeerTable } from '../model/peer';
+import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
+import { Trouble } from './trouble';
+
+/** After this long a watch that seems well is replaced by a full list and a new watch: the audit. */
+const AUDIT_MILLISECONDS = 600_000;
+const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 10_000 };
+/** Changes of at most so many peers are logged one by one. */
+const LOGGED_PEERS = 8;
+
+export interface PeerWatcherEvents {
+  /** Called after the table has changed, with what changed. */
+  peersChanged(changes: readonly PeerChange[]): void;
+  /** Called when our own key was written or deleted, by whomever. */
+  ownLeaseChanged(stored: Lease | MalformedLease | undefined): void;
+}
+
+/**
+ * Owns the leases as last seen and the peer table made of them. It knows only two ways to learn: a whole snapshot, and the
+ * watch that follows it; whatever goes wrong with the watch ends in a new snapshot, compared by value. While the registry is
+ * away the table stays as it was.
+ */
+export class PeerWatcher {
+  readonly #leases = new Map<string, Lease>();
+  readonly #malformed = new Map<string, MalformedLease>();
+  readonly #peers = new MutablePeerTable();
+  /** Lease names by subnet: two keys (with and without an IPv6 part) may name one subnet. */
+  readonly #namesBySubnet = new Map<string, Set<string>>();
+  readonly #complaints = new Map<string, string>();
+  readonly #trouble: Trouble;
+  #self: Self | undefined;
+  #revision: string | undefined;
+
+  constructor(
+    private readonly registry: LeaseRegistry,
+    private readonly clock: Clock,
+    private readonly log: Log,
+    private readonly events: PeerWatcherEvents,
+  ) {
+    this.#trouble = new Trouble(clock, log);
+  }
+
+  get peers(): PeerTable {
+    return this.#peers;
+  }
+
+  /** Every readable lease, our own too. */
+  get leases(): readonly Lease[] {
+    return [...this.#leases.values()];
+  }
+
+  /** What is wrong with the registry, and for how long; undefined when the watch is well. */
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
+  }
+
+  /** Says who we are: from now on every lease but our own is judged, and the good ones are peers. */
+  identify(self: Self): void {
+    this.#self = self;
+    const changes = [...this.#leases.values()].flatMap((lease) => this.#judge(lease));
+    this.#publish(changes, []);
+  }
+
+  /** Takes the first snapshot, trying until it succeeds or the signal aborts. */
+  async sync(signal: AbortSignal): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#takeSnapshot(signal);
+        return;
+      } catch (error) {
+        await this.#recover(error, attempt, signal);
+      }
+    }
+  }
+
+  /** Follows the registry until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    let attempt = 0;
+    while (!signal.aborted) {
+      try {
+        if (this.#revision === undefined) await this.#takeSnapshot(signal);
+        await this.#watchUntilAudit(signal, () => (attempt = 0));
+        this.#revision = undefined;
+      } catch (error) {
+        this.#revision = undefined;
+        if (signal.aborted) return;
+        await this.#recover(error, attempt++, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #watchUntilAudit(signal: AbortSignal, onAlive: () => void): Promise<void> {
+    const audit = new AbortController();
+    const timer = this.clock
+      .sleep(AUDIT_MILLISECONDS * (0.75 + this.clock.random() / 2), AbortSignal.any([signal, audit.signal]))
+      .then(
+        () => audit.abort(),
+        () => undefined,
+      );
+    try {
+      const until = AbortSignal.any([signal, audit.signal]);
+      for await (const batch of this.registry.watch(this.#revision!, until)) {
+        onAlive();
+        this.#trouble.clear('etcd watch is back');
+        this.#revision = batch.revision;
+        this.#take(batch.changes);
+      }
+    } catch (error) {
+      if (signal.aborted || !audit.signal.aborted) throw error;
+    } finally {
+      audit.abort();
+      await timer;
+    }
+  }
+
+  async #recover(error: unknown, attempt: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#trouble.report('cannot read leases from etcd; peers stay as they are', error);
+    await this.clock.sleep(backoffMilliseconds(attempt, BACKOFF, this.clock.random()), signal);
+  }
+
+  async #takeSnapshot(signal: AbortSignal): Promise<void> {
+    const snapshot = await this.registry.list(signal);
+    this.#trouble.clear('etcd answers again');
+    this.#revision = snapshot.revision;
+    this.#take(differenceTo(this.#leases.keys(), snapshot));
+  }
+
+  #take(leaseChanges: readonly LeaseChange[]): void {
+    const changes: PeerChange[] = [];
+    const own: (Lease | MalformedLease | undefined)[] = [];
+    for (const change of leaseChanges) {
+      switch (change.kind) {
+        case 'put':
+          this.#complaints.delete(`malformed ${change.lease.name}`);
+          this.#malformed.delete(change.lease.name);
+          this.#remember(change.lease);
+          changes.push(...this.#judge(change.lease));
+          if (change.lease.name === this.#self?.leaseName) own.push(change.lease);
+          break;
+        case 'removed':
+          this.#malformed.delete(change.name);
+          changes.push(...this.#forget(change.name));
+          if (change.name === this.#self?.leaseName) own.push(undefined);
+          break;
+        case 'malformed':
+          // What it said before it was spoiled still leads to a host that exists: kept until the key goes.
+          this.#malformed.set(change.malformed.name, change.malformed);
+          this.#complain(
+            `malformed ${change.malformed.name}`,
+            change.malformed.name,
+            change.malformed.reason,
+          );
+          if (change.malformed.name === this.#self?.leaseName) own.push(change.malformed);
+          break;
+      }
+    }
+    this.#publish(changes, own);
+  }
+
+  #publish(changes: readonly PeerChange[], own: readonly (Lease | MalformedLease | undefined)[]): void {
+    if (changes.length > 0) {
+      this.#logChanges(changes);
+      this.events.peersChanged(changes);
+    }
+    if (own.length > 0) this.events.ownLeaseChanged(own.at(-1));
+  }
+
+  #remember(lease: Lease): void {
+    this.#leases.set(lease.name, lease);
+    const subnet = printSubnet(lease.subnet);
+    const names = this.#namesBySubnet.get(subnet);
+    if (names) names.add(lease.name);
+    else this.#namesBySubnet.set(subnet, new Set([lease.name]));
+  }
+
+  #forget(name: string): PeerChange[] {
+    const lease = this.#leases.get(name);
+    if (!lease) return [];
+    this.#leases.delete(name);
+    this.#complaints.delete(`unusable ${name}`);
+    const subnet = printSubnet(lease.subnet);
+    const names = this.#namesBySubnet.get(subnet)!;
+    names.delete(name);
+    const [other] = names;
+    const heir = other === undefined ? undefined : this.#leases.get(other);
+    if (heir) return this.#judge(heir);
+    this.#namesBySubnet.delete(subnet);
+    const change = this.#peers.remove(lease.subnet);
+    return change ? [change] : [];
+  }
+
+  /** Brings the table in line with one lease. */
+  #judge(lease: Lease): PeerChange[] {
+    if (!this.#self) return [];
+    const verdict = judgeLease(lease, this.#self);
+    if (verdict.kind === 'unusable') this.#complain(`unusable ${lease.name}`, lease.name, verdict.reason);
+    else this.#complaints.delete(`unusable ${lease.name}`);
+    const change = verdict.kind === 'peer' ? this.#peers.put(verdict.peer) : this.#peers.remove(lease.subnet);
+    return change ? [change] : [];
+  }
+
+  /** A lease is complained about once, and again only for another reason. */
+  #complain(key: string, name: string, reason: string): void {
+    if (this.#complaints.get(key) === reason) return;
+    this.#complaints.set(key, reason);
+    this.log.warn('lease ignored', { lease: name, reason });
+  }
+
+  #logChanges(changes: readonly PeerChange[]): void {
+    if (changes.length > LOGGED_PEERS) {
+      const left = changes.filter(({ after }) => !after).length;
+      const joined = changes.filter(({ before }) => !before).length;
+      this.log.info('peers changed', {
+        joined,
+        left,
+        changed: changes.length - joined - left,
+        peers: this.#peers.size,
+      });
+      return;
+    }
+    for (const { before, after } of changes) {
+      const peer = after ?? before!;
+      const message = !before ? 'peer joined' : !after ? 'peer left' : 'peer changed';
+      const { publicIp, vtepMac } = peer;
+      this.log.info(message, {
+        subnet: printSubnet(peer.subnet),
+        publicIp,
+        vtepMac,
+        peers: this.#peers.size,
+      });
+    }
+  }
+}
+
+/** The snapshot as changes: every lease in it, every malformed key, and what is in it no more. */
+function differenceTo(known: Iterable<string>, snapshot: LeaseSnapshot): LeaseChange[] {
+  const present = new Set<string>();
+  for (const { name } of snapshot.leases) present.add(name);
+  for (const { name } of snapshot.malformed) present.add(name);
+  const removed = [...known].filter((name) => !present.has(name));
+  return [
+    ...removed.map((name) => ({ kind: 'removed' as const, name })),
+    ...snapshot.leases.map((lease) => ({ kind: 'put' as const, lease })),
+    ...snapshot.malformed.map((malformed) => ({ kind: 'malformed' as const, malformed })),
+  ];
+}

@@ -1,0 +1,219 @@
+/** Makes the kernel hold what it should. */
+import { backoffMilliseconds } from '../core/backoff';
+import { desiredState, peerObjects, programmedPeers, unreachableRoute } from '../core/desired';
+import { plan } from '../core/plan';
+import { printSubnet, type Subnet } from '../model/address';
+import { describeError } from '../model/errors';
+import { keyOf, printKernelObject, type KernelObject } from '../model/kernel-state';
+import { printOperation, type FailedOperation, type Operation } from '../model/operation';
+import { linkNameOf, type Overlay } from '../model/overlay';
+import type { PeerChange, PeerTable } from '../model/peer';
+import type { Clock, Kernel, Log } from '../ports';
+import { Trouble } from './trouble';
+import { Wake } from './wake';
+
+/** Without any trigger a pass is made this often: it catches what no notification told. */
+const AUDIT_MILLISECONDS = 60_000;
+const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 30_000 };
+/** What changed in a pass is logged object by object up to so many. */
+const LOGGED_OPERATIONS = 8;
+
+/** Everything a pass needs to know, read anew for each. */
+export interface Situation {
+  readonly overlay: Overlay;
+  readonly peers: PeerTable;
+  /** Subnets that were answered for with "nobody has it". */
+  readonly absent: Iterable<Subnet>;
+}
+
+export interface PassReport {
+  /** `whole`: everything was read and compared. `peers`: only what changed in the peer table was written. */
+  readonly kind: 'whole' | 'peers';
+  readonly operations: number;
+  readonly failed: readonly FailedOperation[];
+  /** True if our own link, its parameters, its address and the network route are as they should be. */
+  readonly isBaseInPlace: boolean;
+}
+
+/**
+ * Owns what is dirty: reasons for a whole pass, and peers that changed. A whole pass is observe, plan, apply, and is right
+ * whatever happened before; a pass for changed peers only is the same plan made from what the table says it was. What fails
+ * makes the next pass a whole one.
+ */
+export class Reconciler {
+  readonly #wake = new Wake();
+  readonly #trouble: Trouble;
+  #reasons = new Set<string>();
+  #changes = new Map<string, PeerChange>();
+  #converged = false;
+  #operations = 0;
+
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly clock: Clock,
+    private readonly log: Log,
+    private readonly situation: () => Situation,
+  ) {
+    this.#trouble = new Trouble(clock, log);
+  }
+
+  /** True after a pass that left nothing to do. */
+  get isConverged(): boolean {
+    return this.#converged && this.#reasons.size === 0 && this.#changes.size === 0;
+  }
+
+  /** Kernel operations carried out since the start. */
+  get operations(): number {
+    return this.#operations;
+  }
+
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
+  }
+
+  /** Asks for a whole pass. Ten triggers before it begins make one pass. */
+  trigger(reason: string): void {
+    // The reasons are for the log only: a flood of different ones must not grow without bound.
+    if (this.#reasons.size < LOGGED_OPERATIONS) this.#reasons.add(reason);
+    this.#wake.raise();
+  }
+
+  /** Asks for the changed peers to be written. */
+  peersChanged(changes: readonly PeerChange[]): void {
+    for (const change of changes) {
+      const subnet = printSubnet((change.after ?? change.before)!.subnet);
+      const earlier = this.#changes.get(subnet);
+      this.#changes.set(subnet, earlier ? { before: earlier.before, after: change.after } : change);
+    }
+    this.#wake.raise();
+  }
+
+  /** Makes passes until the signal aborts, `onPass` after each. The first is a whole one. */
+  async run(onPass: (report: PassReport) => void, signal: AbortSignal): Promise<void> {
+    this.trigger('start');
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        const retry =
+          failures > 0 ? backoffMilliseconds(failures - 1, BACKOFF, this.clock.random()) : Infinity;
+        if (!(await this.#wake.wait(this.clock, Math.min(retry, this.#auditMilliseconds()), signal))) {
+          this.#reasons.add(failures > 0 ? 'retry' : 'audit');
+        }
+        const report = await this.#pass(signal);
+        if (!report) continue;
+        this.#report(report);
+        failures = report.failed.length > 0 ? failures + 1 : 0;
+        onPass(report);
+      } catch (error) {
+        if (signal.aborted) return;
+        failures++;
+        this.#converged = false;
+        this.#reasons.add('retry');
+        this.#trouble.report('cannot read or write the kernel state; trying again', error);
+      }
+    }
+  }
+
+  #auditMilliseconds(): number {
+    const { resolve } = this.situation().overlay;
+    return resolve.kind === 'preload'
+      ? AUDIT_MILLISECONDS
+      : Math.min(AUDIT_MILLISECONDS, resolve.idleMilliseconds / 2);
+  }
+
+  async #pass(signal: AbortSignal): Promise<PassReport | undefined> {
+    const reasons = this.#reasons;
+    const changes = this.#changes;
+    this.#reasons = new Set();
+    this.#changes = new Map();
+    try {
+      if (reasons.size > 0 || this.#needsWholePass(changes))
+        return await this.#wholePass([...reasons], signal);
+      if (changes.size > 0) return await this.#peersPass(changes, signal);
+      return undefined;
+    } catch (error) {
+      // What was taken over but not done is covered by the whole pass that the caller asks for.
+      this.#reasons.add('retry');
+      throw error;
+    }
+  }
+
+  /** On demand only the kernel knows who is programmed, and so who must be changed or removed. */
+  #needsWholePass(changes: ReadonlyMap<string, PeerChange>): boolean {
+    if (this.situation().overlay.resolve.kind === 'preload') return false;
+    return [...changes.values()].some(({ before }) => before !== undefined);
+  }
+
+  async #wholePass(reasons: readonly string[], signal: AbortSignal): Promise<PassReport> {
+    const start = this.clock.now();
+    const { overlay } = this.situation();
+    const scope = { link: linkNameOf(overlay.backend), networks: [overlay.network] };
+    const actual = await this.kernel.observe(scope, signal);
+    const { peers, absent } = this.situation();
+    // The miss responder puts these routes and takes them away; a pass only must not take them for strangers.
+    const kept = [...absent].filter((subnet) => actual.has(keyOf(unreachableRoute(subnet))));
+    const operations = plan(desiredState(overlay, programmedPeers(overlay, peers, actual), kept), actual);
+    const failed = await this.#apply(operations, signal);
+    const milliseconds = Math.round(this.clock.now() - start);
+    if (operations.length > 0 || reasons.includes('start')) {
+      this.log.info('kernel state put in order', {
+        because: reasons.join(', '),
+        operations: operations.length,
+        failed: failed.length,
+        milliseconds,
+        ...(operations.length <= LOGGED_OPERATIONS && operations.length > 0
+          ? { changes: operations.map(printOperation).join('; ') }
+          : {}),
+      });
+    }
+    const isBaseInPlace = !failed.some(
+      ({ operation }) => operation.verb === 'put' && isBase(operation.object),
+    );
+    return { kind: 'whole', operations: operations.length, failed, isBaseInPlace };
+  }
+
+  async #peersPass(changes: ReadonlyMap<string, PeerChange>, signal: AbortSignal): Promise<PassReport> {
+    const { overlay, peers } = this.situation();
+    const assumed = new Map<string, KernelObject>();
+    const desired = new Map<string, KernelObject>();
+    if (overlay.resolve.kind === 'preload') {
+      for (const { before, after } of changes.values()) {
+        for (const object of before ? peerObjects(overlay, before) : []) assumed.set(keyOf(object), object);
+        const current = peers.bySubnet((after ?? before)!.subnet);
+        for (const object of current ? peerObjects(overlay, current) : []) desired.set(keyOf(object), object);
+      }
+      // A VTEP MAC may have moved to another peer, or be claimed by two: its FDB entry is that of the peer the table names.
+      for (const object of [...assumed.values(), ...desired.values()]) {
+        if (object.kind !== 'fdb-entry') continue;
+        const holder = peers.byMac(object.mac);
+        if (holder) desired.set(keyOf(object), peerObjects(overlay, holder)[0]);
+      }
+    }
+    const operations = plan(desired, assumed);
+    const failed = await this.#apply(operations, signal);
+    return { kind: 'peers', operations: operations.length, failed, isBaseInPlace: true };
+  }
+
+  async #apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
+    if (operations.length === 0) return [];
+    this.#operations += operations.length;
+    return this.kernel.apply(operations, signal);
+  }
+
+  #report(report: PassReport): void {
+    this.#converged = report.failed.length === 0;
+    const [first] = report.failed;
+    if (first) {
+      this.trigger('retry');
+      const fields = { object: printKernelObject(first.operation.object), failed: report.failed.length };
+      this.#trouble.report('the kernel refused a change; trying again', describeError(first.error), fields);
+      return;
+    }
+    this.#trouble.clear('kernel state is as it should be again');
+  }
+}
+
+/** What must be there before anything can work: all but the peers' objects. */
+function isBase(object: KernelObject): boolean {
+  if (object.kind === 'route') return object.gateway === undefined;
+  return object.kind !== 'fdb-entry' && object.kind !== 'neighbor';
+}
