@@ -143,6 +143,11 @@ export interface Host {
   /** Replaces subnet.env at once and durably, making its directory; the old file is intact if this fails. */
   writeSubnetFile(text: string): Promise<void>;
   removeSubnetFile(): Promise<void>;
+  /**
+   * Makes this process the one agent of that link in this network namespace, for as long as it lives. Throws EBUSY, naming the
+   * other's process ID, when there is one already.
+   */
+  lock(linkName: string): void;
   /** Tells systemd, if it is there: READY=1, STATUS=…, STOPPING=1. Never throws. */
   notify(state: { ready?: boolean; stopping?: boolean; status?: string }): void;
   randomBytes(count: number): Uint8Array;
