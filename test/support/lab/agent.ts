@@ -1,0 +1,136 @@
+/** The agent of one lab host: the built program, as a process in the host's namespace. */
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, openSync, readFileSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { attempt, exitOf, type CommandResult, type Exit } from './command';
+import type { Namespace } from './namespace';
+import { until } from './until';
+
+/** The program under test, as `scripts/setup` builds it. */
+export const AGENT = resolve(__dirname, '../../../dist/main.js');
+
+export interface AgentStart {
+  /** Further options; a later one wins over an earlier one. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** A program that runs the agent: `['strace', '-f', …]`. */
+  readonly under?: readonly string[];
+}
+
+/** One line of the agent's log. */
+export interface LogLine {
+  readonly level: string;
+  readonly message: string;
+  readonly [field: string]: unknown;
+}
+
+export class Agent {
+  #process: ChildProcess | undefined;
+  #startedAt = 0;
+  #logStart = 0;
+
+  constructor(
+    private readonly namespace: Namespace,
+    private readonly directory: string,
+    private readonly options: readonly string[],
+  ) {}
+
+  get subnetFile(): string {
+    return join(this.directory, 'subnet.env');
+  }
+
+  get logFile(): string {
+    return join(this.directory, 'agent.log');
+  }
+
+  /** Undefined when it does not run. */
+  get pid(): number | undefined {
+    return this.running ? this.#process?.pid : undefined;
+  }
+
+  get running(): boolean {
+    return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  /** Milliseconds on `performance.now()`'s clock when it was last started. */
+  get startedAt(): number {
+    return this.#startedAt;
+  }
+
+  /** Starts it and returns at once. */
+  start({ args = [], env = {}, under = [] }: AgentStart = {}): void {
+    if (this.running) throw new Error(`the agent of ${this.namespace.name} runs already`);
+    const log = openSync(this.logFile, 'a');
+    this.#logStart = statSync(this.logFile).size;
+    const [command, ...words] = [...under, process.execPath, AGENT, ...this.options, ...args];
+    this.#startedAt = performance.now();
+    this.#process = this.namespace.start(command!, words, {
+      stdio: ['ignore', log, log],
+      env: { ...this.#env, ...env },
+      // Out of our process group, so that Ctrl-C reaches us and not it: a kept lab must go on.
+      detached: true,
+    });
+    this.#process.unref();
+  }
+
+  /** Returns once it is ready to carry packets: it says so in its log. */
+  async ready(withinMilliseconds = 15_000): Promise<void> {
+    await until(
+      `the agent of ${this.namespace.name} is ready; its log ends\n${this.#tail()}`,
+      () => {
+        if (!this.running) throw new Error(`it ended:\n${this.#tail()}`);
+        return this.log().some(({ message }) => message === READY) && existsSync(this.subnetFile);
+      },
+      { withinMilliseconds, everyMilliseconds: 10 },
+    );
+  }
+
+  /** Sends a signal and waits until it ended. */
+  async end(signal: NodeJS.Signals = 'SIGTERM', withinMilliseconds = 5_000): Promise<Exit & { milliseconds: number }> {
+    const child = this.#process;
+    if (!child) throw new Error('it was never started');
+    const since = performance.now();
+    child.kill(signal);
+    const exit = await Promise.race([
+      exitOf(child),
+      until(`the agent of ${this.namespace.name} ended on ${signal}`, () => !this.running, { withinMilliseconds }),
+    ]);
+    if (exit === true) return { ...(await exitOf(child)), milliseconds: performance.now() - since };
+    return { ...exit, milliseconds: performance.now() - since };
+  }
+
+  /** Runs the program with other words (`leave`, `config get`, …) on this host, to its end. */
+  command(...words: string[]): Promise<CommandResult> {
+    return attempt('nsenter', [`--net=${this.namespace.path}`, process.execPath, AGENT, ...words, ...this.options], {
+      env: this.#env,
+      withinMilliseconds: 30_000,
+    });
+  }
+
+  /** What it logged since it was last started. Lines that are not JSON appear as messages of level `text`. */
+  log(): LogLine[] {
+    return readFileSync(this.logFile)
+      .subarray(this.#logStart)
+      .toString('utf8')
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .map((line) => {
+        try {
+          return JSON.parse(line) as LogLine;
+        } catch {
+          return { level: 'text', message: line };
+        }
+      });
+  }
+
+  #tail(): string {
+    return existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8').split('\n').slice(-15).join('\n') : '(no log)';
+  }
+
+  get #env(): NodeJS.ProcessEnv {
+    return { PATH: process.env['PATH'], HOME: '/root', LANG: 'C.UTF-8' };
+  }
+}
+
+/** The log message that says: subnet.env is written and the kernel holds what it should. */
+export const READY = 'ready';

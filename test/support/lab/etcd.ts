@@ -1,0 +1,132 @@
+/** The lab's etcd: one member or three, each in a namespace of its own on the underlay. */
+import { openSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ChildProcess } from 'node:child_process';
+import { exitOf } from './command';
+import type { Namespace } from './namespace';
+import { until } from './until';
+
+export interface EtcdMember {
+  readonly name: string;
+  readonly namespace: Namespace;
+  readonly address: string;
+}
+
+/** etcd as flannel and vtepd know it, seen by an operator with etcdctl. */
+export class Etcd {
+  readonly #processes = new Map<string, ChildProcess>();
+
+  /** `directory` holds the members' stores and logs. */
+  constructor(
+    readonly members: readonly EtcdMember[],
+    private readonly directory: string,
+  ) {}
+
+  /** What `--etcd-endpoints` wants to hear. */
+  get endpoints(): string {
+    return this.members.map(({ address }) => `http://${address}:2379`).join(',');
+  }
+
+  /** Starts every member that is not running, and returns when all of them serve. */
+  async start(): Promise<void> {
+    for (const member of this.members) if (!this.#processes.has(member.name)) this.#startMember(member);
+    await until(
+      'etcd is healthy',
+      async () => (await this.#attempt('endpoint', 'health', '--command-timeout=500ms')).status === 0,
+      { withinMilliseconds: 15_000 },
+    );
+  }
+
+  /** Ends a member (the first one, if none is named) at once, as a crash would; its store stays. */
+  async stop(name = this.members[0]!.name): Promise<void> {
+    const process = this.#processes.get(name);
+    this.#processes.delete(name);
+    process?.kill('SIGKILL');
+    if (process) await exitOf(process);
+  }
+
+  async put(key: string, value: string): Promise<void> {
+    await this.etcdctl('put', key, value);
+  }
+
+  /** Puts many keys, a hundred to a transaction. */
+  async putAll(entries: readonly (readonly [key: string, value: string])[]): Promise<void> {
+    for (let at = 0; at < entries.length; at += 100) {
+      const puts = entries.slice(at, at + 100).map(([key, value]) => `put ${quoted(key)} ${quoted(value)}`);
+      // A transaction's text: comparisons, an empty line, what to do if they hold, an empty line, what to do if not.
+      await this.#client.run('etcdctl', [...this.#options, 'txn'], {
+        input: `\n${puts.join('\n')}\n\n\n`,
+        env: this.#env,
+      });
+    }
+  }
+
+  /** Keys below a prefix, without that prefix, and their values. */
+  async list(prefix: string): Promise<Map<string, string>> {
+    const lines = (await this.etcdctl('get', '--prefix', prefix)).split('\n');
+    const found = new Map<string, string>();
+    for (let at = 0; at + 1 < lines.length; at += 2) found.set(lines[at]!.slice(prefix.length), lines[at + 1]!);
+    return found;
+  }
+
+  /** Every key below a prefix with its metadata, as etcd's JSON gives it. */
+  async inspect(prefix: string): Promise<{ key: string; modRevision: number; lease: string | undefined }[]> {
+    const text = await this.etcdctl('get', '--prefix', prefix, '-w', 'fields');
+    return text
+      .split('\n\n')
+      .filter((block) => block.includes('"Key"'))
+      .map((block) => ({
+        key: /^"Key" : "(.*)"$/m.exec(block)![1]!,
+        modRevision: Number(/^"ModRevision" : (\d+)$/m.exec(block)![1]),
+        lease: noZero(/^"Lease" : (-?\d+)$/m.exec(block)![1]!),
+      }));
+  }
+
+  /** Runs etcdctl against all members; throws when it fails. */
+  etcdctl(...args: string[]): Promise<string> {
+    return this.#client.run('etcdctl', [...this.#options, ...args], { env: this.#env });
+  }
+
+  #attempt(...args: string[]): ReturnType<Namespace['attempt']> {
+    return this.#client.attempt('etcdctl', [...this.#options, ...args], { env: this.#env });
+  }
+
+  get #client(): Namespace {
+    return this.members[0]!.namespace;
+  }
+
+  get #options(): string[] {
+    return [`--endpoints=${this.endpoints}`];
+  }
+
+  get #env(): NodeJS.ProcessEnv {
+    return { PATH: process.env['PATH'], ETCDCTL_API: '3' };
+  }
+
+  #startMember({ name, namespace, address }: EtcdMember): void {
+    const log = openSync(join(this.directory, `${name}.log`), 'a');
+    const process = namespace.start(
+      'etcd',
+      [
+        ...['--name', name, '--data-dir', join(this.directory, name)],
+        ...['--listen-client-urls', `http://${address}:2379`, '--advertise-client-urls', `http://${address}:2379`],
+        ...['--listen-peer-urls', `http://${address}:2380`, '--initial-advertise-peer-urls', `http://${address}:2380`],
+        ...['--initial-cluster', this.members.map((each) => `${each.name}=http://${each.address}:2380`).join(',')],
+        // Nobody's data is at stake here, and fsync is what makes an etcd slow to start.
+        ...['--unsafe-no-fsync', '--log-level', 'warn'],
+      ],
+      { stdio: ['ignore', log, log], detached: true },
+    );
+    process.unref();
+    this.#processes.set(name, process);
+  }
+}
+
+/** A word as etcdctl's transaction parser reads it. */
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}
+
+function noZero(number: string): string | undefined {
+  return number === '0' ? undefined : number;
+}

@@ -1,0 +1,48 @@
+/** Echo requests between containers. */
+import type { Host } from './host';
+import type { Namespace } from './namespace';
+
+export interface RoundTrip {
+  readonly from: Host;
+  readonly to: Host;
+  /** Undefined: no answer came. */
+  readonly milliseconds: number | undefined;
+}
+
+/**
+ * One echo request from `from` to each address, all at once. Returns the round trip in milliseconds of those that answered
+ * within the bound.
+ */
+export async function ping(
+  from: Namespace,
+  addresses: readonly string[],
+  withinMilliseconds = 1000,
+): Promise<Map<string, number>> {
+  const seconds = withinMilliseconds / 1000;
+  const script = addresses.map((address) => `ping -n -c 1 -W ${seconds} ${address} &`).join('\n') + '\nwait';
+  const { stdout } = await from.attempt('sh', ['-c', script]);
+  const replies = stdout.matchAll(/bytes from ([\d.a-f:]+): .*time=([\d.]+) ms/g);
+  return new Map(Array.from(replies, ([, address, time]) => [address!, Number(time)]));
+}
+
+/** One echo request from the container of each host to that of every other host. */
+export async function pingAllPairs(hosts: readonly Host[], withinMilliseconds = 2000): Promise<RoundTrip[]> {
+  const trips: RoundTrip[] = [];
+  for (const from of hosts) {
+    const others = hosts.filter((to) => to !== from);
+    const answers = await ping(
+      from.container,
+      others.map((to) => to.containerAddress),
+      withinMilliseconds,
+    );
+    for (const to of others) trips.push({ from, to, milliseconds: answers.get(to.containerAddress) });
+  }
+  return trips;
+}
+
+/** `host 1 → host 3` for every pair that got no answer. */
+export function unanswered(trips: readonly RoundTrip[]): string[] {
+  return trips
+    .filter(({ milliseconds }) => milliseconds === undefined)
+    .map(({ from, to }) => `${from.name} → ${to.name}`);
+}

@@ -1,0 +1,34 @@
+/** Waiting for something to become true, never for time to pass. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface Bound {
+  readonly withinMilliseconds: number;
+  /** Pause between two looks. */
+  readonly everyMilliseconds?: number;
+}
+
+/**
+ * Looks again and again until `look` returns something truthy, and returns that. Throws an Error that names `what` (and the
+ * last error of `look`, if it threw) when the time is up.
+ */
+export async function until<T>(
+  what: string,
+  look: () => T | Promise<T>,
+  bound: Bound,
+): Promise<Exclude<T, undefined | null | false | 0 | ''>> {
+  const end = performance.now() + bound.withinMilliseconds;
+  let lastError: unknown;
+  for (;;) {
+    try {
+      const found = await look();
+      if (found) return found as Exclude<T, undefined | null | false | 0 | ''>;
+      lastError = undefined;
+    } catch (error) {
+      lastError = error;
+    }
+    if (performance.now() > end) {
+      throw new Error(`not within ${bound.withinMilliseconds} ms: ${what}`, { cause: lastError });
+    }
+    await sleep(bound.everyMilliseconds ?? 20);
+  }
+}
