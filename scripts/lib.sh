@@ -7,7 +7,7 @@ TOOLS=$ROOT/.tools
 cd "$ROOT"
 
 # A fresh root shell may lack the sbin directories, where ip, bridge and tcpdump can live.
-export PATH=$TOOLS/node_modules/.bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export PATH=$TOOLS/node_modules/.bin:$ROOT/node_modules/.bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export LC_ALL=C.UTF-8
 
 say() { printf '%s: %s\n' "$PROGRAM" "$*"; }

@@ -6,8 +6,8 @@ import { attempt, exitOf, type CommandResult, type Exit } from './command';
 import type { Namespace } from './namespace';
 import { until } from './until';
 
-/** The program under test, as `scripts/setup` builds it. */
-export const AGENT = resolve(__dirname, '../../../dist/main.js');
+/** The program under test: as `scripts/setup` builds it, or another that $VTEPD_MAIN names (an installed package's). */
+export const AGENT = process.env['VTEPD_MAIN'] ?? resolve(__dirname, '../../../dist/main.js');
 
 export interface AgentStart {
   /** Further options; a later one wins over an earlier one. */
@@ -49,7 +49,9 @@ export class Agent {
   }
 
   get running(): boolean {
-    return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
+    return (
+      this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null
+    );
   }
 
   /** Milliseconds on `performance.now()`'s clock when it was last started. */
@@ -86,14 +88,19 @@ export class Agent {
   }
 
   /** Sends a signal and waits until it ended. */
-  async end(signal: NodeJS.Signals = 'SIGTERM', withinMilliseconds = 5_000): Promise<Exit & { milliseconds: number }> {
+  async end(
+    signal: NodeJS.Signals = 'SIGTERM',
+    withinMilliseconds = 5_000,
+  ): Promise<Exit & { milliseconds: number }> {
     const child = this.#process;
     if (!child) throw new Error('it was never started');
     const since = performance.now();
     child.kill(signal);
     const exit = await Promise.race([
       exitOf(child),
-      until(`the agent of ${this.namespace.name} ended on ${signal}`, () => !this.running, { withinMilliseconds }),
+      until(`the agent of ${this.namespace.name} ended on ${signal}`, () => !this.running, {
+        withinMilliseconds,
+      }),
     ]);
     if (exit === true) return { ...(await exitOf(child)), milliseconds: performance.now() - since };
     return { ...exit, milliseconds: performance.now() - since };
@@ -101,10 +108,14 @@ export class Agent {
 
   /** Runs the program with other words (`leave`, `config get`, …) on this host, to its end. */
   command(...words: string[]): Promise<CommandResult> {
-    return attempt('nsenter', [`--net=${this.namespace.path}`, process.execPath, AGENT, ...words, ...this.options], {
-      env: this.#env,
-      withinMilliseconds: 30_000,
-    });
+    return attempt(
+      'nsenter',
+      [`--net=${this.namespace.path}`, process.execPath, AGENT, ...words, ...this.options],
+      {
+        env: this.#env,
+        withinMilliseconds: 30_000,
+      },
+    );
   }
 
   /** What it logged since it was last started. Lines that are not JSON appear as messages of level `text`. */
@@ -124,7 +135,9 @@ export class Agent {
   }
 
   #tail(): string {
-    return existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8').split('\n').slice(-15).join('\n') : '(no log)';
+    return existsSync(this.logFile)
+      ? readFileSync(this.logFile, 'utf8').split('\n').slice(-15).join('\n')
+      : '(no log)';
   }
 
   get #env(): NodeJS.ProcessEnv {

@@ -27,9 +27,13 @@ export class Capture {
 
   /** Returns the packets as text once there are at least `count`, and ends the capture. */
   async take(count: number, withinMilliseconds = 5000): Promise<string[]> {
-    const packets = await until(`tcpdump saw ${count} packets`, async () => enough(await this.#decode(), count), {
-      withinMilliseconds,
-    });
+    const packets = await until(
+      `tcpdump saw ${count} packets`,
+      async () => enough(await this.#decode(), count),
+      {
+        withinMilliseconds,
+      },
+    );
     await this.end();
     return packets;
   }
@@ -45,7 +49,7 @@ export class Capture {
   async #decode(): Promise<string[]> {
     if (!existsSync(this.file)) return [];
     const text = await run('tcpdump', ['-T', 'vxlan', '-tt', '-n', '-e', '-r', this.file]).catch(() => '');
-    return text.split(/\n(?=\d)/).filter((packet) => packet.trim() !== '');
+    return text.split(/\n(?=\d{10}\.\d)/).filter((packet) => packet.trim() !== '');
   }
 }
 

@@ -17,14 +17,24 @@ export interface CommandResult {
 }
 
 /** Runs a program and returns what it printed; throws an Error with its words when it fails. */
-export async function run(command: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
+export async function run(
+  command: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<string> {
   const result = await attempt(command, args, options);
   if (result.status === 0) return result.stdout;
-  throw new Error(`'${[command, ...args].join(' ')}' failed (${result.status}): ${result.stderr || result.stdout}`);
+  throw new Error(
+    `'${[command, ...args].join(' ')}' failed (${result.status}): ${result.stderr || result.stdout}`,
+  );
 }
 
 /** Like {@link run}, for a program that may fail: returns how it ended. */
-export function attempt(command: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+export function attempt(
+  command: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -65,7 +65,8 @@ export class Etcd {
   async list(prefix: string): Promise<Map<string, string>> {
     const lines = (await this.etcdctl('get', '--prefix', prefix)).split('\n');
     const found = new Map<string, string>();
-    for (let at = 0; at + 1 < lines.length; at += 2) found.set(lines[at]!.slice(prefix.length), lines[at + 1]!);
+    for (let at = 0; at + 1 < lines.length; at += 2)
+      found.set(lines[at]!.slice(prefix.length), lines[at + 1]!);
     return found;
   }
 
@@ -109,9 +110,22 @@ export class Etcd {
       'etcd',
       [
         ...['--name', name, '--data-dir', join(this.directory, name)],
-        ...['--listen-client-urls', `http://${address}:2379`, '--advertise-client-urls', `http://${address}:2379`],
-        ...['--listen-peer-urls', `http://${address}:2380`, '--initial-advertise-peer-urls', `http://${address}:2380`],
-        ...['--initial-cluster', this.members.map((each) => `${each.name}=http://${each.address}:2380`).join(',')],
+        ...[
+          '--listen-client-urls',
+          `http://${address}:2379`,
+          '--advertise-client-urls',
+          `http://${address}:2379`,
+        ],
+        ...[
+          '--listen-peer-urls',
+          `http://${address}:2380`,
+          '--initial-advertise-peer-urls',
+          `http://${address}:2380`,
+        ],
+        ...[
+          '--initial-cluster',
+          this.members.map((each) => `${each.name}=http://${each.address}:2380`).join(','),
+        ],
         // Nobody's data is at stake here, and fsync is what makes an etcd slow to start.
         ...['--unsafe-no-fsync', '--log-level', 'warn'],
       ],

@@ -119,7 +119,11 @@ export class Lab {
       const place = namespace(`h${n}`);
       return new Host(n, place, namespace(`c${n}`), underlayAddress(n), new Agent(place, directory, options));
     });
-    await addNamespaces([hub, ...members.map((each) => each.namespace), ...hosts.flatMap((h) => [h.namespace, h.container])]);
+    await addNamespaces([
+      hub,
+      ...members.map((each) => each.namespace),
+      ...hosts.flatMap((h) => [h.namespace, h.container]),
+    ]);
     await connect(hub, members, hosts);
     return new Lab(lifetime, hosts, etcd, hub);
   }
@@ -135,7 +139,10 @@ async function connect(
   members: readonly { namespace: Namespace; address: string }[],
   hosts: readonly Host[],
 ): Promise<void> {
-  const stations = [...members, ...hosts.map(({ namespace, publicIp }) => ({ namespace, address: publicIp }))];
+  const stations = [
+    ...members,
+    ...hosts.map(({ namespace, publicIp }) => ({ namespace, address: publicIp })),
+  ];
   // Frames between hosts are to pass the bridge unseen by anybody's iptables.
   await hub.batch([
     'link add br0 type bridge',

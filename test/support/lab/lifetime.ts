@@ -20,7 +20,10 @@ export class Lifetime {
     this.id = newId();
     this.directory = mkdtempSync(`/tmp/vtl-${this.id}-`);
     this.#write(`owner=${process.pid} ${startTimeOf(process.pid)}`);
-    this.#guard = spawn(REMOVE, ['--when-abandoned', this.id], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+    this.#guard = spawn(REMOVE, ['--when-abandoned', this.id], {
+      detached: true,
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
     this.#guard.unref();
     // The guard is told by the end of its input, so an error there has nobody to tell.
     this.#guard.stdin?.on('error', () => undefined);
@@ -66,7 +69,10 @@ function removeAbandonedLabs(): void {
 
 function ledger(): { id: string; owner: string }[] {
   try {
-    return readdirSync(LEDGER).map((id) => ({ id, owner: readFileSync(join(LEDGER, id), 'utf8').split('\n')[0]! }));
+    return readdirSync(LEDGER).map((id) => ({
+      id,
+      owner: readFileSync(join(LEDGER, id), 'utf8').split('\n')[0]!,
+    }));
   } catch {
     return [];
   }

@@ -37,12 +37,25 @@ export class Stream {
 
   /** Starts it from one host's container to another's; returns once packets flow or are lost. Rate: packets a second. */
   static async start(from: Host, to: Host, rate = 1000): Promise<Stream> {
-    const receiver = to.container.start('nice', ['-n', '-10', process.execPath, script('receiver'), String(PORT)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+    const receiver = to.container.start(
+      'nice',
+      ['-n', '-10', process.execPath, script('receiver'), String(PORT)],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      },
+    );
     const fromReceiver = linesOf(receiver);
-    if ((await fromReceiver.next()).value !== 'listening') throw new Error('the stream receiver does not listen');
-    const words = ['-n', '-10', process.execPath, script('sender'), to.containerAddress, String(PORT), String(rate)];
+    if ((await fromReceiver.next()).value !== 'listening')
+      throw new Error('the stream receiver does not listen');
+    const words = [
+      '-n',
+      '-10',
+      process.execPath,
+      script('sender'),
+      to.containerAddress,
+      String(PORT),
+      String(rate),
+    ];
     const sender = from.container.start('nice', words, { stdio: ['pipe', 'pipe', 'inherit'] });
     return new Stream(sender, receiver, fromReceiver);
   }
@@ -51,9 +64,15 @@ export class Stream {
   async end(): Promise<StreamReport> {
     const fromSender = linesOf(this.sender);
     this.sender.stdin?.end();
-    const sending = await reportOf<Pick<StreamReport, 'sent' | 'failed' | 'latestMilliseconds'>>(fromSender, 'sender');
+    const sending = await reportOf<Pick<StreamReport, 'sent' | 'failed' | 'latestMilliseconds'>>(
+      fromSender,
+      'sender',
+    );
     this.receiver.stdin?.write(`${sending.sent}\n`);
-    const receiving = await reportOf<Omit<StreamReport, keyof typeof sending | 'lost'>>(this.fromReceiver, 'receiver');
+    const receiving = await reportOf<Omit<StreamReport, keyof typeof sending | 'lost'>>(
+      this.fromReceiver,
+      'receiver',
+    );
     return { ...sending, ...receiving, lost: sending.sent - receiving.received };
   }
 }
