@@ -1,0 +1,86 @@
+/** What must be known before the loops can turn: waited for, however long it takes. */
+import { backoffMilliseconds } from '../core/backoff';
+import { chooseUnderlay, type UnderlayWish } from '../core/underlay';
+import type { IpAddress } from '../model/address';
+import { ConfigError, KernelError, RegistryError } from '../model/errors';
+import type { Underlay } from '../model/overlay';
+import type { Clock, Kernel, LeaseRegistry, Log } from '../ports';
+import { Trouble } from './trouble';
+
+const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 5_000 };
+
+/** What a user wants of the underlay; `canReach` is resolved anew for each try. */
+export type UnderlayOptions = Omit<UnderlayWish, 'canReach'> & { readonly canReach: IpAddress | undefined };
+
+/**
+ * The network configuration, as soon as there is a good one: a missing or malformed one is said once, reminded of sparingly,
+ * and waited for. Rejects only when the signal aborts, or with what `read` throws that is no {@link ConfigError}.
+ */
+export function awaitNetworkConfig<Config>(
+  registry: LeaseRegistry,
+  clock: Clock,
+  log: Log,
+  read: (text: string) => Config,
+  signal: AbortSignal,
+): Promise<Config> {
+  return untilItWorks('waiting for the network configuration', clock, log, signal, async () => {
+    const stored = await registry.readConfig(signal);
+    if (!stored) {
+      throw new ConfigError(
+        "there is none in etcd; write one with 'vtepd config set FILE' (or etcdctl, API version 3)",
+      );
+    }
+    return read(stored.text);
+  });
+}
+
+/** The underlay interface, as soon as there is one that fits the wish. */
+export function awaitUnderlay(
+  kernel: Kernel,
+  clock: Clock,
+  log: Log,
+  options: UnderlayOptions,
+  signal: AbortSignal,
+): Promise<Underlay> {
+  return untilItWorks('waiting for the underlay interface', clock, log, signal, async () => {
+    const choice = await lookForUnderlay(kernel, options, signal);
+    if (choice.kind === 'none') throw new ConfigError(choice.reason);
+    const { name, address, publicIp, mtu } = choice.underlay;
+    log.info('underlay chosen', { interface: name, address, publicIp, mtu, because: choice.because });
+    return choice.underlay;
+  });
+}
+
+/** Chooses the underlay from what the kernel has now. */
+export async function lookForUnderlay(kernel: Kernel, options: UnderlayOptions, signal: AbortSignal) {
+  const [interfaces, defaultRoutes, route] = await Promise.all([
+    kernel.interfaces(signal),
+    kernel.defaultRoutes(signal),
+    options.canReach && kernel.routeTo(options.canReach, signal),
+  ]);
+  const canReach = options.canReach ? { address: options.canReach, route: route || undefined } : undefined;
+  return chooseUnderlay({ ...options, canReach }, interfaces, defaultRoutes);
+}
+
+async function untilItWorks<T>(
+  what: string,
+  clock: Clock,
+  log: Log,
+  signal: AbortSignal,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  const trouble = new Trouble(clock, log);
+  for (let failures = 0; ; failures++) {
+    try {
+      const value = await attempt();
+      trouble.clear(`no more ${what}`);
+      return value;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof ConfigError || error instanceof RegistryError || error instanceof KernelError))
+        throw error;
+      trouble.report(what, error);
+      await clock.sleep(backoffMilliseconds(failures, BACKOFF, clock.random()), signal);
+    }
+  }
+}
