@@ -20,7 +20,7 @@ class Disk implements Pick<Host, 'readSubnetFile' | 'writeSubnetFile' | 'notify'
   notify = (state: object) => void this.notices.push(state);
 }
 
-async function running(disk: Disk) {
+function running(disk: Disk) {
   const clock = new FakeClock();
   const log = new FakeLog();
   const announcer = new Announcer(disk as unknown as Host, clock, log);
@@ -32,7 +32,7 @@ async function running(disk: Disk) {
 describe('the announcer', () => {
   it('writes subnet.env, and then says READY', async () => {
     const disk = new Disk();
-    const { announcer, clock, stop } = await running(disk);
+    const { announcer, clock, stop } = running(disk);
     announcer.announce('A=1\n');
     expect(announcer.isAnnounced).toBe(false);
     await clock.advance(0);
@@ -44,7 +44,7 @@ describe('the announcer', () => {
   it('writes nothing when the file says so already, and says READY', async () => {
     const disk = new Disk();
     disk.text = 'A=1\n';
-    const { announcer, clock, stop } = await running(disk);
+    const { announcer, clock, stop } = running(disk);
     announcer.announce('A=1\n');
     announcer.announce('A=1\n');
     await clock.advance(0);
@@ -55,7 +55,7 @@ describe('the announcer', () => {
   it('tries on while the disk is full, says so once, and does not say READY before', async () => {
     const disk = new Disk();
     disk.isFull = true;
-    const { announcer, clock, log, stop } = await running(disk);
+    const { announcer, clock, log, stop } = running(disk);
     announcer.announce('A=1\n');
     await clock.advance(30_000);
     expect(disk.notices).toEqual([]);
@@ -69,7 +69,7 @@ describe('the announcer', () => {
 
   it('writes again when our subnet changed, READY only once', async () => {
     const disk = new Disk();
-    const { announcer, clock, stop } = await running(disk);
+    const { announcer, clock, stop } = running(disk);
     announcer.announce('A=1\n');
     await clock.advance(0);
     announcer.announce('A=2\n');

@@ -1,0 +1,186 @@
+import { PeerWatcher } from '../../src/engine/peer-watcher';
+import { printSubnet } from '../../src/model/address';
+import type { Lease, MalformedLease } from '../../src/model/lease';
+import { printLeaseAttributes } from '../../src/model/lease-codec';
+import type { PeerChange } from '../../src/model/peer';
+import { exampleLease, examplePeer } from '../support/examples';
+import { FakeClock } from '../support/fake-clock';
+import { FakeLog } from '../support/fake-log';
+import { FakeStore } from '../support/fake-registry';
+
+const valueOf = (n: number) => printLeaseAttributes(exampleLease(n).attributes);
+const put = (store: FakeStore, n: number, value = valueOf(n)) => store.put(`subnets/10.5.${n}.0-24`, value);
+
+/** Host 1 watching a store. */
+async function watching(...peers: number[]) {
+  const clock = new FakeClock();
+  const store = new FakeStore(clock);
+  for (const n of peers) put(store, n);
+  const registry = store.client();
+  const log = new FakeLog();
+  const changes: PeerChange[] = [];
+  const own: (Lease | MalformedLease | undefined)[] = [];
+  const watcher = new PeerWatcher(registry, clock, log, {
+    peersChanged: (some) => changes.push(...some),
+    ownLeaseChanged: (stored) => own.push(stored),
+  });
+  const stop = new AbortController();
+  await watcher.sync(stop.signal);
+  watcher.identify({
+    leaseName: '10.5.1.0-24',
+    publicIp: examplePeer(1).publicIp,
+    vtepMac: examplePeer(1).vtepMac,
+  });
+  const end = watcher.run(stop.signal);
+  await clock.advance(0);
+  return {
+    clock,
+    store,
+    registry,
+    log,
+    watcher,
+    changes,
+    own,
+    subnets: () => [...watcher.peers].map((peer) => printSubnet(peer.subnet)).sort(),
+    stop: () => (stop.abort(), end),
+  };
+}
+
+describe('the peer watcher', () => {
+  it('knows every peer after the first snapshot, and not itself', async () => {
+    const { subnets, stop } = await watching(1, 2, 3);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    await stop();
+  });
+
+  it('follows peers that join, change and leave', async () => {
+    const { store, clock, changes, watcher, stop } = await watching(2);
+    changes.length = 0;
+    put(store, 3);
+    store.put('subnets/10.5.2.0-24', valueOf(9));
+    store.delete('subnets/10.5.3.0-24');
+    await clock.advance(0);
+    const moved = { ...examplePeer(9), subnet: examplePeer(2).subnet };
+    expect(changes).toEqual([
+      { before: undefined, after: examplePeer(3) },
+      { before: examplePeer(2), after: moved },
+      { before: examplePeer(3), after: undefined },
+    ]);
+    expect([...watcher.peers]).toEqual([moved]);
+    await stop();
+  });
+
+  it('keeps its peers while the registry is away, and finds what changed when it is back', async () => {
+    const { store, registry, clock, subnets, log, stop } = await watching(2, 3);
+    registry.down = true;
+    await clock.advance(600_000);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    put(store, 4);
+    store.delete('subnets/10.5.2.0-24');
+    registry.down = false;
+    await clock.advance(15_000);
+    expect(subnets()).toEqual(['10.5.3.0/24', '10.5.4.0/24']);
+    expect(log.messages('warn').filter((line) => line.startsWith('cannot read leases')).length).toBeLessThan(
+      6,
+    );
+    await stop();
+  });
+
+  it('loses nothing when the history it needs is compacted, or its connection cut', async () => {
+    const { store, registry, clock, subnets, stop } = await watching(2);
+    registry.cutWatches();
+    put(store, 3);
+    store.compact();
+    put(store, 4);
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(1_000);
+    expect(subnets()).toEqual(['10.5.3.0/24', '10.5.4.0/24']);
+    await stop();
+  });
+
+  it('survives a store that was restored from an older backup', async () => {
+    const { store, clock, subnets, stop } = await watching(2, 3);
+    const backup = store.backup();
+    put(store, 4);
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.3.0/24', '10.5.4.0/24']);
+    store.restore(backup);
+    await clock.advance(1_000);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    put(store, 5);
+    await clock.advance(0);
+    expect(subnets()).toContain('10.5.5.0/24');
+    await stop();
+  });
+
+  it('names a garbage lease once, and lets it harm no other', async () => {
+    const { store, clock, subnets, log, stop } = await watching(2);
+    store.put('subnets/nonsense', '{}');
+    put(store, 4, 'garbage');
+    put(store, 4, 'garbage');
+    put(store, 3);
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    expect(log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields['lease'])).toEqual([
+      'nonsense',
+      '10.5.4.0-24',
+    ]);
+    await stop();
+  });
+
+  it('keeps a peer whose value was spoiled, until its key goes', async () => {
+    const { store, registry, clock, subnets, stop } = await watching(2);
+    put(store, 2, 'garbage');
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    registry.cutWatches();
+    await clock.advance(1_000);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(0);
+    expect(subnets()).toEqual([]);
+    await stop();
+  });
+
+  it('gives a subnet to the other of two keys that name it, when one goes', async () => {
+    const { store, clock, watcher, stop } = await watching(2);
+    store.put('subnets/10.5.2.0-24&fd00:5::-64', valueOf(9));
+    await clock.advance(0);
+    expect([...watcher.peers]).toMatchObject([{ publicIp: '192.168.0.9' }]);
+    store.delete('subnets/10.5.2.0-24&fd00:5::-64');
+    await clock.advance(0);
+    expect([...watcher.peers]).toEqual([examplePeer(2)]);
+    await stop();
+  });
+
+  it('tells of every change of our own key', async () => {
+    const { store, clock, own, stop } = await watching(1, 2);
+    put(store, 1, 'garbage');
+    await clock.advance(0);
+    store.delete('subnets/10.5.1.0-24');
+    await clock.advance(0);
+    expect(own).toMatchObject([{ reason: expect.any(String) as string }, undefined]);
+    await stop();
+  });
+
+  it('reads everything anew now and then, though the watch seems well', async () => {
+    const { registry, clock, stop } = await watching(2);
+    const before = registry.countOf('list');
+    await clock.advance(1_800_000);
+    expect(registry.countOf('list') - before).toBeGreaterThanOrEqual(2);
+    expect(registry.watchCount).toBe(1);
+    await stop();
+  });
+
+  it('logs many changes as one line', async () => {
+    const { store, registry, clock, log, stop } = await watching();
+    registry.cutWatches();
+    for (let n = 2; n < 40; n++) put(store, n);
+    await clock.advance(1_000);
+    expect(log.lines.filter(({ message }) => message.startsWith('peer'))).toMatchObject([
+      { message: 'peers changed', fields: { joined: 38, peers: 38 } },
+    ]);
+    await stop();
+  });
+});
