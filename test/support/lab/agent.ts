@@ -77,14 +77,18 @@ export class Agent {
 
   /** Returns once it is ready to carry packets: it says so in its log. */
   async ready(withinMilliseconds = 15_000): Promise<void> {
+    let exit: Exit | undefined;
+    void exitOf(this.#process!).then((how) => (exit = how));
     await until(
-      `the agent of ${this.namespace.name} is ready; its log ends\n${this.#tail()}`,
-      () => {
-        if (!this.running) throw new Error(`it ended:\n${this.#tail()}`);
-        return this.log().some(({ message }) => message === READY) && existsSync(this.subnetFile);
-      },
+      () => `the agent of ${this.namespace.name} is ready; its log ends\n${this.#tail()}`,
+      () =>
+        exit ?? (this.log().some(({ message }) => READY.includes(message)) && existsSync(this.subnetFile)),
       { withinMilliseconds, everyMilliseconds: 10 },
     );
+    if (exit)
+      throw new Error(
+        `the agent of ${this.namespace.name} ended (${JSON.stringify(exit)}):\n${this.#tail()}`,
+      );
   }
 
   /** Sends a signal and waits until it ended. */
@@ -145,5 +149,5 @@ export class Agent {
   }
 }
 
-/** The log message that says: subnet.env is written and the kernel holds what it should. */
-export const READY = 'ready';
+/** The log messages that say: the kernel holds what it should, and subnet.env says so. */
+const READY = ['subnet file written', 'subnet file is as it should be'];

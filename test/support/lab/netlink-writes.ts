@@ -12,7 +12,7 @@ export function traced(file: string): string[] {
     '-s',
     '0',
     '-e',
-    'trace=sendto,sendmsg,sendmmsg,write,writev',
+    'trace=sendto,sendmsg,sendmmsg',
     '-e',
     'signal=none',
     '-o',

@@ -12,7 +12,7 @@ export interface Bound {
  * last error of `look`, if it threw) when the time is up.
  */
 export async function until<T>(
-  what: string,
+  what: string | (() => string),
   look: () => T | Promise<T>,
   bound: Bound,
 ): Promise<Exclude<T, undefined | null | false | 0 | ''>> {
@@ -27,7 +27,9 @@ export async function until<T>(
       lastError = error;
     }
     if (performance.now() > end) {
-      throw new Error(`not within ${bound.withinMilliseconds} ms: ${what}`, { cause: lastError });
+      const missed = typeof what === 'string' ? what : what();
+      const why = lastError instanceof Error ? `: ${lastError.message}` : '';
+      throw new Error(`not within ${bound.withinMilliseconds} ms: ${missed}${why}`, { cause: lastError });
     }
     await sleep(bound.everyMilliseconds ?? 20);
   }
