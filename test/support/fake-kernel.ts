@@ -1,0 +1,411 @@
+/** Linux networking in memory: one network namespace, with the rules that matter to us. */
+import { contains, familyOf, printSubnet, subnet, ipAddress, type IpAddress } from '../../src/model/address';
+import { KernelError } from '../../src/model/errors';
+import {
+  ROUTE_PROTOCOL,
+  keyOf,
+  printKernelObject,
+  type KernelObject,
+  type KernelState,
+  type Link,
+  type NeighborParameters,
+  type Route,
+} from '../../src/model/kernel-state';
+import { macAddress } from '../../src/model/mac';
+import type { Miss } from '../../src/model/miss';
+import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
+import { printOperation, type FailedOperation, type Operation } from '../../src/model/operation';
+import type { Kernel, KernelNotice, Scope } from '../../src/ports';
+
+type Listener = (notices: readonly KernelNotice[]) => void;
+
+interface Fault {
+  readonly code: string;
+  times: number;
+}
+
+const BOOT_PROTOCOL = 3;
+const DEFAULT_PARAMETERS = { appSolicit: 0, queueBytes: 212_992 };
+
+/** eth0, as the example overlay's underlay: index 2, MTU 1500, 192.168.0.1/24 and fd00::1/64. */
+export const FAKE_UNDERLAY: NetworkInterface = {
+  name: 'eth0',
+  index: 2,
+  mtu: 1500,
+  up: true,
+  loopback: false,
+  mac: macAddress('02:ee:00:00:00:01'),
+  addresses: [['192.168.0.1', 24] as const, ['fd00::1', 64] as const].map(([address, prefixLength]) => ({
+    address: ipAddress(address),
+    prefixLength,
+    scope: 'global',
+    permanent: true,
+    temporary: false,
+    deprecated: false,
+  })),
+};
+
+/**
+ * Keeps what was put, as the kernel does: what is on a link goes with it, its routes and neighbors go when it goes down, and
+ * nothing can be put on a link that is not there. Faults are asked for by name; notices reach the listeners before the method
+ * that causes them returns.
+ */
+export class FakeKernel implements Kernel {
+  /** Everything there is, foreign objects too, by {@link keyOf}. To change it as another program would, use {@link tamper}. */
+  readonly state = new Map<string, KernelObject>();
+  /** Every operation that was asked for, refused ones too, in order. */
+  readonly operations: Operation[] = [];
+  /** How often {@link observe} was called. */
+  observations = 0;
+  /** The interfaces that are not ours. */
+  networkInterfaces: NetworkInterface[] = [FAKE_UNDERLAY];
+  defaultRouteList: ResolvedRoute[] = [
+    { interfaceIndex: 2, source: undefined, gateway: ipAddress('192.168.0.254') },
+  ];
+  isClosed = false;
+
+  readonly #puts = new Map<string, Fault>();
+  readonly #removals = new Map<string, Fault>();
+  #observeFault: Fault | undefined;
+  #applyFault: Fault | undefined;
+  readonly #listeners = new Map<Listener, string>();
+  readonly #pending = new Set<IpAddress>();
+  readonly #indexes = new Map<string, number>();
+  #nextIndex = 10;
+  #gate: Promise<void> | undefined;
+
+  /** The operations as text, for comparison with a list; `since` leaves out the first so many. */
+  printed(since = 0): string[] {
+    return this.operations.slice(since).map(printOperation);
+  }
+
+  /** The whole state as ip(8) and bridge(8) would print it, sorted. */
+  printedState(): string[] {
+    return [...this.state.values()].map(printKernelObject).sort();
+  }
+
+  /** The next `times` puts of the object with this key are refused. */
+  failPut(key: string, code = 'ENOBUFS', times = 1): void {
+    this.#puts.set(key, { code, times });
+  }
+
+  /** The next `times` removals of the object with this key are refused. */
+  failRemove(key: string, code = 'EBUSY', times = 1): void {
+    this.#removals.set(key, { code, times });
+  }
+
+  /** The next `times` observations throw. */
+  failObserve(code = 'EINTR', times = 1): void {
+    this.#observeFault = { code, times };
+  }
+
+  /** The next `times` calls of apply or applyNow have each of their operations refused. */
+  failApply(code = 'ENOBUFS', times = 1): void {
+    this.#applyFault = { code, times };
+  }
+
+  /** Holds observe and apply back until the returned function is called. */
+  hold(): () => void {
+    let release: () => void = () => undefined;
+    this.#gate = new Promise((resolve) => (release = resolve));
+    return () => {
+      this.#gate = undefined;
+      release();
+    };
+  }
+
+  /** Carries out operations as another program would: nothing is recorded, and the listeners are told. */
+  tamper(...operations: readonly Operation[]): void {
+    for (const { verb, object } of operations) {
+      const before = this.state.get(keyOf(object));
+      this.#execute(verb, object);
+      const isChanged = JSON.stringify(before) !== JSON.stringify(this.state.get(keyOf(object)));
+      const change = verb === 'put' ? 'changed' : 'removed';
+      if (isChanged) this.#tell(linkOf(object), [{ kind: 'changed', what: `${keyOf(object)} ${change}` }]);
+    }
+  }
+
+  /** The underlay changes: other interfaces, and a notice. */
+  changeInterfaces(interfaces: readonly NetworkInterface[]): void {
+    this.networkInterfaces = [...interfaces];
+    for (const link of this.#links()) {
+      const { underlayIndex = 0 } = link.vxlan ?? {};
+      if (underlayIndex === 0 || interfaces.some(({ index }) => index === underlayIndex)) continue;
+      this.#remove(link);
+    }
+    this.#tell(undefined, [{ kind: 'changed', what: 'underlay changed' }]);
+  }
+
+  /** Somebody sends to an address or MAC that the kernel must ask about. */
+  raiseMiss(...misses: readonly Miss[]): void {
+    for (const miss of misses) if (miss.layer === 'l3') this.#pending.add(miss.address);
+    this.notify(...misses.map((miss) => ({ kind: 'miss', miss }) as const));
+  }
+
+  /** Notices are lost: what they told is left to be read. */
+  overrun(...lost: readonly Miss[]): void {
+    for (const miss of lost) if (miss.layer === 'l3') this.#pending.add(miss.address);
+    this.notify({ kind: 'overrun' });
+  }
+
+  /** Tells every listener. */
+  notify(...notices: readonly KernelNotice[]): void {
+    this.#tell(undefined, notices);
+  }
+
+  /** From now on the neighbor counts as unused for so long. */
+  age(address: IpAddress, idleMilliseconds: number): void {
+    for (const [key, object] of this.state) {
+      if (object.kind === 'neighbor' && object.address === address)
+        this.state.set(key, { ...object, idleMilliseconds });
+    }
+  }
+
+  get listenerCount(): number {
+    return this.#listeners.size;
+  }
+
+  async observe(scope: Scope, signal: AbortSignal): Promise<KernelState> {
+    await this.#turn(signal);
+    this.observations++;
+    if (isDue(this.#observeFault)) throw refusal(this.#observeFault!.code, 'cannot read the kernel state');
+    return new Map([...this.state].filter(([, object]) => this.#isOurs(object, scope)));
+  }
+
+  async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
+    await this.#turn(signal);
+    return this.applyNow(operations);
+  }
+
+  applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
+    const fault = isDue(this.#applyFault) ? this.#applyFault : undefined;
+    const failed: FailedOperation[] = [];
+    for (const operation of operations) {
+      this.operations.push(operation);
+      try {
+        const { verb, object } = operation;
+        const own = (verb === 'put' ? this.#puts : this.#removals).get(keyOf(object));
+        const due = fault ?? (isDue(own) ? own : undefined);
+        if (due) throw refusal(due.code, `cannot ${printOperation(operation)}`);
+        this.#execute(verb, object);
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+        failed.push({ operation, error });
+      }
+    }
+    return failed;
+  }
+
+  listen(linkName: string, listener: Listener, signal: AbortSignal): void {
+    signal.throwIfAborted();
+    this.#listeners.set(listener, linkName);
+    signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
+  }
+
+  async pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]> {
+    await this.#turn(signal);
+    if (!this.#link(linkName)) return [];
+    return [...this.#pending].map((address) => ({ layer: 'l3', address }));
+  }
+
+  async interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]> {
+    await this.#turn(signal);
+    return [...this.networkInterfaces, ...this.#links().map((link) => this.#interfaceOf(link))];
+  }
+
+  async routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined> {
+    await this.#turn(signal);
+    for (const { index, up, addresses } of this.networkInterfaces) {
+      for (const { address, prefixLength } of up ? addresses : []) {
+        if (!contains(subnet(`${address}/${prefixLength}`), destination)) continue;
+        return { interfaceIndex: index, source: address, gateway: undefined };
+      }
+    }
+    const family = familyOf(destination);
+    const found = this.defaultRouteList.find(({ gateway }) => gateway && familyOf(gateway) === family);
+    if (!found) return undefined;
+    const via = this.networkInterfaces.find(({ index }) => index === found.interfaceIndex);
+    const source = via?.addresses.find(({ address }) => familyOf(address) === family)?.address;
+    return { ...found, source: found.source ?? source };
+  }
+
+  async defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]> {
+    await this.#turn(signal);
+    return [...this.defaultRouteList];
+  }
+
+  async ownLinks(signal: AbortSignal): Promise<readonly string[]> {
+    await this.#turn(signal);
+    const names = [...this.state.values()].flatMap((object) =>
+      object.kind === 'route' && object.protocol === ROUTE_PROTOCOL && object.link ? [object.link] : [],
+    );
+    return [...new Set(names)].filter((name) => this.#link(name)?.vxlan);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.#listeners.clear();
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (!this.#gate) return;
+    await Promise.race([
+      this.#gate,
+      new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true })),
+    ]);
+    signal.throwIfAborted();
+  }
+
+  #tell(linkName: string | undefined, notices: readonly KernelNotice[]): void {
+    for (const [listener, name] of [...this.#listeners]) {
+      if (linkName === undefined || linkName === name) listener(notices);
+    }
+  }
+
+  #execute(verb: Operation['verb'], object: KernelObject): void {
+    if (verb === 'put') this.#put(object);
+    else this.#remove(object);
+  }
+
+  #put(object: KernelObject): void {
+    if (object.kind === 'link') return this.#putLink(object);
+    const what = `cannot put ${printKernelObject(object)}`;
+    if (object.link !== undefined) {
+      const link = this.#link(object.link) ?? this.networkInterfaces.find(({ name }) => name === object.link);
+      if (!link) throw refusal('ENODEV', `${what}: there is no such link`);
+      if (object.kind === 'route' && !link.up) throw refusal('ENETDOWN', `${what}: the link is down`);
+    }
+    if (object.kind === 'route' && object.source && !this.#isLocal(object.source)) {
+      throw refusal('EINVAL', `${what}: ${object.source} is no address of this host`);
+    }
+    if (object.kind === 'neighbor') this.#pending.delete(object.address);
+    this.state.set(keyOf(object), object);
+  }
+
+  #putLink(link: Link): void {
+    const existing = this.#link(link.name);
+    const what = `cannot put ${printKernelObject(link)}`;
+    const { underlayIndex = 0 } = link.vxlan ?? {};
+    if (underlayIndex !== 0 && !this.networkInterfaces.some(({ index }) => index === underlayIndex)) {
+      throw refusal('ENODEV', `${what}: there is no such underlay`);
+    }
+    const fixed = ({ vxlan }: Link) => vxlan && [vxlan.vni, vxlan.port, vxlan.gbp].join();
+    if (existing && fixed(existing) !== fixed(link)) {
+      throw refusal('EEXIST', `${what}: there is another device of this name`);
+    }
+    // Whether L2 misses are reported is decided when the device is made.
+    const l2miss = existing?.vxlan?.l2miss ?? link.vxlan?.l2miss ?? false;
+    this.state.set(keyOf(link), link.vxlan ? { ...link, vxlan: { ...link.vxlan, l2miss } } : link);
+    if (!existing) {
+      this.#indexes.set(link.name, this.#nextIndex++);
+      for (const family of ['ipv4', 'ipv6'] as const) {
+        const parameters: NeighborParameters = {
+          kind: 'neighbor-parameters',
+          link: link.name,
+          family,
+          ...DEFAULT_PARAMETERS,
+        };
+        this.state.set(keyOf(parameters), parameters);
+      }
+    }
+    if (existing?.up && !link.up) {
+      this.#flush(
+        link.name,
+        (object) =>
+          object.kind === 'route' ||
+          object.kind === 'neighbor' ||
+          (object.kind === 'address' && familyOf(object.address) === 'ipv6'),
+      );
+    }
+  }
+
+  #remove(object: KernelObject): void {
+    if (object.kind === 'neighbor-parameters') return;
+    const existing = this.state.get(keyOf(object));
+    // A route is removed only as it was named: with its protocol, and its link.
+    if (existing?.kind === 'route' && object.kind === 'route') {
+      if (existing.protocol !== object.protocol || existing.link !== object.link) return;
+    }
+    this.state.delete(keyOf(object));
+    if (object.kind === 'link') this.#flush(object.name, () => true);
+    if (object.kind === 'address') {
+      this.#flush(undefined, (other) => other.kind === 'route' && other.source === object.address);
+    }
+  }
+
+  #flush(linkName: string | undefined, isConcerned: (object: KernelObject) => boolean): void {
+    for (const [key, object] of this.state) {
+      if (object.kind === 'link' || (linkName !== undefined && object.link !== linkName)) continue;
+      if (isConcerned(object)) this.state.delete(key);
+    }
+    if (linkName !== undefined) this.#pending.clear();
+  }
+
+  #isOurs(object: KernelObject, { link, networks }: Scope): boolean {
+    switch (object.kind) {
+      case 'link':
+        return object.name === link;
+      case 'neighbor-parameters':
+        return object.link === link && networks.some(({ address }) => familyOf(address) === object.family);
+      case 'address':
+        return object.link === link && networks.some((network) => contains(network, object.address));
+      case 'fdb-entry':
+      case 'neighbor':
+        return object.link === link;
+      case 'route':
+        return object.protocol === ROUTE_PROTOCOL || isFlannels(object, { link, networks });
+    }
+  }
+
+  #isLocal(address: IpAddress): boolean {
+    const own = [...this.state.values()].filter((object) => object.kind === 'address');
+    const others = this.networkInterfaces.flatMap(({ addresses }) => addresses);
+    return [...own, ...others].some((local) => local.address === address);
+  }
+
+  #interfaceOf(link: Link): NetworkInterface {
+    const addresses = [...this.state.values()].flatMap((object) => {
+      if (object.kind !== 'address' || object.link !== link.name) return [];
+      const { address, prefixLength } = object;
+      const flags = { scope: 'global', permanent: true, temporary: false, deprecated: false } as const;
+      return [{ address, prefixLength, ...flags }];
+    });
+    const { name, mtu, up, mac } = link;
+    return { name, index: this.#indexes.get(name)!, mtu, up, loopback: false, mac, addresses };
+  }
+
+  #links(): Link[] {
+    return [...this.state.values()].filter((object) => object.kind === 'link');
+  }
+
+  #link(name: string): Link | undefined {
+    const link = this.state.get(`link ${name}`);
+    return link?.kind === 'link' ? link : undefined;
+  }
+}
+
+/** A route as flannel leaves it: a peer's, or that of the whole network which flannel 0.5.5 made. */
+function isFlannels(route: Route, { link, networks }: Scope): boolean {
+  const { destination, gateway, protocol } = route;
+  if (route.link !== link || protocol !== BOOT_PROTOCOL || route.type !== 'unicast') return false;
+  const isPeers =
+    gateway === destination.address && networks.some((network) => contains(network, destination));
+  const isNetworks =
+    gateway === undefined && networks.some((network) => printSubnet(network) === printSubnet(destination));
+  return isPeers || isNetworks;
+}
+
+function linkOf(object: KernelObject): string | undefined {
+  return object.kind === 'link' ? object.name : object.link;
+}
+
+function isDue(fault: Fault | undefined): boolean {
+  if (!fault || fault.times <= 0) return false;
+  fault.times--;
+  return true;
+}
+
+function refusal(code: string, message: string): KernelError {
+  return new KernelError(code, message);
+}

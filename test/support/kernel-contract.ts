@@ -1,0 +1,522 @@
+/** What every Kernel promises: run on the fake and on Linux. */
+import { ipAddress, subnet, type IpAddress, type Subnet } from '../../src/model/address';
+import {
+  ROUTE_PROTOCOL,
+  UNREACHABLE_METRIC,
+  kernelStateOf,
+  keyOf,
+  printKernelObject,
+  type FdbEntry,
+  type KernelObject,
+  type KernelState,
+  type Link,
+  type LinkAddress,
+  type Neighbor,
+  type NeighborParameters,
+  type Route,
+} from '../../src/model/kernel-state';
+import { macAddress } from '../../src/model/mac';
+import type { NetworkInterface } from '../../src/model/network-interface';
+import type { FailedOperation, Operation } from '../../src/model/operation';
+import type { Kernel, KernelNotice, Scope } from '../../src/ports';
+import { until } from './lab/until';
+
+/** A network namespace for one test, with an underlay interface `eth0` that has 192.168.0.1/24 and is up. */
+export interface KernelEnvironment {
+  readonly kernel: Kernel;
+  readonly underlay: NetworkInterface;
+  /** Carries out an operation behind the kernel port's back, as an administrator with ip(8) would. */
+  tamper(operation: Operation): Promise<void>;
+  /** Makes this host send a packet to an address of the overlay. */
+  send(address: IpAddress): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const LINK = 'flannel.1';
+export const NETWORK = subnet('10.5.0.0/16');
+export const NETWORK6 = subnet('fd05::/48');
+export const SCOPE: Scope = { link: LINK, networks: [NETWORK] };
+export const SCOPE6: Scope = { link: LINK, networks: [NETWORK6] };
+const BOOT_PROTOCOL = 3;
+
+export function exampleLink(underlay: NetworkInterface, changes: Partial<Link> = {}): Link {
+  return {
+    kind: 'link',
+    name: LINK,
+    mac: macAddress('02:00:00:00:00:01'),
+    mtu: 1450,
+    up: true,
+    vxlan: {
+      vni: 1,
+      local: underlay.addresses.find(({ scope }) => scope === 'global')?.address,
+      underlayIndex: underlay.index,
+      port: 8472,
+      learning: false,
+      gbp: false,
+      l2miss: true,
+    },
+    ...changes,
+  };
+}
+
+export function parametersOf(family: 'ipv4' | 'ipv6', changes: Partial<NeighborParameters> = {}) {
+  const parameters: NeighborParameters = {
+    kind: 'neighbor-parameters',
+    link: LINK,
+    family,
+    appSolicit: 3,
+    queueBytes: 8 << 20,
+  };
+  return { ...parameters, ...changes };
+}
+
+export function addressOf(text: string): LinkAddress {
+  const [address, prefixLength] = text.split('/');
+  return { kind: 'address', link: LINK, address: ipAddress(address!), prefixLength: Number(prefixLength) };
+}
+
+export function fdbEntryOf(mac: string, destination: string): FdbEntry {
+  return {
+    kind: 'fdb-entry',
+    link: LINK,
+    mac: macAddress(mac),
+    destination: ipAddress(destination),
+  };
+}
+
+export function neighborOf(address: string, mac: string, state: Neighbor['state'] = 'permanent'): Neighbor {
+  return { kind: 'neighbor', link: LINK, address: ipAddress(address), mac: macAddress(mac), state };
+}
+
+export function failedNeighbor(address: string): Neighbor {
+  return { kind: 'neighbor', link: LINK, address: ipAddress(address), mac: undefined, state: 'failed' };
+}
+
+/** A peer's route: via the first address of its subnet. */
+export function peerRoute(text: string, metric: number, changes: Partial<Route> = {}): Route {
+  const destination = subnet(text);
+  return {
+    kind: 'route',
+    type: 'unicast',
+    destination,
+    link: LINK,
+    gateway: destination.address,
+    source: undefined,
+    metric,
+    protocol: ROUTE_PROTOCOL,
+    ...changes,
+  };
+}
+
+/** The whole network on the link; `source` undefined for flannel 0.5.5's. */
+export function networkRoute(
+  network: Subnet,
+  source: string | undefined,
+  changes: Partial<Route> = {},
+): Route {
+  return {
+    kind: 'route',
+    type: 'unicast',
+    destination: network,
+    link: LINK,
+    gateway: undefined,
+    source: source === undefined ? undefined : ipAddress(source),
+    metric: 0,
+    protocol: ROUTE_PROTOCOL,
+    ...changes,
+  };
+}
+
+export function unreachable(text: string): Route {
+  return {
+    ...peerRoute(text, UNREACHABLE_METRIC),
+    type: 'unreachable',
+    link: undefined,
+    gateway: undefined,
+  };
+}
+
+export function put(object: KernelObject): Operation {
+  return { verb: 'put', object };
+}
+
+export function remove(object: KernelObject): Operation {
+  return { verb: 'remove', object };
+}
+
+/** A state as sorted text: what tests compare. How long a neighbor was idle is nobody's business here. */
+export function printed(state: KernelState | readonly KernelObject[]): string[] {
+  return [...state.values()].map(printKernelObject).sort();
+}
+
+/** Fails the test, naming what was refused, unless everything was done. */
+export function expectDone(failed: readonly FailedOperation[]): void {
+  expect(failed.map(({ error }) => error.message)).toEqual([]);
+}
+
+/** What we have before any peer: link, parameters, address and network route. */
+export function exampleBase(underlay: NetworkInterface, changes: Partial<Link> = {}): KernelObject[] {
+  return [
+    exampleLink(underlay, changes),
+    parametersOf('ipv4'),
+    addressOf('10.5.1.0/32'),
+    networkRoute(NETWORK, '10.5.1.0'),
+  ];
+}
+
+export const PEER: readonly KernelObject[] = [
+  fdbEntryOf('02:00:00:00:00:02', '192.168.0.2'),
+  neighborOf('10.5.2.0', '02:00:00:00:00:02'),
+  peerRoute('10.5.2.0/24', 3),
+];
+
+/** Collects notices, to be waited for. */
+export class NoticeProbe {
+  readonly notices: KernelNotice[] = [];
+  readonly #abort = new AbortController();
+
+  constructor(kernel: Kernel, linkName = LINK) {
+    kernel.listen(linkName, (notices) => this.notices.push(...notices), this.#abort.signal);
+  }
+
+  get changes(): string[] {
+    return this.notices.flatMap((notice) => (notice.kind === 'changed' ? [notice.what] : []));
+  }
+
+  get misses(): string[] {
+    return this.notices.flatMap((notice) => {
+      if (notice.kind !== 'miss') return [];
+      return notice.miss.layer === 'l3' ? [`l3 ${notice.miss.address}`] : [`l2 ${notice.miss.mac}`];
+    });
+  }
+
+  until(what: string, condition: (probe: NoticeProbe) => boolean): Promise<unknown> {
+    return until(what, () => condition(this), { withinMilliseconds: 10_000 });
+  }
+
+  stop(): void {
+    this.#abort.abort(new Error('the test is over'));
+  }
+}
+
+export function describeKernelContract(name: string, open: () => Promise<KernelEnvironment>): void {
+  describe(`${name} keeps the contract of a kernel:`, () => {
+    const signal = new AbortController().signal;
+    let environment: KernelEnvironment;
+    let kernel: Kernel;
+    let underlay: NetworkInterface;
+    const probes: NoticeProbe[] = [];
+    const listen = () => {
+      const probe = new NoticeProbe(kernel);
+      probes.push(probe);
+      return probe;
+    };
+    const apply = async (...operations: Operation[]) => expectDone(await kernel.apply(operations, signal));
+    const putAll = (objects: readonly KernelObject[]) => apply(...objects.map(put));
+    const observed = async (scope: Scope = SCOPE) => printed(await kernel.observe(scope, signal));
+
+    beforeEach(async () => {
+      environment = await open();
+      ({ kernel, underlay } = environment);
+    });
+
+    afterEach(async () => {
+      for (const probe of probes.splice(0)) probe.stop();
+      await environment.close();
+    });
+
+    test('where there is nothing, nothing is observed', async () => {
+      expect(await observed()).toEqual([]);
+    });
+
+    test('what was put is observed', async () => {
+      const objects = [...exampleBase(underlay), ...PEER, unreachable('10.5.9.0/24')];
+      await putAll(objects);
+      expect(await observed()).toEqual(printed(objects));
+    });
+
+    test('what was put is observed under the same keys', async () => {
+      const objects = [...exampleBase(underlay), ...PEER, unreachable('10.5.9.0/24')];
+      await putAll(objects);
+      const state = await kernel.observe(SCOPE, signal);
+      expect([...state.keys()].sort()).toEqual([...kernelStateOf(objects).keys()].sort());
+    });
+
+    test('putting twice is putting once', async () => {
+      const objects = [...exampleBase(underlay), ...PEER, unreachable('10.5.9.0/24')];
+      await putAll(objects);
+      await putAll(objects);
+      expect(await observed()).toEqual(printed(objects));
+    });
+
+    test('everything works for IPv6 as for IPv4', async () => {
+      const objects = [
+        exampleLink(underlay, { mtu: 1430 }),
+        parametersOf('ipv6'),
+        addressOf('fd05:0:0:1::/128'),
+        networkRoute(NETWORK6, 'fd05:0:0:1::', { metric: 1024 }),
+        fdbEntryOf('02:00:00:00:00:02', '192.168.0.2'),
+        neighborOf('fd05:0:0:2::', '02:00:00:00:00:02'),
+        neighborOf('fd05:0:0:3::', '02:00:00:00:00:03', 'learned'),
+        peerRoute('fd05:0:0:2::/64', 3),
+        unreachable('fd05:0:0:9::/64'),
+      ];
+      await putAll(objects);
+      expect(await observed(SCOPE6)).toEqual(printed(objects));
+      const rest = objects.slice(4);
+      await apply(...rest.map(remove), ...rest.map(remove));
+      expect(await observed(SCOPE6)).toEqual(printed(objects.slice(0, 4)));
+    });
+
+    test('a put replaces what has the same key', async () => {
+      await putAll([...exampleBase(underlay), ...PEER]);
+      const changed = [
+        fdbEntryOf('02:00:00:00:00:02', '192.168.0.22'),
+        neighborOf('10.5.2.0', '02:00:00:00:00:22'),
+        peerRoute('10.5.2.0/24', 3, { gateway: ipAddress('10.5.2.1') }),
+        parametersOf('ipv4', { appSolicit: 5, queueBytes: 1 << 20 }),
+      ];
+      await putAll(changed);
+      const [link, , ...rest] = exampleBase(underlay);
+      expect(await observed()).toEqual(printed([link!, ...rest, ...changed]));
+    });
+
+    test('a neighbor takes each of its states', async () => {
+      await putAll(exampleBase(underlay));
+      const address = '10.5.2.0';
+      const mac = '02:00:00:00:00:02';
+      for (const neighbor of [
+        neighborOf(address, mac, 'learned'),
+        neighborOf(address, mac),
+        neighborOf(address, mac, 'learned'),
+        failedNeighbor('10.5.3.0'),
+      ]) {
+        await putAll([neighbor]);
+        const state = await kernel.observe(SCOPE, signal);
+        const { idleMilliseconds, ...found } = state.get(keyOf(neighbor)) as Neighbor;
+        expect(found).toEqual(neighbor);
+        expect(idleMilliseconds ?? 0).toBeGreaterThanOrEqual(0);
+      }
+    });
+
+    test('a link is changed in place, and what is on it stays', async () => {
+      const [, ...rest] = [...exampleBase(underlay), ...PEER];
+      await putAll([exampleLink(underlay), ...rest]);
+      const before = (await kernel.interfaces(signal)).find(({ name }) => name === LINK);
+      const changed = exampleLink(underlay, { mac: macAddress('02:00:00:00:00:77'), mtu: 1400 });
+      await putAll([changed]);
+      expect(await observed()).toEqual(printed([changed, ...rest]));
+      const after = (await kernel.interfaces(signal)).find(({ name }) => name === LINK);
+      expect(after?.index).toBe(before?.index);
+    });
+
+    test('a link that goes down loses its routes and neighbors, and keeps its address and FDB entries', async () => {
+      await putAll([...exampleBase(underlay), ...PEER]);
+      const down = exampleLink(underlay, { up: false });
+      await putAll([down]);
+      const kept = [down, parametersOf('ipv4'), addressOf('10.5.1.0/32'), PEER[0]!];
+      expect(await observed()).toEqual(printed(kept));
+    });
+
+    test('what is removed is gone, and what is gone can be removed', async () => {
+      const base = exampleBase(underlay);
+      await putAll([...base, ...PEER, unreachable('10.5.9.0/24')]);
+      const removals = [unreachable('10.5.9.0/24'), ...PEER].map(remove);
+      await apply(...removals, ...removals);
+      expect(await observed()).toEqual(printed(base));
+    });
+
+    test('the removed link takes everything on it along; removing from it then is no error', async () => {
+      await putAll([...exampleBase(underlay), ...PEER]);
+      await apply(remove(exampleLink(underlay)), ...[...exampleBase(underlay), ...PEER].map(remove));
+      expect(await observed()).toEqual([]);
+    });
+
+    test('a removed route is only the one that was named', async () => {
+      const foreign = peerRoute('10.5.2.0/24', 3, { protocol: 4 });
+      await putAll(exampleBase(underlay));
+      await environment.tamper(put(foreign));
+      await apply(remove(peerRoute('10.5.2.0/24', 3)));
+      await environment.tamper(put(neighborOf('10.5.7.0', '02:00:00:00:00:07')));
+      await apply(remove(neighborOf('10.5.7.0', '02:00:00:00:00:07')));
+      const other = networkRoute(subnet('10.5.2.0/24'), undefined, { link: 'eth0', metric: 3 });
+      await environment.tamper(remove(foreign));
+      await environment.tamper(put(other));
+      await apply(remove(peerRoute('10.5.2.0/24', 3)));
+      expect(await observed()).toEqual(printed([...exampleBase(underlay), other]));
+    });
+
+    test('one refused operation stops no other, and is named', async () => {
+      const objects = [...exampleBase(underlay), ...PEER];
+      const refused = put({ ...peerRoute('10.5.3.0/24', 4), link: 'nosuch' });
+      const operations = objects.map(put);
+      operations.splice(5, 0, refused);
+      const failed = await kernel.apply(operations, signal);
+      expect(failed.map(({ operation }) => operation)).toEqual([refused]);
+      expect(failed[0]?.error).toMatchObject({ name: 'Error', code: 'ENODEV' });
+      expect(failed[0]?.error.message).toContain('10.5.3.0/24');
+      expect(await observed()).toEqual(printed(objects));
+    });
+
+    test('a put of a link does not make it another device', async () => {
+      const link = exampleLink(underlay);
+      await putAll([link]);
+      const other = exampleLink(underlay, { vxlan: { ...link.vxlan!, vni: 2 } });
+      const failed = await kernel.apply([put(other)], signal);
+      expect(failed.map(({ error }) => error.code)).toEqual(['EEXIST']);
+      expect(await observed()).toContain(printed([link])[0]);
+    });
+
+    test('a few operations are carried out at once', async () => {
+      await putAll(exampleBase(underlay));
+      expectDone(kernel.applyNow(PEER.map(put)));
+      expect(await observed()).toEqual(printed([...exampleBase(underlay), ...PEER]));
+      const failed = kernel.applyNow([
+        put({ ...neighborOf('10.5.3.0', '02:00:00:00:00:03'), link: 'nosuch' }),
+      ]);
+      expect(failed.map(({ error }) => error.code)).toEqual(['ENODEV']);
+      expectDone(kernel.applyNow(PEER.map(remove)));
+      expect(await observed()).toEqual(printed(exampleBase(underlay)));
+    });
+
+    test('nothing of others is observed; what flannel left on our link is', async () => {
+      const base = exampleBase(underlay);
+      await putAll(base);
+      const flannels = [
+        peerRoute('10.5.4.0/24', 0, { protocol: BOOT_PROTOCOL }),
+        networkRoute(NETWORK, undefined, { protocol: BOOT_PROTOCOL, metric: 7 }),
+      ];
+      const foreign = [
+        addressOf('172.31.0.1/32'),
+        peerRoute('10.5.5.0/24', 0, { protocol: 4 }),
+        peerRoute('10.6.5.0/24', 0, { protocol: BOOT_PROTOCOL }),
+        networkRoute(subnet('10.5.6.0/24'), undefined, { protocol: BOOT_PROTOCOL }),
+        networkRoute(subnet('10.5.7.0/24'), undefined, { protocol: BOOT_PROTOCOL, link: 'eth0' }),
+      ];
+      const ours = networkRoute(subnet('10.5.8.0/24'), undefined, { link: 'eth0', metric: 9 });
+      for (const object of [...flannels, ...foreign, ours]) await environment.tamper(put(object));
+      expect(await observed()).toEqual(printed([...base, ...flannels, ours]));
+    });
+
+    test('a changed or removed object is noticed', async () => {
+      await putAll([...exampleBase(underlay), ...PEER]);
+      const probe = listen();
+      for (const operation of [
+        remove(peerRoute('10.5.2.0/24', 3)),
+        remove(neighborOf('10.5.2.0', '02:00:00:00:00:02')),
+        remove(fdbEntryOf('02:00:00:00:00:02', '192.168.0.2')),
+        put(exampleLink(underlay, { mtu: 1300 })),
+        remove(addressOf('10.5.1.0/32')),
+        remove(exampleLink(underlay)),
+      ]) {
+        const before = probe.changes.length;
+        await environment.tamper(operation);
+        await probe.until(printKernelObject(operation.object), ({ changes }) => changes.length > before);
+      }
+    });
+
+    test('our own changes are not noticed', async () => {
+      const probe = listen();
+      await putAll([...exampleBase(underlay), ...PEER]);
+      expectDone(kernel.applyNow(PEER.map(remove)));
+      // What comes after them proves that they have been passed over.
+      await environment.tamper(put(peerRoute('10.5.2.0/24', 3)));
+      await probe.until('the route of another program', ({ changes }) =>
+        changes.some((change) => change.includes('10.5.2.0/24')),
+      );
+      expect(probe.changes.filter((change) => !/^(link|address) /.test(change))).toHaveLength(1);
+    });
+
+    test('an unknown address raises a miss, and waits until it is answered', async () => {
+      await putAll(exampleBase(underlay));
+      const probe = listen();
+      await environment.send(ipAddress('10.5.2.5'));
+      await probe.until('an L3 miss', ({ misses }) => misses.includes('l3 10.5.2.5'));
+      expect(await kernel.pendingMisses(LINK, signal)).toEqual([{ layer: 'l3', address: '10.5.2.5' }]);
+      expectDone(
+        kernel.applyNow([put(PEER[0]!), put(neighborOf('10.5.2.5', '02:00:00:00:00:02', 'learned'))]),
+      );
+      expect(await kernel.pendingMisses(LINK, signal)).toEqual([]);
+    });
+
+    test('"nobody has it" is an answer, too', async () => {
+      await putAll(exampleBase(underlay));
+      const probe = listen();
+      await environment.send(ipAddress('10.5.2.5'));
+      await probe.until('an L3 miss', ({ misses }) => misses.includes('l3 10.5.2.5'));
+      expectDone(kernel.applyNow([put(failedNeighbor('10.5.2.5'))]));
+      expect(await kernel.pendingMisses(LINK, signal)).toEqual([]);
+    });
+
+    test('no link, no misses', async () => {
+      expect(await kernel.pendingMisses('nosuch', signal)).toEqual([]);
+    });
+
+    test('nothing is heard after the signal aborted', async () => {
+      await putAll(exampleBase(underlay));
+      const [silent, probe] = [listen(), listen()];
+      silent.stop();
+      await environment.tamper(put(peerRoute('10.5.2.0/24', 3)));
+      await probe.until('the route of another program', ({ changes }) => changes.length > 0);
+      expect(silent.notices).toEqual([]);
+    });
+
+    test('the interfaces are told with their addresses, the link too', async () => {
+      await putAll(exampleBase(underlay));
+      const interfaces = await kernel.interfaces(signal);
+      expect(interfaces).toContainEqual(underlay);
+      expect(interfaces.find(({ name }) => name === LINK)).toMatchObject({
+        mtu: 1450,
+        up: true,
+        loopback: false,
+        mac: '02:00:00:00:00:01',
+        addresses: expect.arrayContaining([
+          {
+            address: '10.5.1.0',
+            prefixLength: 32,
+            scope: 'global',
+            permanent: true,
+            temporary: false,
+            deprecated: false,
+          },
+        ]) as unknown,
+      });
+    });
+
+    test('the route to an address is found, on the link or by the default route', async () => {
+      expect(await kernel.routeTo(ipAddress('192.168.0.77'), signal)).toEqual({
+        interfaceIndex: underlay.index,
+        source: '192.168.0.1',
+        gateway: undefined,
+      });
+      expect(await kernel.routeTo(ipAddress('203.0.113.1'), signal)).toEqual({
+        interfaceIndex: underlay.index,
+        source: '192.168.0.1',
+        gateway: '192.168.0.254',
+      });
+      expect(await kernel.routeTo(ipAddress('2001:db8::1'), signal)).toBeUndefined();
+      expect(await kernel.defaultRoutes(signal)).toEqual([
+        { interfaceIndex: underlay.index, source: undefined, gateway: '192.168.0.254' },
+      ]);
+    });
+
+    test('our links are those that carry our routes', async () => {
+      expect(await kernel.ownLinks(signal)).toEqual([]);
+      await putAll(exampleBase(underlay));
+      expect(await kernel.ownLinks(signal)).toEqual([LINK]);
+    });
+
+    test('an aborted signal ends everything with its reason', async () => {
+      const reason = new Error('enough');
+      const aborted = AbortSignal.abort(reason);
+      await expect(kernel.observe(SCOPE, aborted)).rejects.toBe(reason);
+      await expect(kernel.apply([], aborted)).rejects.toBe(reason);
+      await expect(kernel.pendingMisses(LINK, aborted)).rejects.toBe(reason);
+      await expect(kernel.interfaces(aborted)).rejects.toBe(reason);
+      await expect(kernel.routeTo(ipAddress('192.168.0.77'), aborted)).rejects.toBe(reason);
+      await expect(kernel.defaultRoutes(aborted)).rejects.toBe(reason);
+      await expect(kernel.ownLinks(aborted)).rejects.toBe(reason);
+      expect(() => kernel.listen(LINK, () => undefined, aborted)).toThrow(reason);
+    });
+  });
+}
