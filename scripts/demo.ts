@@ -234,7 +234,7 @@ function leaveRunning(lab: Lab): void {
     ['', `nsenter --net=${first.namespace.path} bash`],
     [
       'the leases',
-      `ip netns exec ${member!.namespace.name} env ETCDCTL_API=3 etcdctl --endpoints=${lab.etcd.endpoints} get --prefix ${PREFIX}`,
+      `ip netns exec ${member!.namespace.name} etcdctl --endpoints=${lab.etcd.endpoints} get --prefix ${PREFIX}`,
     ],
     ['the end', 'scripts/demo --end'],
   ] as const;

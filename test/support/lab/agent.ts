@@ -91,6 +91,15 @@ export class Agent {
       );
   }
 
+  /** Returns the first line it logged since its start that is as described; waits for it. */
+  logged(described: (line: LogLine) => boolean, withinMilliseconds = 10_000): Promise<LogLine> {
+    return until(
+      () => `the log of ${this.namespace.name} has a certain line; it ends\n${this.#tail()}`,
+      () => this.log().find(described),
+      { withinMilliseconds },
+    );
+  }
+
   /** Sends a signal and waits until it ended. */
   async end(
     signal: NodeJS.Signals = 'SIGTERM',

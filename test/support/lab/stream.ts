@@ -3,26 +3,33 @@ import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import type { Host } from './host';
+import type { Namespace } from './namespace';
 
-const PORT = 7007;
+const PORT = '7007';
+const NODE = process.execPath;
 
-export interface StreamReport {
-  readonly sent: number;
-  /** Of these, packets the sender's own kernel refused to send. */
-  readonly failed: number;
+/** What became of numbered packets, as their receiver saw it. */
+export interface Receipt {
   readonly received: number;
+  /** Packets that never came, apart from those dropped by the receiver itself. */
   readonly lost: number;
   readonly duplicates: number;
   /** Packets that came after one with a higher number. */
   readonly reordered: number;
-  /** Runs of lost numbers. */
+  /** Runs of missing numbers. */
   readonly gaps: readonly { readonly from: number; readonly count: number }[];
   /** The longest time between two arrivals. */
   readonly longestSilenceMilliseconds: number;
   /** The longest way of one packet, from sender to receiver. */
   readonly slowestMilliseconds: number;
-  /** Lost in the receiver's full socket buffer: not the network's fault; a test with any has proved nothing. */
+  /** Reached the receiving host and found the receiver's buffer full: not the network's fault. */
   readonly droppedByReceiver: number;
+}
+
+export interface StreamReport extends Receipt {
+  readonly sent: number;
+  /** Of these, packets the sender's own kernel refused to send. */
+  readonly failed: number;
   /** By how much the sender was behind its time at worst. */
   readonly latestMilliseconds: number;
 }
@@ -31,59 +38,65 @@ export interface StreamReport {
 export class Stream {
   private constructor(
     private readonly sender: ChildProcess,
-    private readonly receiver: ChildProcess,
-    private readonly fromReceiver: AsyncIterator<string>,
+    private readonly receiver: Receiver,
   ) {}
 
-  /** Starts it from one host's container to another's; returns once packets flow or are lost. Rate: packets a second. */
+  /** Starts it from one host's container to another's. Rate: packets a second. */
   static async start(from: Host, to: Host, rate = 1000): Promise<Stream> {
-    const receiver = to.container.start(
-      'nice',
-      ['-n', '-10', process.execPath, script('receiver'), String(PORT)],
-      {
-        stdio: ['pipe', 'pipe', 'inherit'],
-      },
-    );
-    const fromReceiver = linesOf(receiver);
-    if ((await fromReceiver.next()).value !== 'listening')
-      throw new Error('the stream receiver does not listen');
-    const words = [
-      '-n',
-      '-10',
-      process.execPath,
-      script('sender'),
-      to.containerAddress,
-      String(PORT),
-      String(rate),
-    ];
+    const receiver = await Receiver.start(to.container);
+    const words = ['-n', '-10', NODE, script('stream-sender'), to.containerAddress, PORT, String(rate)];
     const sender = from.container.start('nice', words, { stdio: ['pipe', 'pipe', 'inherit'] });
-    return new Stream(sender, receiver, fromReceiver);
+    return new Stream(sender, receiver);
   }
 
   /** Ends the stream, lets the last packets arrive, and counts. */
   async end(): Promise<StreamReport> {
     const fromSender = linesOf(this.sender);
     this.sender.stdin?.end();
-    const sending = await reportOf<Pick<StreamReport, 'sent' | 'failed' | 'latestMilliseconds'>>(
-      fromSender,
-      'sender',
-    );
-    this.receiver.stdin?.write(`${sending.sent}\n`);
-    const receiving = await reportOf<Omit<StreamReport, keyof typeof sending | 'lost'>>(
-      this.fromReceiver,
-      'receiver',
-    );
-    return { ...sending, ...receiving, lost: sending.sent - receiving.received };
+    const sending = await reportOf<Omit<StreamReport, keyof Receipt>>(fromSender, 'sender');
+    return { ...sending, ...(await this.receiver.count(sending.sent)) };
   }
 }
 
-/** The packets the network itself failed to carry. */
-export function lostByNetwork(report: StreamReport): number {
-  return report.lost - report.droppedByReceiver;
+/** Takes numbered packets in one namespace. */
+export class Receiver {
+  private constructor(
+    private readonly process: ChildProcess,
+    private readonly lines: AsyncIterator<string>,
+  ) {}
+
+  /** Starts it; when this returns, it takes every packet. Ahead of other processes, so that its buffer is never full. */
+  static async start(namespace: Namespace): Promise<Receiver> {
+    const process = namespace.start('nice', ['-n', '-10', NODE, script('stream-receiver'), PORT], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const lines = linesOf(process);
+    if ((await lines.next()).value !== 'listening') throw new Error('the stream receiver does not listen');
+    return new Receiver(process, lines);
+  }
+
+  /** Waits for the packets 0 … `sent` - 1, at most half a second longer than they keep coming, and counts. */
+  async count(sent: number): Promise<Receipt> {
+    this.process.stdin?.write(`${sent}\n`);
+    const receipt = await reportOf<Omit<Receipt, 'lost'>>(this.lines, 'receiver');
+    return { ...receipt, lost: sent - receipt.received - receipt.droppedByReceiver };
+  }
 }
 
-function script(name: 'sender' | 'receiver'): string {
-  return join(__dirname, `stream-${name}.mjs`);
+/**
+ * Sends one packet to each address, as fast as it can. `number` is for the receiver: it expects numbers from 0 on.
+ */
+export async function sendBurst(
+  from: Namespace,
+  targets: readonly { readonly address: string; readonly number: number }[],
+): Promise<{ sent: number; failed: number; milliseconds: number }> {
+  const input = targets.map(({ address, number }) => `${address} ${number}`).join('\n');
+  const report = await from.run(NODE, [script('burst-sender'), PORT], { input });
+  return JSON.parse(report) as { sent: number; failed: number; milliseconds: number };
+}
+
+function script(name: string): string {
+  return join(__dirname, `${name}.mjs`);
 }
 
 function linesOf(child: ChildProcess): AsyncIterator<string> {

@@ -1,0 +1,55 @@
+/** Leaving for good: `vtepd leave` gives the lease back, `vtepd cleanup` clears the kernel only. */
+import type { Host } from '../support/lab/host';
+import { Lab } from '../support/lab/lab';
+import { pingAllPairs, unanswered } from '../support/lab/ping';
+import { until } from '../support/lab/until';
+
+let lab: Lab;
+let host: Host;
+let subnet: string;
+
+beforeEach(async () => {
+  lab = await Lab.start({ hosts: 3 });
+  await lab.startAgents();
+  host = lab.host(1);
+  subnet = host.subnet;
+  await host.agent.end();
+}, 60_000);
+
+afterEach(() => lab?.end());
+
+test('leave gives the lease back and removes everything of ours; the others forget the host', async () => {
+  await host.namespace.ip('route', 'add', '192.0.2.0/24', 'dev', 'eth0', 'proto', 'static');
+  expect(await host.agent.command('leave')).toMatchObject({ status: 0 });
+  expect([...(await lab.leases()).keys()]).not.toContain(subnet.replace('/', '-'));
+  expect(await host.vtepMac()).toBeUndefined();
+  const destinations = (await host.routes()).map(({ dst }) => dst);
+  expect(destinations).toContain('192.0.2.0/24');
+  expect(
+    destinations.filter((destination) => destination.startsWith('10.5.') && destination !== subnet),
+  ).toEqual([]);
+  await until(
+    'the others have forgotten the host',
+    async () => !(await lab.host(2).routes()).some(({ dst }) => dst === subnet),
+    { withinMilliseconds: 5000 },
+  );
+  expect(unanswered(await pingAllPairs(lab.hosts.slice(1)))).toEqual([]);
+}, 30_000);
+
+test('cleanup removes everything of ours from the kernel and keeps the lease', async () => {
+  expect(await host.agent.command('cleanup')).toMatchObject({ status: 0 });
+  expect([...(await lab.leases()).keys()]).toContain(subnet.replace('/', '-'));
+  expect(await host.vtepMac()).toBeUndefined();
+  await lab.startAgents([host]);
+  expect(host.subnet).toBe(subnet);
+  expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
+}, 30_000);
+
+test('cleanup refuses to pull the ground from under a running agent', async () => {
+  host.agent.start();
+  await host.agent.ready();
+  const { status, stderr } = await host.agent.command('cleanup');
+  expect(status).not.toBe(0);
+  expect(stderr).not.toBe('');
+  expect(await host.vtepMac()).toBeDefined();
+}, 30_000);

@@ -1,0 +1,236 @@
+/** The kernel asks, vtepd answers: on demand as the rule, in preload mode when something was damaged. */
+import type { Host } from '../support/lab/host';
+import { Lab } from '../support/lab/lab';
+import { raiseNeighborLimits } from '../support/lab/neighbor-limits';
+import { ping } from '../support/lab/ping';
+import { Receiver, sendBurst } from '../support/lab/stream';
+import { until } from '../support/lab/until';
+
+let lab: Lab;
+afterAll(() => lab?.end());
+
+describe('on demand', () => {
+  let host: Host;
+  let peer: Host;
+
+  beforeAll(async () => {
+    lab = await Lab.start({ hosts: 3, agentOptions: ['--resolve=on-demand', '--idle-timeout=3'] });
+    await lab.startAgents();
+    [host, peer] = lab.hosts as [Host, Host];
+  }, 60_000);
+
+  afterAll(() => lab.end());
+
+  test('the kernel of a host that has talked to nobody holds no peer', async () => {
+    expect(await host.neighbors()).toEqual([]);
+    expect(await host.fdb()).toEqual([]);
+    expect((await host.routes()).filter(({ gateway }) => gateway !== undefined)).toEqual([]);
+  });
+
+  test('the first packet to a peer arrives, and brings its three entries', async () => {
+    const answers = await ping(host.container, [peer.containerAddress]);
+    expect(answers.size).toBe(1);
+    expect((await host.fdb()).map(({ mac, dst }) => ({ mac, dst }))).toEqual([
+      { mac: await peer.vtepMac(), dst: peer.publicIp },
+    ]);
+    expect((await host.neighbors()).map(({ dst }) => dst)).toContain(peer.vtepAddress);
+    expect((await host.routes()).map(({ dst }) => dst)).toContain(peer.subnet);
+    expect(host.agent.log().some(({ message }) => message === 'miss answered')).toBe(true);
+  });
+
+  test('a peer that nobody uses any more is dropped, and found again when it is asked for', async () => {
+    await until(
+      'the idle peer is gone',
+      async () =>
+        (await host.fdb()).length === 0 && !(await host.routes()).some(({ dst }) => dst === peer.subnet),
+      { withinMilliseconds: 20_000, everyMilliseconds: 200 },
+    );
+    expect(await host.neighbors()).toEqual([]);
+    expect((await ping(host.container, [peer.containerAddress])).size).toBe(1);
+  }, 30_000);
+
+  test('a peer in use is not dropped', async () => {
+    const { stdout } = await host.container.attempt('ping', [
+      '-n',
+      '-i',
+      '0.1',
+      '-c',
+      '100',
+      '-q',
+      peer.containerAddress,
+    ]);
+    expect(stdout).toContain('100 packets transmitted, 100 received, 0% packet loss');
+    const asked = host.agent
+      .log()
+      .filter((line) => line.message === 'miss answered' && line['subnet'] === peer.subnet);
+    // Once in the first test, once after it was dropped.
+    expect(asked.length).toBeLessThanOrEqual(4);
+  }, 30_000);
+
+  test('whoever asks for an address that nobody leases hears "host unreachable" in milliseconds', async () => {
+    await expectUnreachable(host, '10.5.250.7');
+    // The second time it is known already.
+    await expectUnreachable(host, '10.5.250.8');
+  });
+
+  test('a host that is leased the very subnet that was absent a moment ago is reachable at once', async () => {
+    await expectUnreachable(host, '10.5.251.2');
+    const late = lab.host(3);
+    await late.agent.end('SIGKILL');
+    await late.namespace.ip('link', 'del', 'flannel.1');
+    await lab.etcd.etcdctl('del', `/coreos.com/network/subnets/${late.subnet.replace('/', '-')}`);
+    await lab.etcd.put(
+      '/coreos.com/network/subnets/10.5.251.0-24',
+      JSON.stringify({ PublicIP: late.publicIp }),
+    );
+    await lab.startAgents([late]);
+    expect(late.containerAddress).toBe('10.5.251.2');
+    expect((await ping(host.container, ['10.5.251.2'])).size).toBe(1);
+  }, 30_000);
+});
+
+describe('a burst of 2000 packets to 2000 addresses of peers the kernel does not know yet', () => {
+  const PEERS = 10;
+  const ADDRESSES = 200;
+  let restore: () => void;
+
+  beforeAll(async () => {
+    restore = raiseNeighborLimits();
+    lab = await Lab.start({ hosts: PEERS + 1, agentOptions: ['--resolve=on-demand'] });
+    await lab.startAgents();
+  }, 60_000);
+
+  afterAll(() => {
+    restore?.();
+    lab.end();
+  });
+
+  test('none is lost', async () => {
+    const [host, ...peers] = lab.hosts as [Host, ...Host[]];
+    // Every address of a peer's subnet is its own, so that its kernel takes what is sent to any of them.
+    await Promise.all(
+      peers.map((peer) => peer.namespace.ip('route', 'add', 'local', peer.subnet, 'dev', 'lo')),
+    );
+    const receivers = await Promise.all(peers.map((peer) => Receiver.start(peer.namespace)));
+    const numbers = Array.from({ length: ADDRESSES }, (_, number) => number);
+    const targets = numbers.flatMap((number) =>
+      peers.map((peer) => ({ address: peer.vtepAddress.replace(/0$/, String(number + 10)), number })),
+    );
+    const sending = await sendBurst(host.namespace, targets);
+    expect(sending).toMatchObject({ sent: PEERS * ADDRESSES, failed: 0 });
+    for (const receiver of receivers)
+      expect(await receiver.count(ADDRESSES)).toMatchObject({ lost: 0, gaps: [] });
+  }, 30_000);
+});
+
+describe('damage in preload mode', () => {
+  let host: Host;
+  let peer: Host;
+  let peerMac: string;
+
+  beforeAll(async () => {
+    lab = await Lab.start({ hosts: 3 });
+    await lab.startAgents();
+    [host, peer] = lab.hosts as [Host, Host];
+    peerMac = (await peer.vtepMac())!;
+  }, 60_000);
+
+  afterAll(() => lab.end());
+
+  const DAMAGES: readonly (readonly [what: string, damage: () => Promise<unknown>])[] = [
+    [
+      'an FDB entry is deleted',
+      () =>
+        host.namespace.run('bridge', [
+          'fdb',
+          'del',
+          peerMac,
+          'dev',
+          'flannel.1',
+          'dst',
+          peer.publicIp,
+          'self',
+        ]),
+    ],
+    [
+      'an FDB entry points elsewhere',
+      () =>
+        host.namespace.run('bridge', [
+          'fdb',
+          'replace',
+          peerMac,
+          'dev',
+          'flannel.1',
+          'dst',
+          '172.30.200.200',
+          'self',
+          'permanent',
+        ]),
+    ],
+    ['a neighbor is deleted', () => host.namespace.ip('neigh', 'del', peer.vtepAddress, 'dev', 'flannel.1')],
+    [
+      'a neighbor has a wrong MAC',
+      () =>
+        host.namespace.ip(
+          'neigh',
+          'replace',
+          peer.vtepAddress,
+          'lladdr',
+          '02:00:00:00:00:99',
+          'dev',
+          'flannel.1',
+          'nud',
+          'permanent',
+        ),
+    ],
+    ["a peer's route is deleted", () => host.namespace.ip('route', 'del', peer.subnet)],
+    [
+      'the network route is deleted',
+      () => host.namespace.ip('route', 'del', '10.5.0.0/16', 'dev', 'flannel.1'),
+    ],
+    ["the VTEP's address is deleted", () => host.namespace.ip('address', 'flush', 'dev', 'flannel.1')],
+    ['the VTEP is set down', () => host.namespace.ip('link', 'set', 'flannel.1', 'down')],
+    ['the VTEP is deleted', () => host.namespace.ip('link', 'del', 'flannel.1')],
+  ];
+
+  test.each(DAMAGES)('%s: it is repaired within a second, and traffic flows', async (_, damage) => {
+    const before = await stateOf(host);
+    await damage();
+    await until(
+      () => 'the kernel state is as it was',
+      async () => (await stateOf(host)) === before,
+      {
+        withinMilliseconds: 1000,
+      },
+    );
+    expect((await ping(host.container, [peer.containerAddress])).size).toBe(1);
+    expect((await ping(peer.container, [host.containerAddress])).size).toBe(1);
+  });
+
+  test('an address of nobody is unreachable in milliseconds here as well', async () => {
+    await expectUnreachable(host, '10.5.250.7');
+  });
+});
+
+/** Fails unless the container hears at once that nobody is there; without an agent it would take the kernel six seconds. */
+async function expectUnreachable(host: Host, address: string): Promise<void> {
+  const start = performance.now();
+  const { stdout } = await host.container.attempt('ping', ['-n', '-c', '1', '-W', '5', address]);
+  const took = performance.now() - start;
+  expect(stdout).toContain('Destination Host Unreachable');
+  expect(took).toBeLessThan(500);
+}
+
+/** Everything on flannel.1 and every route, as text, in a fixed order. */
+async function stateOf(host: Host): Promise<string> {
+  const [links, addresses, neighbors, fdb, routes] = await Promise.all([
+    host.vtepMac(),
+    host.namespace.ip('-o', '-4', 'address', 'show', 'dev', 'flannel.1').catch(() => ''),
+    host.neighbors().catch(() => []),
+    host.fdb().catch(() => []),
+    host.routes(),
+  ]);
+  const rows = [...neighbors, ...fdb, ...routes].map((row) => JSON.stringify(row)).sort();
+  // Interface indexes differ after a re-creation; nothing else does.
+  return [links, addresses.replace(/^\d+:/, ''), ...rows].join('\n');
+}

@@ -1,0 +1,61 @@
+/** Containers on all hosts reach each other, and hosts may join at any time. */
+import type { Host } from '../support/lab/host';
+import { Lab } from '../support/lab/lab';
+import { ping, pingAllPairs, unanswered } from '../support/lab/ping';
+import { until } from '../support/lab/until';
+
+const SCENES = [
+  { hosts: 3, etcdMembers: 1, resolve: 'preload' },
+  { hosts: 3, etcdMembers: 1, resolve: 'on-demand' },
+  { hosts: 3, etcdMembers: 3, resolve: 'preload' },
+  { hosts: 3, etcdMembers: 3, resolve: 'on-demand' },
+  { hosts: 20, etcdMembers: 1, resolve: 'preload' },
+  { hosts: 20, etcdMembers: 1, resolve: 'on-demand' },
+  { hosts: 20, etcdMembers: 3, resolve: 'preload' },
+];
+
+describe.each(SCENES)('$hosts hosts, $etcdMembers etcd, $resolve', ({ hosts, etcdMembers, resolve }) => {
+  let lab: Lab;
+  /** All but the last host, which joins later. */
+  let early: readonly Host[];
+  let joiner: Host;
+
+  beforeAll(async () => {
+    lab = await Lab.start({ hosts, etcdMembers, agentOptions: [`--resolve=${resolve}`] });
+    early = lab.hosts.slice(0, -1);
+    joiner = lab.host(hosts);
+    await lab.startAgents(early);
+  }, 60_000);
+
+  afterAll(() => lab?.end());
+
+  test('every host has a subnet of its own', () => {
+    expect(new Set(early.map((host) => host.subnet)).size).toBe(early.length);
+  });
+
+  test('all pairs of containers reach each other', async () => {
+    expect(unanswered(await pingAllPairs(early))).toEqual([]);
+  });
+
+  test('a host that joins is reachable from every other within 1 s of its start', async () => {
+    joiner.agent.start();
+    await joiner.agent.ready();
+    await joiner.attachContainer();
+    await Promise.all(early.map((host) => reached(host, joiner)));
+    expect(performance.now() - joiner.agent.startedAt).toBeLessThan(1000);
+  });
+
+  test('and it reaches every other', async () => {
+    const trips = await pingAllPairs(lab.hosts);
+    expect(unanswered(trips)).toEqual([]);
+  });
+});
+
+/** Resolves once a packet from one host's container to the other's was answered. */
+function reached(from: Host, to: Host): Promise<unknown> {
+  return until(
+    `${from.name} reaches ${to.name}`,
+    async () => (await ping(from.container, [to.containerAddress], 250)).size === 1,
+    { withinMilliseconds: 5000, everyMilliseconds: 1 },
+  );
+}

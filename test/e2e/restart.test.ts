@@ -1,0 +1,104 @@
+/** Stopping, starting, crashing: packets flow on, and an agent that comes back finds nothing to do. */
+import { join } from 'node:path';
+import type { Host } from '../support/lab/host';
+import { Lab } from '../support/lab/lab';
+import { netlinkReads, netlinkWrites, traced } from '../support/lab/netlink-writes';
+import { Stream, type StreamReport } from '../support/lab/stream';
+
+let lab: Lab;
+let host: Host;
+let peer: Host;
+
+beforeAll(async () => {
+  lab = await Lab.start({ hosts: 3 });
+  host = lab.host(1);
+  peer = lab.host(2);
+  await lab.startAgents();
+}, 60_000);
+
+afterAll(() => lab?.end());
+
+describe.each(['SIGTERM', 'SIGKILL'] as const)('an agent that is ended by %s and started again', (signal) => {
+  let before: Snapshot;
+  let reports: StreamReport[];
+  let trace: string;
+
+  beforeAll(async () => {
+    before = await snapshot(host);
+    trace = join(lab.directory, `netlink-${signal}`);
+    const streams = [await Stream.start(host, peer), await Stream.start(peer, host)];
+    await host.agent.end(signal);
+    host.agent.start({ under: traced(trace) });
+    await host.agent.ready();
+    reports = await Promise.all(streams.map((stream) => stream.end()));
+  }, 60_000);
+
+  test('has the same subnet, MAC and kernel state as before', async () => {
+    expect(await snapshot(host)).toEqual(before);
+  });
+
+  test('loses no packet in either direction', () => {
+    for (const report of reports) {
+      expect(report.sent).toBeGreaterThan(500);
+      expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
+    }
+  });
+
+  test('asks the kernel for no change at all', () => {
+    expect(netlinkReads(trace)).not.toEqual([]);
+    expect(netlinkWrites(trace)).toEqual([]);
+  });
+
+  test('does not write its lease again', async () => {
+    expect((await snapshot(host)).lease).toEqual(before.lease);
+  });
+});
+
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  '%s ends the agent within a second, with exit code 0, and lease, kernel state and subnet.env stay',
+  async (signal) => {
+    const before = await snapshot(peer);
+    const environment = peer.environment;
+    const exit = await peer.agent.end(signal);
+    expect(exit).toMatchObject({ code: 0, signal: null });
+    expect(exit.milliseconds).toBeLessThan(1000);
+    expect(await snapshot(peer)).toEqual(before);
+    expect(peer.environment).toEqual(environment);
+    peer.agent.start();
+    await peer.agent.ready();
+  },
+);
+
+test('SIGTERM ends an agent that waits for an etcd that is not there', async () => {
+  const waiting = lab.host(3);
+  await waiting.agent.end('SIGKILL');
+  waiting.agent.start({ args: ['--etcd-endpoints=http://172.30.254.254:2379'] });
+  await waiting.agent.logged((line) => line.level === 'warn');
+  const exit = await waiting.agent.end();
+  expect(exit).toMatchObject({ code: 0, signal: null });
+  expect(exit.milliseconds).toBeLessThan(1000);
+});
+
+/** What must be the same before and after. */
+interface Snapshot {
+  readonly lease: unknown;
+  readonly mac: string | undefined;
+  readonly neighbors: unknown;
+  readonly fdb: unknown;
+  readonly routes: unknown;
+}
+
+async function snapshot(of: Host): Promise<Snapshot> {
+  const leases = await lab.etcd.inspect(`/coreos.com/network/subnets/${of.subnet.replace('/', '-')}`);
+  return {
+    lease: leases,
+    mac: await of.vtepMac(),
+    neighbors: sorted(await of.neighbors()),
+    fdb: sorted(await of.fdb()),
+    routes: sorted(await of.routes()),
+  };
+}
+
+function sorted(rows: readonly object[]): string[] {
+  return rows.map((row) => JSON.stringify(row)).sort();
+}
