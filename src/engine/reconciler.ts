@@ -203,7 +203,8 @@ export class Reconciler {
     this.#converged = report.failed.length === 0;
     const [first] = report.failed;
     if (first) {
-      this.trigger('retry');
+      // Not triggered: the retry comes with its backoff, or with the next trigger.
+      this.#reasons.add('retry');
       const fields = { object: printKernelObject(first.operation.object), failed: report.failed.length };
       this.#trouble.report('the kernel refused a change; trying again', describeError(first.error), fields);
       return;

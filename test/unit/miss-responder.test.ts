@@ -1,0 +1,194 @@
+import { desiredState } from '../../src/core/desired';
+import { MissResponder } from '../../src/engine/miss-responder';
+import { ipAddress } from '../../src/model/address';
+import { printLeaseAttributes } from '../../src/model/lease-codec';
+import { macAddress } from '../../src/model/mac';
+import type { Miss } from '../../src/model/miss';
+import { MutablePeerTable } from '../../src/model/peer';
+import { ON_DEMAND, exampleLease, exampleOverlay, examplePeer } from '../support/examples';
+import { FakeClock } from '../support/fake-clock';
+import { FakeKernel } from '../support/fake-kernel';
+import { FakeLog } from '../support/fake-log';
+import { FakeStore } from '../support/fake-registry';
+
+const l3 = (address: string): Miss => ({ layer: 'l3', address: ipAddress(address) });
+const l2 = (mac: string): Miss => ({ layer: 'l2', mac: macAddress(mac) });
+
+function responding({ overlay = exampleOverlay({ resolve: ON_DEMAND }), peers = [examplePeer(2)] } = {}) {
+  const clock = new FakeClock();
+  const store = new FakeStore(clock);
+  const registry = store.client();
+  const kernel = new FakeKernel();
+  const table = new MutablePeerTable(peers);
+  const log = new FakeLog();
+  const damages: string[] = [];
+  kernel.applyNow([...desiredState(overlay, [], []).values()].map((object) => ({ verb: 'put', object })));
+  const begin = kernel.operations.length;
+  const self = {
+    leaseName: '10.5.1.0-24',
+    publicIp: examplePeer(1).publicIp,
+    vtepMac: examplePeer(1).vtepMac,
+  };
+  const responder = new MissResponder(
+    kernel,
+    registry,
+    clock,
+    log,
+    () => ({ overlay, self, subnetLength: 24, peers: table }),
+    (what) => damages.push(what),
+  );
+  const stop = new AbortController();
+  const end = responder.run(stop.signal);
+  return {
+    clock,
+    store,
+    registry,
+    kernel,
+    table,
+    responder,
+    damages,
+    answers: () => kernel.printed(begin),
+    stop: () => (stop.abort(), end),
+  };
+}
+
+const UNREACHABLE_9 = 'route unreachable 10.5.9.0/24 proto 84 metric 4294967295';
+
+describe('a miss for a known peer', () => {
+  it('is answered at once: FDB entry, neighbor, route, and the asked address for a moment', async () => {
+    const { responder, answers, stop } = responding();
+    responder.take([l3('10.5.2.5')]);
+    expect(answers()).toEqual([
+      'put fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2 self permanent',
+      'put neigh 10.5.2.0 dev flannel.1 lladdr 02:00:00:00:00:02 learned',
+      'put route 10.5.2.0/24 via 10.5.2.0 dev flannel.1 proto 84 metric 3 onlink',
+      'put neigh 10.5.2.5 dev flannel.1 lladdr 02:00:00:00:00:02 learned',
+      'remove neigh 10.5.2.5 dev flannel.1 lladdr 02:00:00:00:00:02 learned',
+    ]);
+    await stop();
+  });
+
+  it('of layer 2 gets its FDB entry', async () => {
+    const { responder, answers, stop } = responding();
+    responder.take([l2('02:00:00:00:00:02'), l2('02:00:00:00:00:02')]);
+    expect(answers()).toEqual(['put fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2 self permanent']);
+    await stop();
+  });
+
+  it('shows damage in preload mode, and none on demand', async () => {
+    const preload = responding({ overlay: exampleOverlay() });
+    preload.responder.take([l3('10.5.2.0')]);
+    expect(preload.damages).toEqual(['miss for the known peer 10.5.2.0/24']);
+    await preload.stop();
+    const onDemand = responding();
+    onDemand.responder.take([l3('10.5.2.0')]);
+    expect(onDemand.damages).toEqual([]);
+    await onDemand.stop();
+  });
+
+  it('that the kernel refuses asks for a pass', async () => {
+    const { responder, kernel, damages, stop } = responding();
+    kernel.failApply();
+    responder.take([l3('10.5.2.5')]);
+    expect(damages).toEqual([expect.stringContaining('an answer was refused')]);
+    await stop();
+  });
+});
+
+describe('a miss for somebody unknown', () => {
+  it('is answered from the registry, where the watch is behind', async () => {
+    const { responder, store, answers, clock, stop } = responding();
+    store.put('subnets/10.5.9.0-24', printLeaseAttributes(exampleLease(9).attributes));
+    responder.take([l3('10.5.9.5'), l3('10.5.9.6')]);
+    await clock.advance(0);
+    expect(answers()).toContain('put neigh 10.5.9.5 dev flannel.1 lladdr 02:00:00:00:00:09 learned');
+    expect(answers()).toContain('put neigh 10.5.9.6 dev flannel.1 lladdr 02:00:00:00:00:09 learned');
+    expect(answers().join()).not.toContain('failed');
+    await stop();
+  });
+
+  it('of layer 2 is answered from the registry too', async () => {
+    const { responder, store, answers, clock, stop } = responding();
+    store.put('subnets/10.5.9.0-24', printLeaseAttributes(exampleLease(9).attributes));
+    responder.take([l2('02:00:00:00:00:09')]);
+    await clock.advance(0);
+    expect(answers()).toEqual(['put fdb 02:00:00:00:00:09 dev flannel.1 dst 192.168.0.9 self permanent']);
+    await stop();
+  });
+
+  it('that nobody has is refused, for its whole subnet, and asked about once', async () => {
+    const { responder, registry, answers, clock, stop } = responding();
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(0);
+    responder.take([l3('10.5.9.6'), l3('10.5.9.7')]);
+    await clock.advance(0);
+    expect(registry.countOf('find')).toBe(1);
+    expect(answers()).toEqual([
+      `put ${UNREACHABLE_9}`,
+      'put neigh 10.5.9.5 dev flannel.1 failed',
+      `put ${UNREACHABLE_9}`,
+      'put neigh 10.5.9.6 dev flannel.1 failed',
+      `put ${UNREACHABLE_9}`,
+      'put neigh 10.5.9.7 dev flannel.1 failed',
+    ]);
+    await stop();
+  });
+
+  it('is forgotten after a while, so that it can be asked again', async () => {
+    const { responder, registry, answers, clock, stop } = responding();
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(6_000);
+    expect(answers().at(-1)).toBe(`remove ${UNREACHABLE_9}`);
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(0);
+    expect(registry.countOf('find')).toBe(2);
+    await stop();
+  });
+
+  it('is forgotten at once when such a peer joins', async () => {
+    const { responder, table, answers, clock, stop } = responding();
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(0);
+    responder.peersChanged([table.put(examplePeer(9))!]);
+    expect(answers().at(-1)).toBe(`remove ${UNREACHABLE_9}`);
+    responder.take([l3('10.5.9.5')]);
+    expect(answers().at(-2)).toContain('put neigh 10.5.9.5');
+    await stop();
+  });
+
+  it.each([
+    ['in our own subnet', '10.5.1.9'],
+    ['outside the network', '192.0.2.1'],
+  ])('is refused without asking, when it is %s', async (_, address) => {
+    const { responder, registry, answers, clock, stop } = responding();
+    responder.take([l3(address)]);
+    await clock.advance(0);
+    expect(answers()).toEqual([`put neigh ${address} dev flannel.1 failed`]);
+    expect(registry.countOf('find')).toBe(0);
+    await stop();
+  });
+
+  it('is refused after two seconds, when the registry does not answer', async () => {
+    const { responder, registry, answers, clock, stop } = responding();
+    registry.slowMilliseconds = 60_000;
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(1_900);
+    expect(answers()).toEqual([]);
+    await clock.advance(200);
+    expect(answers()).toContain('put neigh 10.5.9.5 dev flannel.1 failed');
+    await stop();
+  });
+
+  it('in a storm delays no real one, asks the registry a bounded number of times, and is bounded in memory', async () => {
+    const { responder, registry, kernel, clock, stop } = responding();
+    const storm = Array.from({ length: 65_536 }, (_, n) => `10.5.${n >> 8}.${n & 255}`)
+      .filter((address) => !address.startsWith('10.5.2.'))
+      .map(l3);
+    responder.take([...storm.slice(0, 60_000), l3('10.5.2.5'), ...storm.slice(60_000)]);
+    expect(kernel.printed().findIndex((line) => line.startsWith('put neigh 10.5.2.5'))).toBeLessThan(10);
+    await clock.advance(0);
+    expect(registry.countOf('find')).toBeLessThanOrEqual(256);
+    expect([...responder.absentSubnets()].length).toBeLessThanOrEqual(4_096);
+    await stop();
+  });
+});
