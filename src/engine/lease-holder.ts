@@ -23,7 +23,8 @@ const LONG_WAIT_MILLISECONDS = 3_600_000;
 
 export interface LeaseHolderOptions {
   readonly range: SubnetRange;
-  readonly publicIp: IpAddress;
+  /** Who we are at the moment: it changes when the underlay's address does. */
+  readonly publicIp: () => IpAddress;
   /** The subnet of subnet.env. */
   readonly previous: Subnet | undefined;
   /** The lease is kept alive so that at least this much of it is always left. */
@@ -41,6 +42,7 @@ export class LeaseHolder {
   readonly #trouble: Trouble;
   #lease: Lease | undefined;
   #remainingSeconds = LEASE_TTL_SECONDS;
+  #isStale = false;
   /** What a watch saw of our key since we last looked. */
   #seen: { stored: Lease | MalformedLease | undefined } | undefined;
 
@@ -64,6 +66,12 @@ export class LeaseHolder {
   /** Our key was written or deleted; the loop will look whether that was us. */
   noticeStored(stored: Lease | MalformedLease | undefined): void {
     this.#seen = { stored };
+    this.#wake.raise();
+  }
+
+  /** What we say of ourselves changed: write it over our lease. */
+  republish(): void {
+    this.#isStale = true;
     this.#wake.raise();
   }
 
@@ -114,6 +122,8 @@ export class LeaseHolder {
         const wasNoticed = await this.#wake.wait(this.clock, this.#waitMilliseconds(failures), signal);
         const before = this.#lease!;
         const isOurs = wasNoticed ? await this.#look(signal) : await this.#keepAlive(signal);
+        if (isOurs && this.#isStale) await this.#refresh(signal);
+        this.#isStale = false;
         failures = 0;
         if (!isOurs) await this.#takeBack(before, signal);
         this.#trouble.clear('subnet lease is safe again');
@@ -174,7 +184,7 @@ export class LeaseHolder {
       this.#lease = stored;
       return true;
     }
-    if (stored.attributes.publicIp !== this.options.publicIp) {
+    if (stored.attributes.publicIp !== held.attributes.publicIp) {
       const holder = stored.attributes.publicIp;
       this.log.error('our subnet was taken by another host', {
         subnet: printSubnet(held.subnet),
@@ -184,6 +194,18 @@ export class LeaseHolder {
     }
     this.log.warn('our lease was changed by somebody else; writing it again', { lease: held.name });
     return this.#write(stored, signal);
+  }
+
+  /** Writes our lease again if what we say of ourselves is not what it says. Throws, to be tried again, on a lost race. */
+  async #refresh(signal: AbortSignal): Promise<void> {
+    const held = this.#lease!;
+    const attributes = this.options.attributesFor(held);
+    if (sameAttributes(held.attributes, attributes)) return;
+    const result = await this.registry.update(held, attributes, held.etcdLeaseId, signal);
+    if (result.kind === 'conflict')
+      throw new RegistryError('unavailable', 'our lease changed while we wrote it');
+    this.log.info('lease written with our new address', { lease: held.name, publicIp: attributes.publicIp });
+    this.#lease = result.lease;
   }
 
   /** Writes our attributes over a stored lease. False if it changed meanwhile. */
@@ -223,7 +245,8 @@ export class LeaseHolder {
     avoid: Subnet[],
     signal: AbortSignal,
   ): Promise<Lease | 'raced' | 'exhausted'> {
-    const { range, publicIp } = this.options;
+    const { range } = this.options;
+    const publicIp = this.options.publicIp();
     const previous = this.#lease?.subnet ?? this.options.previous;
     const claim: Claim = { range, publicIp, previous, avoid, random: this.clock.random() };
     const decision = decideAcquisition(claim, leases);

@@ -39,7 +39,7 @@ function host(store: FakeStore, changes: Partial<LeaseHolderOptions> = {}, seed 
         subnetMin: ipAddress('10.5.1.0'),
         subnetMax: ipAddress('10.5.255.0'),
       },
-      publicIp: examplePeer(7).publicIp,
+      publicIp: () => examplePeer(7).publicIp,
       previous: undefined,
       renewMarginSeconds: 3600,
       attributesFor: (held) => ({
@@ -153,7 +153,7 @@ describe('acquiring a lease', () => {
       host(
         store,
         {
-          publicIp: ipAddress(`192.168.1.${n + 1}`),
+          publicIp: () => ipAddress(`192.168.1.${n + 1}`),
           attributesFor: () => ({ ...attributesOf(7), publicIp: ipAddress(`192.168.1.${n + 1}`) }),
         },
         n,
@@ -261,6 +261,23 @@ describe('holding a lease', () => {
     await tell();
     expect(store.valueOf(`subnets/${name}`)).toBe(good);
     expect(store.entries.get(`subnets/${name}`)?.etcdLeaseId).toBe(one.holder.lease?.etcdLeaseId);
+    await stop();
+  });
+
+  it('publishes a new PublicIP in the same key', async () => {
+    const store = newStore();
+    let publicIp = ipAddress('192.168.0.7');
+    const one = host(store, {
+      publicIp: () => publicIp,
+      attributesFor: () => ({ ...attributesOf(7), publicIp }),
+    });
+    const { name, etcdLeaseId } = await one.acquire();
+    const { tell, stop } = one.run();
+    publicIp = ipAddress('192.168.0.77');
+    one.holder.republish();
+    await tell();
+    expect(store.valueOf(`subnets/${name}`)).toContain('"PublicIP":"192.168.0.77"');
+    expect(one.holder.lease).toMatchObject({ name, etcdLeaseId });
     await stop();
   });
 
