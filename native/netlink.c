@@ -1,0 +1,47 @@
+#include "netlink.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int netlink_open(int protocol, int receive_buffer_bytes, const char **syscall) {
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK};
+  *syscall = "socket";
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+  if (fd < 0) return -1;
+  *syscall = "setsockopt";
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer_bytes, sizeof receive_buffer_bytes) != 0 &&
+      setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof receive_buffer_bytes) != 0)
+    goto failed;
+  *syscall = "bind";
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) goto failed;
+  return fd;
+
+failed:;
+  int error = errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
+
+ssize_t netlink_receive(int fd, unsigned char *buffer, size_t capacity) {
+  struct sockaddr_nl from = {0};
+  socklen_t from_length = sizeof from;
+  ssize_t received;
+  /* MSG_TRUNC: the true length, also of what does not fit. */
+  do
+    received = recvfrom(fd, buffer, capacity, MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &from_length);
+  while (received < 0 && errno == EINTR);
+  if (received < 0) return -1;
+  /* Any process with CAP_NET_ADMIN can send to our port and to our groups; only the kernel has port 0. */
+  if (from_length < sizeof from || from.nl_family != AF_NETLINK || from.nl_pid != 0) return 0;
+  size_t length = (size_t)received, padded = NLMSG_ALIGN(length);
+  if (padded > capacity) {
+    errno = EMSGSIZE;
+    return -1;
+  }
+  memset(buffer + length, 0, padded - length);
+  return (ssize_t)padded;
+}
