@@ -15,8 +15,8 @@ export interface RegistryEnvironment {
   valueOf(key: string): Promise<string | undefined>;
   /** Makes the store forget its history. */
   compact(): Promise<void>;
-  /** Lets so much of the store's time pass that etcd leases granted for this long, and not kept alive, end. */
-  outlive(ttlSeconds: number): Promise<void>;
+  /** Lets so much of the store's time pass that this etcd lease ends, granted for so long and not kept alive. */
+  outlive(etcdLeaseId: string, ttlSeconds: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -359,7 +359,7 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         await registry.create(leaseSubnets('10.5.2.0/24'), vxlanAttributes(2), undefined, signal);
         const probe = watch(await now());
         await probe.ready();
-        await environment.outlive(SHORT_TTL_SECONDS);
+        await environment.outlive(id, SHORT_TTL_SECONDS);
         expect(await registry.keepAlive(id, signal)).toBe('lost');
         expect((await registry.list(signal)).leases.map(({ name }) => name)).toEqual(['10.5.2.0-24']);
         await probe.until(({ changes }) => changes.length >= 1);

@@ -25,7 +25,7 @@ describeRegistryContract('the fake registry', () => {
     delete: (key) => Promise.resolve(store.delete(key)),
     valueOf: (key) => Promise.resolve(store.valueOf(key)),
     compact: () => Promise.resolve(store.compact()),
-    outlive: (ttlSeconds) => {
+    outlive: (_id, ttlSeconds) => {
       milliseconds += ttlSeconds * 1000;
       store.expireLeases();
       return Promise.resolve();

@@ -1,0 +1,213 @@
+/** One etcd, behind several endpoints: tries them in turn, and follows its certificates when they are renewed. */
+import { setMaxListeners } from 'node:events';
+import { RegistryError, UsageError } from '../model/errors';
+import { Connection, type CallLimits, type Login } from './connection';
+import { parseEndpoints, type Endpoint } from './endpoints';
+import { CallError } from './errors';
+import { TlsFiles, type TlsFilePaths } from './tls-files';
+
+export interface EtcdOptions extends TlsFilePaths {
+  /** URLs like `http://10.0.0.1:2379`. */
+  readonly endpoints: readonly string[];
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  /** How long one server may take to answer one call, before the next is asked; 5000 by default. */
+  readonly callDeadlineMilliseconds?: number | undefined;
+}
+
+const CALL_DEADLINE_MILLISECONDS = 5_000;
+/** So often, at most, are the certificate files looked at. */
+const TLS_CHECK_MILLISECONDS = 1_000;
+
+/** What one attempt has to work with. */
+export interface Attempt {
+  readonly connection: Connection;
+  readonly limits: CallLimits;
+  /** An earlier attempt of the same call failed in a way that leaves open whether it was carried out. */
+  readonly unclear: boolean;
+  /** Keeps the connection open after the call, until the returned function is called (once). */
+  hold(): () => void;
+  /** Makes the next call begin with another endpoint. */
+  demote(): void;
+}
+
+/** Connections to all endpoints with the same certificates. Closed when they are out of date and nobody uses them. */
+interface ConnectionSet {
+  readonly connections: readonly Connection[];
+  readonly tlsStamp: string;
+  users: number;
+}
+
+/**
+ * Makes calls. Endpoints are tried in turn, beginning with the one that answered last; each gets one try, and one more when
+ * its connection broke. So attempts must be such that repeating them is right.
+ */
+export class EtcdClient {
+  readonly #endpoints: readonly Endpoint[];
+  readonly #tlsFiles: TlsFiles;
+  readonly #login: Login | undefined;
+  readonly #deadlineMilliseconds: number;
+  readonly #calls = new Set<AbortController>();
+  readonly #sets = new Set<ConnectionSet>();
+  #set: ConnectionSet | undefined;
+  #tlsCheckedAt = 0;
+  #preferred = 0;
+  #closed = false;
+
+  /** Connects to nobody yet. Throws a {@link UsageError} for options that can never work. */
+  constructor(options: EtcdOptions) {
+    this.#endpoints = parseEndpoints(options.endpoints);
+    this.#tlsFiles = new TlsFiles(options);
+    this.#deadlineMilliseconds = options.callDeadlineMilliseconds ?? CALL_DEADLINE_MILLISECONDS;
+    const { username = '', password = '' } = options;
+    if (password !== '' && username === '')
+      throw new UsageError('--etcd-password is given without --etcd-username');
+    this.#login = username === '' ? undefined : { username, password };
+  }
+
+  /** Does something with the first server that can; `purpose` completes "cannot …". Throws {@link RegistryError}. */
+  async call<T>(purpose: string, attempt: (attempt: Attempt) => Promise<T>, signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted();
+    if (this.#closed) throw closedError(purpose);
+    // One signal for a thousand calls is no leak, though Node would warn of it.
+    setMaxListeners(0, signal);
+    const controller = new AbortController();
+    const abort = () => controller.abort(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    this.#calls.add(controller);
+    try {
+      return await this.#tryAll(purpose, attempt, controller.signal);
+    } catch (error) {
+      if (this.#closed) throw closedError(purpose);
+      throw error;
+    } finally {
+      this.#calls.delete(controller);
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Ends all calls and streams. */
+  close(): void {
+    this.#closed = true;
+    for (const call of this.#calls) call.abort(closedError('go on'));
+    for (const set of this.#sets) closeAll(set);
+    this.#sets.clear();
+  }
+
+  async #tryAll<T>(purpose: string, work: (attempt: Attempt) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const set = this.#currentSet(purpose);
+    const failures = new Map<number, CallError>();
+    const release = this.#hold(set);
+    const limits = { deadlineMilliseconds: this.#deadlineMilliseconds, signal };
+    const first = this.#preferred;
+    let unclear = false;
+    try {
+      for (let turn = 0; turn < set.connections.length; turn++) {
+        const index = (first + turn) % set.connections.length;
+        const connection = set.connections[index]!;
+        // A broken connection and an outdated token each deserve a second try, on the same server.
+        for (const mayRepeat of [true, false]) {
+          try {
+            const result = await work({
+              connection,
+              limits,
+              unclear,
+              hold: () => this.#hold(set),
+              demote: () => this.#demote(index),
+            });
+            this.#preferred = index;
+            return result;
+          } catch (error) {
+            signal.throwIfAborted();
+            if (!(error instanceof CallError)) throw error;
+            failures.set(index, error);
+            unclear ||= error.kind === 'unavailable';
+            if (error.kind === 'token') connection.forgetToken();
+            if (mayRepeat && (error.isBreak || (error.kind === 'token' && this.#login))) continue;
+            break;
+          }
+        }
+        const { kind } = failures.get(index)!;
+        if (kind !== 'unavailable' && kind !== 'denied') break;
+      }
+    } finally {
+      release();
+    }
+    throw this.#failure(purpose, failures);
+  }
+
+  /** In the order of the endpoints, not of the attempts: the same trouble is described by the same words each time. */
+  #failure(purpose: string, failures: ReadonlyMap<number, CallError>): RegistryError {
+    const ordered = [...failures].sort(([a], [b]) => a - b);
+    const text = ordered
+      .map(([index, error]) => `${this.#endpoints[index]!.url}: ${textOf(error)}`)
+      .join('; ');
+    const last = [...failures.values()].at(-1)!;
+    const kinds = new Set([...failures.values()].map(({ kind }) => kind));
+    const code = kinds.has('unavailable') && last.kind === 'denied' ? 'unavailable' : codeOf(last);
+    return new RegistryError(code, `cannot ${purpose} (${text})`, { cause: last.cause });
+  }
+
+  #demote(index: number): void {
+    if (this.#preferred === index) this.#preferred = (index + 1) % this.#endpoints.length;
+  }
+
+  #hold(set: ConnectionSet): () => void {
+    set.users++;
+    return () => {
+      set.users--;
+      if (set === this.#set || set.users > 0) return;
+      closeAll(set);
+      this.#sets.delete(set);
+    };
+  }
+
+  /** The connections to use now. Renewed certificates give new ones; what is under way on the old ones is left to end. */
+  #currentSet(purpose: string): ConnectionSet {
+    const old = this.#set;
+    if (old && performance.now() - this.#tlsCheckedAt < TLS_CHECK_MILLISECONDS) return old;
+    this.#tlsCheckedAt = performance.now();
+    const stamp = this.#endpoints.some(({ tls }) => tls) ? this.#tlsFiles.stamp : '';
+    if (old?.tlsStamp === stamp) return old;
+    try {
+      const tls = this.#endpoints.some((endpoint) => endpoint.tls) ? this.#tlsFiles.read() : undefined;
+      const connections = this.#endpoints.map((endpoint) => new Connection(endpoint, tls, this.#login));
+      this.#set = { connections, tlsStamp: tls?.stamp ?? '', users: 0 };
+    } catch (error) {
+      // Somebody is in the middle of writing new ones: the old ones may still do, and we look again.
+      if (old) return old;
+      if (!(error instanceof CallError)) throw error;
+      throw new RegistryError('denied', `cannot ${purpose}: ${error.message}`, { cause: error.cause });
+    }
+    this.#sets.add(this.#set);
+    if (old) this.#hold(old)();
+    return this.#set;
+  }
+}
+
+function closeAll(set: ConnectionSet): void {
+  for (const connection of set.connections) connection.close();
+}
+
+function codeOf({ kind }: CallError): RegistryError['code'] {
+  switch (kind) {
+    case 'token':
+      return 'denied';
+    case 'no-such-lease':
+    case 'lease-exists':
+      return 'protocol';
+    case 'unavailable':
+    case 'denied':
+    case 'compacted':
+    case 'protocol':
+      return kind;
+  }
+}
+
+function textOf(error: CallError): string {
+  return /user name is empty/.test(error.message) ? 'it wants a user and password' : error.message;
+}
+
+function closedError(purpose: string): RegistryError {
+  return new RegistryError('unavailable', `cannot ${purpose}: the etcd client was closed`);
+}

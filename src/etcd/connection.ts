@@ -1,0 +1,222 @@
+/** A connection to one etcd server. The only user of etcd3 (and of cockatiel, which it wants its policies from). */
+import { noop } from 'cockatiel';
+import { Etcd3, type ICallable, type IDuplexStream, type Services } from 'etcd3';
+import type { Endpoint } from './endpoints';
+import { CallError, callErrorOf } from './errors';
+import type { TlsMaterial } from './tls-files';
+
+export interface Login {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface CallLimits {
+  readonly deadlineMilliseconds: number;
+  readonly signal: AbortSignal;
+}
+
+type Service = keyof typeof Services;
+type Use<T> = Parameters<ICallable<{ resetAllServices(): void }>['withConnection']>[1] extends (
+  pool: infer Pool,
+) => unknown
+  ? (pool: Pool) => Promise<T> | T
+  : never;
+
+/** etcd3 with its pool in reach: its own calls cannot be aborted, and repeat what must not be repeated blindly. */
+class Etcd extends Etcd3 {
+  withConnection<T>(service: Service, use: Use<T>): Promise<T> {
+    return this.pool.withConnection(service, use);
+  }
+}
+
+const GRPC_OPTIONS = {
+  // 15 000 leases fill grpc's default of 4 MiB.
+  'grpc.max_receive_message_length': -1,
+  // A server that hangs is noticed within 15 s, by a watch too. More often, or while idle, and etcd says "too many pings".
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+  'grpc.keepalive_permit_without_calls': 0,
+};
+
+/** Talks to one server. Every method throws {@link CallError}, or the reason of the abort. */
+export class Connection {
+  readonly #etcd: Etcd;
+  readonly #streams = new Set<{ cancel(): void }>();
+  #token: Promise<string> | undefined;
+
+  /** Does not connect yet. Throws a {@link CallError} when the certificates make no sense. */
+  constructor(
+    readonly endpoint: Endpoint,
+    tls: TlsMaterial | undefined,
+    private readonly login: Login | undefined,
+  ) {
+    try {
+      this.#etcd = new Etcd({
+        hosts: endpoint.url,
+        ...(endpoint.tls && tls ? { credentials: tls as { rootCertificate: Buffer } } : {}),
+        faultHandling: { global: noop, host: () => noop },
+        grpcOptions: GRPC_OPTIONS,
+      });
+    } catch (error) {
+      throw new CallError('denied', 'the TLS files do not fit together, or are damaged', { cause: error });
+    }
+  }
+
+  /** One request, one answer. Aborting cancels it; whether it was carried out is then unknown. */
+  async unary<Response>(
+    service: Service,
+    method: string,
+    request: object,
+    limits: CallLimits,
+  ): Promise<Response> {
+    const token = await this.#authenticate(limits);
+    return this.#unary(service, method, request, limits, token);
+  }
+
+  /** One request and one answer over a stream of its own. */
+  async exchange<Response>(
+    service: Service,
+    method: string,
+    request: object,
+    limits: CallLimits,
+  ): Promise<Response> {
+    const stream = await this.open<object, Response>(service, method, limits, {
+      deadline: Date.now() + limits.deadlineMilliseconds,
+    });
+    const cancel = () => stream.cancel();
+    limits.signal.addEventListener('abort', cancel, { once: true });
+    try {
+      return await new Promise<Response>((resolve, reject) => {
+        stream.on('data', resolve);
+        stream.on('error', (error) => reject(callErrorOf(error, limits.deadlineMilliseconds)));
+        stream.on('end', () => reject(new CallError('unavailable', 'connection lost')));
+        stream.write(request);
+      });
+    } catch (error) {
+      limits.signal.throwIfAborted();
+      throw error;
+    } finally {
+      limits.signal.removeEventListener('abort', cancel);
+      stream.cancel();
+    }
+  }
+
+  /** Opens a stream, which the caller must listen to and must `cancel()`. The limits hold for what comes before it. */
+  async open<Request, Response>(
+    service: Service,
+    method: string,
+    limits: CallLimits,
+    options: { deadline?: number; metadata?: Readonly<Record<string, string>> } = {},
+  ): Promise<IDuplexStream<Request, Response>> {
+    const token = await this.#authenticate(limits);
+    return this.#withConnection(service, limits, ({ resource, client, metadata }) => {
+      if (token !== '') metadata.set('token', token);
+      for (const [key, value] of Object.entries(options.metadata ?? {})) metadata.set(key, value);
+      const open = methodsOf<OpenStream<Request, Response>>(client)[method]!;
+      const stream = open.call(client, metadata, options.deadline ? { deadline: options.deadline } : {});
+      this.#streams.add(stream);
+      stream.on('status', () => this.#streams.delete(stream));
+      stream.on('error', (error) => {
+        if (callErrorOf(error, limits.deadlineMilliseconds).kind === 'unavailable')
+          resource.resetAllServices();
+      });
+      return stream;
+    });
+  }
+
+  /** The next call authenticates anew. */
+  forgetToken(): void {
+    this.#token = undefined;
+  }
+
+  /** Ends everything that is under way. */
+  close(): void {
+    for (const stream of this.#streams) stream.cancel();
+    this.#etcd.close();
+  }
+
+  #unary<Response>(
+    service: Service,
+    method: string,
+    request: object,
+    limits: CallLimits,
+    token: string,
+  ): Promise<Response> {
+    const { deadlineMilliseconds, signal } = limits;
+    return this.#withConnection(
+      service,
+      limits,
+      ({ resource, client, metadata }) =>
+        new Promise<Response>((resolve, reject) => {
+          if (token !== '') metadata.set('token', token);
+          const start = methodsOf<StartUnary<Response>>(client)[method]!;
+          const options = { deadline: Date.now() + deadlineMilliseconds };
+          const cancel = () => call.cancel();
+          const call = start.call(client, request, metadata, options, (error, response) => {
+            signal.removeEventListener('abort', cancel);
+            if (!error) return resolve(response!);
+            const callError = callErrorOf(error, deadlineMilliseconds);
+            // The next call then connects at once, instead of after a pause that grows to minutes.
+            if (callError.kind === 'unavailable' && !signal.aborted) resource.resetAllServices();
+            reject(callError);
+          });
+          signal.addEventListener('abort', cancel, { once: true });
+        }),
+    );
+  }
+
+  async #withConnection<T>(service: Service, limits: CallLimits, use: Use<T>): Promise<T> {
+    try {
+      limits.signal.throwIfAborted();
+      return await this.#etcd.withConnection(service, use);
+    } catch (error) {
+      limits.signal.throwIfAborted();
+      throw callErrorOf(error, limits.deadlineMilliseconds);
+    }
+  }
+
+  /** A token for the user; empty without a user, or when etcd asks for none. */
+  async #authenticate({ deadlineMilliseconds, signal }: CallLimits): Promise<string> {
+    signal.throwIfAborted();
+    if (!this.login) return '';
+    // Shared by all calls that wait for it, so no single one's abort may end it.
+    this.#token ??= this.#fetchToken(this.login, deadlineMilliseconds);
+    return orAbort(this.#token, signal);
+  }
+
+  async #fetchToken({ username, password }: Login, deadlineMilliseconds: number): Promise<string> {
+    const limits = { deadlineMilliseconds, signal: new AbortController().signal };
+    try {
+      const request = { name: username, password };
+      return (await this.#unary<{ token: string }>('Auth', 'authenticate', request, limits, '')).token;
+    } catch (error) {
+      // As etcd's own client does: a user does no harm where nobody asks for one.
+      if (error instanceof CallError && /authentication is not enabled/.test(error.message)) return '';
+      this.#token = undefined;
+      throw error;
+    }
+  }
+}
+
+type StartUnary<Response> = (
+  request: object,
+  metadata: object,
+  options: object,
+  callback: (error: Error | null, response?: Response) => void,
+) => { cancel(): void };
+
+type OpenStream<Request, Response> = (metadata: object, options: object) => IDuplexStream<Request, Response>;
+
+/** The client's calls by name; grpc makes them from the protocol description, so TypeScript does not know them. */
+function methodsOf<Method>(client: object): Readonly<Record<string, Method>> {
+  return client as Readonly<Record<string, Method>>;
+}
+
+/** The promise, or the abort if that comes first. */
+function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    void promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

@@ -1,0 +1,265 @@
+/** Leases in etcd v3, in flannel's layout. */
+import { randomBytes } from 'node:crypto';
+import type { IKeyValue, IRangeResponse, ITxnResponse } from 'etcd3';
+import { contains, familyOf, subnetOf } from '../model/address';
+import type { Lease, LeaseAttributes, LeaseSubnets } from '../model/lease';
+import { printLeaseAttributes, printLeaseName, vxlanDataOf, type ParsedLease } from '../model/lease-codec';
+import type { Miss } from '../model/miss';
+import type { LeaseBatch, LeaseRegistry, LeaseSnapshot, StoredConfig, WriteResult } from '../ports';
+import { EtcdClient, type Attempt, type EtcdOptions } from './client';
+import { CallError } from './errors';
+import { Keys, type KeyRange } from './keys';
+import { parseStored } from './stored';
+import { watchLeases } from './watch';
+
+export interface EtcdRegistryOptions extends EtcdOptions {
+  /** `--etcd-prefix`, for example `/coreos.com/network`. */
+  readonly prefix: string;
+}
+
+/**
+ * The {@link LeaseRegistry} that flannel's hosts share. Every call is one request to one server (a read of all leases too),
+ * with a deadline. What fails without an answer is asked again of the next server; writes are such that this is right: they
+ * compare before they write, and know their own work when they find it done.
+ */
+export class EtcdRegistry implements LeaseRegistry {
+  readonly #client: EtcdClient;
+  readonly #keys: Keys;
+
+  /** Connects to nobody yet. Throws a UsageError for options that can never work. */
+  constructor(options: EtcdRegistryOptions) {
+    this.#client = new EtcdClient(options);
+    this.#keys = new Keys(options.prefix);
+  }
+
+  async readConfig(signal: AbortSignal): Promise<StoredConfig | undefined> {
+    const { kvs } = await this.#range('read the network configuration', { key: this.#keys.config }, signal);
+    return kvs[0] && { text: kvs[0].value.toString(), modRevision: kvs[0].mod_revision };
+  }
+
+  async writeConfig(
+    text: string,
+    expected: string | undefined,
+    signal: AbortSignal,
+  ): Promise<'written' | 'conflict'> {
+    const outcome = await this.#put(
+      'write the network configuration',
+      { key: this.#keys.config, value: text, etcdLeaseId: undefined, expected },
+      signal,
+    );
+    return outcome ? 'written' : 'conflict';
+  }
+
+  async list(signal: AbortSignal): Promise<LeaseSnapshot> {
+    const { header, kvs } = await this.#range('list the leases', this.#keys.leases, signal);
+    const leases = [];
+    const malformed = [];
+    for (const kv of kvs) {
+      const parsed = parseStored(this.#keys, kv);
+      if (parsed.kind === 'lease') leases.push(parsed.lease);
+      else malformed.push(parsed.malformed);
+    }
+    return { revision: header.revision, leases, malformed };
+  }
+
+  /**
+   * An IPv4 address is found by the key of its subnet. By MAC, or by an IPv6 address, there is no key to look for: all leases
+   * are read.
+   */
+  async find(question: Miss, subnetLength: number, signal: AbortSignal): Promise<Lease | undefined> {
+    let range = this.#keys.leases;
+    if (question.layer === 'l3' && familyOf(question.address) === 'ipv4') {
+      const subnet = subnetOf(question.address, subnetLength);
+      // The beginning of a dual-stack name, too.
+      range = this.#keys.leasesFrom(printLeaseName({ subnet, ipv6Subnet: undefined }));
+    }
+    const { kvs } = await this.#range('look for a lease', range, signal);
+    for (const kv of kvs) {
+      const parsed = parseStored(this.#keys, kv);
+      if (parsed.kind === 'lease' && answers(parsed.lease, question)) return parsed.lease;
+    }
+    return undefined;
+  }
+
+  watch(afterRevision: string, signal: AbortSignal): AsyncIterable<LeaseBatch> {
+    return watchLeases(this.#client, this.#keys, afterRevision, signal);
+  }
+
+  grant(ttlSeconds: number, signal: AbortSignal): Promise<string> {
+    // The ID is ours to choose, so that a request whose answer was lost can be repeated without leaving a second lease.
+    let id = randomLeaseId();
+    return this.#client.call(
+      'get an etcd lease',
+      async ({ connection, limits, unclear }) => {
+        for (;;) {
+          try {
+            await connection.unary('Lease', 'leaseGrant', { TTL: ttlSeconds, ID: id }, limits);
+            return id;
+          } catch (error) {
+            if (!isCallError(error, 'lease-exists')) throw error;
+            if (unclear) return id;
+            id = randomLeaseId();
+          }
+        }
+      },
+      signal,
+    );
+  }
+
+  async keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'> {
+    const { TTL } = await this.#client.call(
+      'keep the lease alive',
+      ({ connection, limits }) =>
+        connection.exchange<{ TTL: string }>('Lease', 'leaseKeepAlive', { ID: etcdLeaseId }, limits),
+      signal,
+    );
+    return Number(TTL) > 0 ? Number(TTL) : 'lost';
+  }
+
+  async revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void> {
+    await this.#client.call(
+      'revoke the lease',
+      async ({ connection, limits }) => {
+        try {
+          await connection.unary('Lease', 'leaseRevoke', { ID: etcdLeaseId }, limits);
+        } catch (error) {
+          if (!isCallError(error, 'no-such-lease')) throw error;
+        }
+      },
+      signal,
+    );
+  }
+
+  create(
+    subnets: LeaseSubnets,
+    attributes: LeaseAttributes,
+    etcdLeaseId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<WriteResult> {
+    return this.#write(printLeaseName(subnets), undefined, attributes, etcdLeaseId, signal);
+  }
+
+  update(
+    lease: Lease,
+    attributes: LeaseAttributes,
+    etcdLeaseId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<WriteResult> {
+    return this.#write(lease.name, lease.modRevision, attributes, etcdLeaseId, signal);
+  }
+
+  remove(lease: Lease, signal: AbortSignal): Promise<'removed' | 'conflict'> {
+    const key = this.#keys.lease(lease.name);
+    return this.#client.call(
+      `delete the lease ${lease.name}`,
+      async (attempt) => {
+        const { succeeded, responses } = await transact(attempt, {
+          compare: [isAt(key, lease.modRevision)],
+          success: [{ request_delete_range: { key } }],
+          failure: [{ request_range: { key, keys_only: true } }],
+        });
+        const isGone = succeeded || responses[0]!.response_range.kvs.length === 0;
+        return succeeded || (attempt.unclear && isGone) ? 'removed' : 'conflict';
+      },
+      signal,
+    );
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  async #write(
+    name: string,
+    expected: string | undefined,
+    attributes: LeaseAttributes,
+    etcdLeaseId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<WriteResult> {
+    const key = this.#keys.lease(name);
+    const value = printLeaseAttributes(attributes);
+    const purpose = `write the lease ${name}`;
+    const kv = await this.#put(purpose, { key, value, etcdLeaseId, expected }, signal);
+    return kv ? { kind: 'written', lease: leaseOf(parseStored(this.#keys, kv)) } : { kind: 'conflict' };
+  }
+
+  /**
+   * Writes a key if it is at the expected revision (undefined: if it does not exist). Returns what is stored then, or
+   * undefined if the key was not as expected. It counts as written if the very same value is found attached to the very same
+   * etcd lease, for then an earlier attempt has done it; without an etcd lease, only if this call made such an attempt.
+   */
+  #put(purpose: string, write: PutIfUnchanged, signal: AbortSignal): Promise<IKeyValue | undefined> {
+    const { key, etcdLeaseId } = write;
+    const value = Buffer.from(write.value);
+    const lease = etcdLeaseId ?? '0';
+    return this.#client.call(
+      purpose,
+      async (attempt) => {
+        const { succeeded, header, responses } = await transact(attempt, {
+          compare: [isAt(key, write.expected)],
+          success: [{ request_put: { key, value, lease } }],
+          failure: [{ request_range: { key } }],
+        });
+        const mine = { key, value, lease, mod_revision: header.revision };
+        if (succeeded) return { ...mine, create_revision: '0', version: '0' };
+        const found = responses[0]!.response_range.kvs[0];
+        const isOurs = found && found.value.equals(value) && found.lease === lease;
+        return isOurs && (etcdLeaseId !== undefined || attempt.unclear) ? found : undefined;
+      },
+      signal,
+    );
+  }
+
+  #range(
+    purpose: string,
+    range: KeyRange | { readonly key: Buffer },
+    signal: AbortSignal,
+  ): Promise<IRangeResponse> {
+    return this.#client.call(
+      purpose,
+      ({ connection, limits }) => connection.unary<IRangeResponse>('KV', 'range', range, limits),
+      signal,
+    );
+  }
+}
+
+interface PutIfUnchanged {
+  readonly key: Buffer;
+  readonly value: string;
+  readonly etcdLeaseId: string | undefined;
+  readonly expected: string | undefined;
+}
+
+function transact({ connection, limits }: Attempt, request: object): Promise<ITxnResponse> {
+  return connection.unary<ITxnResponse>('KV', 'txn', request, limits);
+}
+
+/** The condition that a key has this revision, or that there is no such key (version 0, as flannel asks). */
+function isAt(key: Buffer, modRevision: string | undefined): object {
+  return modRevision === undefined
+    ? { key, result: 'Equal', target: 'Version', version: '0' }
+    : { key, result: 'Equal', target: 'Mod', mod_revision: modRevision };
+}
+
+function answers(lease: Lease, question: Miss): boolean {
+  if (question.layer === 'l3') {
+    const { address } = question;
+    return [lease.subnet, lease.ipv6Subnet].some((subnet) => subnet && contains(subnet, address));
+  }
+  const { backendData, backendV6Data } = lease.attributes;
+  return [backendData, backendV6Data].some((data) => vxlanDataOf(data)?.vtepMac === question.mac);
+}
+
+function leaseOf(parsed: ParsedLease): Lease {
+  if (parsed.kind === 'lease') return parsed.lease;
+  throw new Error(`wrote a lease that cannot be read: ${parsed.malformed.name}: ${parsed.malformed.reason}`);
+}
+
+/** A positive number of 63 bits, as etcd's own. */
+function randomLeaseId(): string {
+  return String((randomBytes(8).readBigUInt64BE() >> 1n) | 1n);
+}
+
+function isCallError(error: unknown, kind: CallError['kind']): boolean {
+  return error instanceof CallError && error.kind === kind;
+}

@@ -1,0 +1,20 @@
+/** From etcd's key-value pairs to leases. */
+import type { IEvent, IKeyValue } from 'etcd3';
+import { parseLease, type ParsedLease } from '../model/lease-codec';
+import type { LeaseChange } from '../ports';
+import type { Keys } from './keys';
+
+export function parseStored(keys: Keys, { key, value, lease, mod_revision }: IKeyValue): ParsedLease {
+  return parseLease({
+    name: keys.nameOf(key),
+    value: value.toString(),
+    etcdLeaseId: lease === '0' ? undefined : lease,
+    modRevision: mod_revision,
+  });
+}
+
+export function changeOf(keys: Keys, { type, kv }: IEvent): LeaseChange {
+  if (type === 'Delete') return { kind: 'removed', name: keys.nameOf(kv.key) };
+  const parsed = parseStored(keys, kv);
+  return parsed.kind === 'lease' ? { kind: 'put', lease: parsed.lease } : parsed;
+}

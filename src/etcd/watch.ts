@@ -1,0 +1,194 @@
+/** Following the leases on etcd's own watch stream, so that nothing is ever lost silently. */
+import type { IDuplexStream, IEvent, IWatchRequest, IWatchResponse } from 'etcd3';
+import { RegistryError } from '../model/errors';
+import type { LeaseBatch, LeaseChange } from '../ports';
+import type { Attempt, EtcdClient } from './client';
+import type { CallLimits, Connection } from './connection';
+import { CallError, callErrorOf, serverErrorOf } from './errors';
+import type { Keys } from './keys';
+import { changeOf } from './stored';
+
+const PURPOSE = 'watch the leases';
+/** So many messages wait for a slow reader before the sender is made to wait. */
+const QUEUE_LIMIT = 1_000;
+
+/**
+ * All changes after a revision; see {@link LeaseRegistry.watch}. Why not etcd3's Watcher: it resumes after the store's
+ * revision, not after the last event it delivered, and so loses events when its connection is cut (or a message is too big)
+ * while it catches up. This one does not resume at all: trouble is thrown. The first batch, empty, says that it is up.
+ */
+export async function* watchLeases(
+  client: EtcdClient,
+  keys: Keys,
+  afterRevision: string,
+  signal: AbortSignal,
+): AsyncGenerator<LeaseBatch> {
+  const { stream, release, attempt } = await client.call(
+    PURPOSE,
+    async (attempt) => {
+      const stream = await openWatch(attempt, keys, afterRevision);
+      return { stream, release: attempt.hold(), attempt };
+    },
+    signal,
+  );
+  const abort = () => stream.abort(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    yield { revision: afterRevision, changes: [] };
+    let events: IEvent[] = [];
+    for (;;) {
+      let revision: string | undefined;
+      const changes: LeaseChange[] = [];
+      for (const response of await stream.next()) {
+        throwIfCanceled(response);
+        events.push(...response.events);
+        // A revision may be spread over several messages; it is delivered whole.
+        if (response.fragment) continue;
+        // The header's revision is the store's, which may be far ahead of what we were sent: it counts only without events.
+        revision = events.at(-1)?.kv.mod_revision ?? response.header.revision;
+        for (const event of events) changes.push(changeOf(keys, event));
+        events = [];
+      }
+      if (revision !== undefined) yield { revision, changes };
+    }
+  } catch (error) {
+    if (!(error instanceof CallError)) throw error;
+    if (error.kind === 'unavailable') attempt.demote();
+    const code = error.kind === 'compacted' || error.kind === 'denied' ? error.kind : 'unavailable';
+    const { url } = attempt.connection.endpoint;
+    throw new RegistryError(code, `cannot ${PURPOSE} any longer (${url}: ${error.message})`, {
+      cause: error.cause,
+    });
+  } finally {
+    signal.removeEventListener('abort', abort);
+    stream.abort(undefined);
+    release();
+  }
+}
+
+/** Resolves once etcd has confirmed the watch. */
+async function openWatch(
+  { connection, limits }: Attempt,
+  keys: Keys,
+  afterRevision: string,
+): Promise<MessageQueue> {
+  const stream = await connection.open<IWatchRequest, IWatchResponse>('Watch', 'watch', limits, {
+    // A server cut off from its cluster ends the watch, instead of being silent.
+    metadata: { hasleader: 'true' },
+  });
+  const queue = new MessageQueue(stream, limits.deadlineMilliseconds);
+  const abort = () => queue.abort(limits.signal.reason);
+  limits.signal.addEventListener('abort', abort, { once: true });
+  if (limits.signal.aborted) abort();
+  const late = setTimeout(() => {
+    queue.abort(new CallError('unavailable', `no answer within ${limits.deadlineMilliseconds / 1000} s`));
+  }, limits.deadlineMilliseconds);
+  try {
+    stream.write({
+      create_request: {
+        ...keys.leases,
+        start_revision: String(BigInt(afterRevision) + 1n),
+        progress_notify: true,
+        fragment: true,
+      },
+    });
+    const [created, ...rest] = await queue.next();
+    throwIfCanceled(created!);
+    queue.putBack(rest);
+    await throwIfOlder(connection, limits, keys, created!.header.revision, afterRevision);
+    return queue;
+  } catch (error) {
+    queue.abort(undefined);
+    throw error;
+  } finally {
+    clearTimeout(late);
+    limits.signal.removeEventListener('abort', abort);
+  }
+}
+
+/**
+ * A store restored from a backup is behind us, and etcd would silently send nothing until it has caught up with us. A member
+ * that only lags behind its cluster is told from it by a read, which waits for what the cluster has agreed on.
+ */
+async function throwIfOlder(
+  connection: Connection,
+  limits: CallLimits,
+  keys: Keys,
+  storeRevision: string,
+  afterRevision: string,
+): Promise<void> {
+  if (BigInt(storeRevision) >= BigInt(afterRevision)) return;
+  const request = { key: keys.config, count_only: true };
+  const { header } = await connection.unary<{ header: { revision: string } }>('KV', 'range', request, limits);
+  if (BigInt(header.revision) >= BigInt(afterRevision)) return;
+  throw new CallError(
+    'compacted',
+    `the store is at revision ${header.revision}, older than what it told us before; was it restored?`,
+  );
+}
+
+function throwIfCanceled(response: IWatchResponse): void {
+  if (response.compact_revision !== '0') {
+    throw new CallError('compacted', 'the revision to start from has been compacted');
+  }
+  if (response.canceled) throw serverErrorOf(response.cancel_reason || 'the server ended the watch');
+}
+
+/** What a stream has sent and nobody has taken yet. */
+class MessageQueue {
+  #messages: IWatchResponse[] = [];
+  #end: { readonly error: unknown } | undefined;
+  #paused = false;
+  #wake: () => void = () => undefined;
+
+  constructor(
+    private readonly stream: IDuplexStream<IWatchRequest, IWatchResponse> & {
+      pause?(): void;
+      resume?(): void;
+    },
+    deadlineMilliseconds: number,
+  ) {
+    stream.on('data', (message) => {
+      this.#messages.push(message);
+      if (this.#messages.length >= QUEUE_LIMIT && !this.#paused) {
+        this.#paused = true;
+        stream.pause?.();
+      }
+      this.#wake();
+    });
+    stream.on('error', (error) => this.#finish(callErrorOf(error, deadlineMilliseconds)));
+    stream.on('end', () => this.#finish(new CallError('unavailable', 'connection lost')));
+  }
+
+  /** Everything that has come, as soon as there is anything. Throws what ended the stream, after the last message. */
+  async next(): Promise<IWatchResponse[]> {
+    while (this.#messages.length === 0) {
+      if (this.#end) throw this.#end.error;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    const messages = this.#messages;
+    this.#messages = [];
+    if (this.#paused) {
+      this.#paused = false;
+      this.stream.resume?.();
+    }
+    return messages;
+  }
+
+  putBack(messages: readonly IWatchResponse[]): void {
+    this.#messages.unshift(...messages);
+  }
+
+  /** Ends the stream; a waiting {@link next} throws the reason. */
+  abort(reason: unknown): void {
+    this.#messages = [];
+    this.#finish(reason);
+    this.stream.cancel();
+  }
+
+  #finish(error: unknown): void {
+    this.#end ??= { error };
+    this.#wake();
+  }
+}

@@ -1,0 +1,40 @@
+import { EtcdRegistry } from '../../src/etcd/registry';
+import { startEtcd, type EtcdServer } from '../support/etcd-server';
+import { describeRegistryContract } from '../support/registry-contract';
+
+let server: EtcdServer;
+let store = 0;
+
+beforeAll(async () => {
+  server = await startEtcd();
+});
+
+afterAll(async () => {
+  await server?.destroy();
+});
+
+describeRegistryContract('the etcd registry', () => {
+  // One server for all tests; each has a prefix, and so a store, of its own.
+  const prefix = `/test/${++store}`;
+  const clients: EtcdRegistry[] = [];
+  return Promise.resolve({
+    client: () => {
+      const client = new EtcdRegistry({ endpoints: [server.url], prefix });
+      clients.push(client);
+      return client;
+    },
+    put: async (key, value) => void (await server.put(`${prefix}/${key}`, value)),
+    delete: async (key) => void (await server.delete(`${prefix}/${key}`)),
+    valueOf: (key) => server.valueOf(`${prefix}/${key}`),
+    compact: () => server.compact(),
+    outlive: async (ID, ttlSeconds) => {
+      const deadline = performance.now() + (ttlSeconds + 10) * 1000;
+      const remaining = () => server.gateway<{ TTL?: string }>('lease/timetolive', { ID });
+      while ((await remaining()).TTL !== '-1') {
+        if (performance.now() > deadline) throw new Error('the etcd lease does not end');
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+    close: () => Promise.resolve(clients.forEach((client) => client.close())),
+  });
+});
