@@ -9,12 +9,18 @@ import { printOperation, type FailedOperation, type Operation } from '../model/o
 import { linkNameOf, type Overlay } from '../model/overlay';
 import type { PeerChange, PeerTable } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
+import { RepairLedger } from './repair-ledger';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 /** Without any trigger a pass is made this often: it catches what no notification told. */
 const AUDIT_MILLISECONDS = 60_000;
 const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 30_000 };
+/** Reasons for a whole pass that may well find work although nobody touched the kernel. */
+export const START = 'start';
+export const NEW_LEASE = 'our lease';
+export const NEW_UNDERLAY = 'underlay changed';
+const OUR_REASONS = new Set([START, NEW_LEASE, NEW_UNDERLAY, 'retry']);
 /** What changed in a pass is logged object by object up to so many. */
 const LOGGED_OPERATIONS = 8;
 
@@ -45,8 +51,12 @@ export class Reconciler {
   readonly #trouble: Trouble;
   #reasons = new Set<string>();
   #changes = new Map<string, PeerChange>();
+  readonly #ledger = new RepairLedger();
+  /** When something that was held back may be repaired (monotonic milliseconds). */
+  #heldUntil = Infinity;
   #converged = false;
   #operations = 0;
+  #repairs = 0;
 
   constructor(
     private readonly kernel: Kernel,
@@ -59,12 +69,18 @@ export class Reconciler {
 
   /** True after a pass that left nothing to do. */
   get isConverged(): boolean {
-    return this.#converged && this.#reasons.size === 0 && this.#changes.size === 0;
+    const isIdle = this.#reasons.size === 0 && this.#changes.size === 0;
+    return this.#converged && isIdle && this.#heldUntil === Infinity;
   }
 
   /** Kernel operations carried out since the start. */
   get operations(): number {
     return this.#operations;
+  }
+
+  /** Objects put back since the start that somebody else had changed or removed. */
+  get repairs(): number {
+    return this.#repairs;
   }
 
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
@@ -90,12 +106,13 @@ export class Reconciler {
 
   /** Makes passes until the signal aborts, `onPass` after each. The first is a whole one. */
   async run(onPass: (report: PassReport) => void, signal: AbortSignal): Promise<void> {
-    this.trigger('start');
+    this.trigger(START);
     for (let failures = 0; !signal.aborted;) {
       try {
         const retry =
           failures > 0 ? backoffMilliseconds(failures - 1, BACKOFF, this.clock.random()) : Infinity;
-        if (!(await this.#wake.wait(this.clock, Math.min(retry, this.#auditMilliseconds()), signal))) {
+        const held = Math.max(0, this.#heldUntil - this.clock.now());
+        if (!(await this.#wake.wait(this.clock, Math.min(retry, held, this.#auditMilliseconds()), signal))) {
           this.#reasons.add(failures > 0 ? 'retry' : 'audit');
         }
         const report = await this.#pass(signal);
@@ -151,10 +168,12 @@ export class Reconciler {
     const { peers, absent } = this.situation();
     // The miss responder puts these routes and takes them away; a pass only must not take them for strangers.
     const kept = [...absent].filter((subnet) => actual.has(keyOf(unreachableRoute(subnet))));
-    const operations = plan(desiredState(overlay, programmedPeers(overlay, peers, actual), kept), actual);
+    const planned = plan(desiredState(overlay, programmedPeers(overlay, peers, actual), kept), actual);
+    this.#heldUntil = Infinity;
+    const operations = this.#isRepair(reasons) ? this.#admitRepairs(overlay, planned) : planned;
     const failed = await this.#apply(operations, signal);
     const milliseconds = Math.round(this.clock.now() - start);
-    if (operations.length > 0 || reasons.includes('start')) {
+    if (operations.length > 0 || reasons.includes(START)) {
       this.log.info('kernel state put in order', {
         because: reasons.join(', '),
         operations: operations.length,
@@ -169,6 +188,26 @@ export class Reconciler {
       ({ operation }) => operation.verb === 'put' && isBase(operation.object),
     );
     return { kind: 'whole', operations: operations.length, failed, isBaseInPlace };
+  }
+
+  /** After a pass that left nothing to do, only another program can have made work; unless it is we who want something new. */
+  #isRepair(reasons: readonly string[]): boolean {
+    return this.#converged && reasons.length > 0 && !reasons.some((reason) => OUR_REASONS.has(reason));
+  }
+
+  #admitRepairs(overlay: Overlay, planned: readonly Operation[]): Operation[] {
+    // On demand, removals are mostly peers that nobody uses any more.
+    const isRepair = ({ verb }: Operation) => verb === 'put' || overlay.resolve.kind === 'preload';
+    const { operations, nextAt, notable } = this.#ledger.admit(planned.filter(isRepair), this.clock.now());
+    this.#heldUntil = nextAt;
+    this.#repairs += operations.length;
+    for (const { operation, repairs, isFight } of notable) {
+      const message = isFight
+        ? 'another program undoes this again and again; repairing it more slowly'
+        : 'another program keeps undoing this';
+      this.log.warn(message, { object: printKernelObject(operation.object), repairs });
+    }
+    return [...operations, ...planned.filter((operation) => !isRepair(operation))];
   }
 
   async #peersPass(changes: ReadonlyMap<string, PeerChange>, signal: AbortSignal): Promise<PassReport> {

@@ -147,6 +147,24 @@ describe('the reconciler', () => {
     await stop();
   });
 
+  it('does not fight at full speed with a program that undoes its work, and says so', async () => {
+    const { kernel, clock, log, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const [, , route] = peerObjects(exampleOverlay(), examplePeer(2));
+    const { length } = kernel.operations;
+    for (let n = 0; n < 3_000; n++) {
+      if (kernel.state.has(keyOf(route))) kernel.tamper({ verb: 'remove', object: route });
+      await clock.advance(20);
+    }
+    expect(kernel.operations.length - length).toBeLessThan(60);
+    expect(log.messages('warn')).toEqual([
+      'another program keeps undoing this',
+      expect.stringContaining('repairing it more slowly'),
+    ]);
+    await clock.advance(120_000);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
   it('leaves what is not ours alone', async () => {
     const { kernel, reconciler, clock, stop } = await reconciling({ peers: [examplePeer(2)] });
     const foreign = peerObjects(exampleOverlay(), examplePeer(9)).map((object) => ({
