@@ -3,7 +3,8 @@
  * interfaces; the adapters (etcd/, kernel/, host/, log.ts) implement them, and the fakes in test/support pass the same
  * contract suites. Every wait takes an AbortSignal and rejects with its reason soon after it aborted.
  */
-import type { IpAddress, Subnet } from './model/address';
+import type { Family, IpAddress, Subnet } from './model/address';
+import type { FailedFirewallOperation, FirewallOperation, FirewallState } from './model/firewall';
 import type { KernelState } from './model/kernel-state';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './model/lease';
 import type { Miss } from './model/miss';
@@ -135,6 +136,29 @@ export type KernelNotice =
   | { readonly kind: 'changed'; readonly what: string }
   /** Notices were lost, because they came faster than we read. */
   | { readonly kind: 'overrun' };
+
+/** The packet filter of our network namespace. Methods throw {@link HostError}. */
+export interface Firewall {
+  /**
+   * What is installed of ours and of real flannel's, by whatever tool, and what others do to forwarded packets. A tool that
+   * does not work is a problem in the answer; one that worked before and fails now throws, so that a failed read never looks
+   * like missing rules.
+   */
+  observe(families: readonly Family[], signal: AbortSignal): Promise<FirewallState>;
+  /**
+   * Carries out the operations; returns those that failed, which stop no others. A put replaces the whole block at once: at
+   * no moment does a packet find half of the rules, or none.
+   */
+  apply(
+    operations: readonly FirewallOperation[],
+    signal: AbortSignal,
+  ): Promise<readonly FailedFirewallOperation[]>;
+  /**
+   * Calls back after nftables' rules changed (iptables-nft's too, and our own changes), until the signal aborts. Nobody tells
+   * about iptables-legacy. Throws a {@link KernelError} if it cannot start to listen.
+   */
+  listen(onChange: () => void, signal: AbortSignal): void;
+}
 
 /** The host we run on, apart from its network. Methods throw {@link HostError}. */
 export interface Host {

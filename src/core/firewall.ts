@@ -1,0 +1,157 @@
+/** Where our rules belong on this host, and what must be done so that they are there. */
+import { familyOf } from '../model/address';
+import {
+  FLANNELD,
+  printFirewallPlace,
+  printFirewallRule,
+  type FilterTool,
+  type FirewallBlock,
+  type FirewallOperation,
+  type FirewallPlace,
+  type FirewallState,
+  type InstalledBlock,
+} from '../model/firewall';
+import { forwardRules, masqueradeRules, type OverlayAddresses } from './masquerade';
+
+export interface FirewallOptions {
+  /** `--ip-masq` */
+  readonly ipMasq: boolean;
+  /** Not `--ip-masq-fully-random-disable` */
+  readonly fullyRandom: boolean;
+  /** `--iptables-forward-rules` */
+  readonly forward: boolean;
+  /** `EnableNFTables` of the network configuration; undefined: what this host uses. */
+  readonly enableNfTables: boolean | undefined;
+}
+
+/** What should be in the packet filter for one link. */
+export interface FirewallWish {
+  readonly link: string;
+  /** One for each family. */
+  readonly overlays: readonly OverlayAddresses[];
+  readonly options: FirewallOptions;
+}
+
+export interface ToolChoice {
+  readonly tool: FilterTool;
+  readonly because: string;
+  /** Why it is not what was asked for, if so. */
+  readonly unmet?: string;
+}
+
+/**
+ * Which tool holds our masquerade rules; undefined when none works. Nothing asked for: the one that holds them already (a
+ * Docker that comes later must not make us move), else the iptables that others have rules in, else nftables, else iptables.
+ */
+export function chooseTool(wish: FirewallWish, state: FirewallState): ToolChoice | undefined {
+  const { enableNfTables } = wish.options;
+  const iptables = chooseIptables(wish, state);
+  const nftables: ToolChoice | undefined = state.tools.has('nftables')
+    ? { tool: 'nftables', because: 'the network configuration asks for it' }
+    : undefined;
+  if (enableNfTables === true) {
+    return nftables ?? (iptables && { ...iptables, unmet: `EnableNFTables is set; ${reasons(state)}` });
+  }
+  if (enableNfTables === false) {
+    return (
+      iptables ?? (nftables && { tool: 'nftables', because: 'it is the only one', unmet: reasons(state) })
+    );
+  }
+  const home = homeOf(wish.link, state);
+  if (home) return { tool: home, because: 'it holds such rules already' };
+  if (iptables && (state.tools.get(iptables.tool)?.isInUse || !nftables)) return iptables;
+  return nftables && { tool: 'nftables', because: 'nobody uses iptables here' };
+}
+
+function chooseIptables(wish: FirewallWish, state: FirewallState): ToolChoice | undefined {
+  const variants = (['iptables-nft', 'iptables-legacy'] as const).filter((tool) => state.tools.has(tool));
+  const home = homeOf(wish.link, state);
+  if (home && home !== 'nftables') return { tool: home, because: 'it holds such rules already' };
+  const used = variants.filter((tool) => state.tools.get(tool)!.isInUse);
+  if (used.length === 1) return { tool: used[0]!, because: 'others have rules in it' };
+  const byDefault = variants.find((tool) => state.tools.get(tool)!.isDefault) ?? variants[0];
+  return byDefault && { tool: byDefault, because: 'it is the iptables of this host' };
+}
+
+/** Where our masquerade rules are, or else flannel's. */
+function homeOf(link: string, state: FirewallState): FilterTool | undefined {
+  const homes = state.blocks.filter(
+    ({ place }) => place.role === 'masquerade' && state.tools.has(place.tool),
+  );
+  const home = homes.find(({ owner }) => owner === link) ?? homes.find(({ owner }) => owner === FLANNELD);
+  return home?.place.tool;
+}
+
+function reasons(state: FirewallState): string {
+  return state.problems.join('; ') || 'that does not work here';
+}
+
+/**
+ * The rules that should be there. Masquerade rules stand in the one chosen tool. Forward rules stand wherever somebody could
+ * drop the overlay's packets: in each iptables that has a filter table, whatever its policy is today, so that a Docker
+ * that sets it to DROP tomorrow loses no packet; and in chains of other nftables tables that do drop.
+ */
+export function desiredBlocks(wish: FirewallWish, tool: FilterTool, state: FirewallState): FirewallBlock[] {
+  const { link, overlays, options } = wish;
+  const fullyRandom = options.fullyRandom && (state.tools.get(tool)?.hasFullyRandom ?? false);
+  return overlays.flatMap((overlay) => {
+    const family = familyOf(overlay.network.address);
+    const blocks: FirewallBlock[] = [];
+    if (options.forward) {
+      const places = new Map<string, FirewallPlace>();
+      const add = (place: FirewallPlace) => places.set(printFirewallPlace(place), place);
+      if (tool !== 'nftables') add({ tool, family, role: 'forward' });
+      for (const { place, drops } of state.gates) {
+        if (place.family === family && (drops || place.chain === undefined)) add(place);
+      }
+      const rules = forwardRules(overlay.network);
+      for (const place of places.values()) blocks.push({ place, owner: link, rules });
+    }
+    if (options.ipMasq) {
+      const place = { tool, family, role: 'masquerade' } as const;
+      blocks.push({ place, owner: link, rules: masqueradeRules(overlay, fullyRandom) });
+    }
+    return blocks;
+  });
+}
+
+export interface FirewallPlan {
+  readonly puts: readonly FirewallOperation[];
+  /** Only when the masquerade rules that take their place are there: until then both may be, but never none. */
+  readonly removals: readonly FirewallOperation[];
+}
+
+/** The difference; empty when all is as it should be. What other links own stays; real flannel's goes. */
+export function planFirewall(
+  link: string,
+  desired: readonly FirewallBlock[],
+  state: FirewallState,
+): FirewallPlan {
+  const installed = new Map(state.blocks.map((block) => [keyOfBlock(block), block]));
+  const wanted = new Set(desired.map(keyOfBlock));
+  const puts = desired
+    .filter((block) => !isInPlace(block, installed.get(keyOfBlock(block))))
+    .map((block) => ({ verb: 'put', block }) as const);
+  const removals = state.blocks
+    .filter(({ owner }) => owner === link || owner === FLANNELD)
+    .filter((block) => !wanted.has(keyOfBlock(block)))
+    .map((block) => ({ verb: 'remove', block }) as const);
+  return { puts, removals };
+}
+
+/** Everything of ours, of whatever link: what `cleanup` removes. Real flannel's stays. */
+export function planFirewallRemoval(state: FirewallState): FirewallOperation[] {
+  return state.blocks
+    .filter(({ owner }) => owner !== FLANNELD)
+    .map((block) => ({ verb: 'remove', block }) as const);
+}
+
+function isInPlace(block: FirewallBlock, installed: InstalledBlock | undefined): boolean {
+  if (!installed?.inEffect) return false;
+  const rules = block.rules.map(printFirewallRule);
+  return rules.length === installed.rules.length && rules.every((rule, i) => rule === installed.rules[i]);
+}
+
+function keyOfBlock({ place, owner }: Pick<FirewallBlock, 'place' | 'owner'>): string {
+  return `${owner} ${printFirewallPlace(place)}`;
+}
