@@ -1,6 +1,14 @@
 /** How long a lab lives: as long as its owner, unless it is kept. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 /** One file per lab that stands, named by its ID: `owner=PID START`, `directory=…`, `kept` when nobody owns it any more. */
@@ -36,8 +44,16 @@ export class Lifetime {
     this.#guard.stdin?.end('keep\n');
   }
 
-  /** Removes the lab now; returns when nothing of it is left. */
+  /** Removes the lab now; returns when nothing of it is left, but for its logs if $VTEPD_LAB_LOGS names a directory for them. */
   end(): void {
+    const logs = process.env['VTEPD_LAB_LOGS'];
+    if (logs && existsSync(this.directory)) {
+      // Whole trees but for etcd's stores, which are large and say nothing.
+      cpSync(this.directory, join(logs, this.id), {
+        recursive: true,
+        filter: (path) => !/\/etcd\/e\d+$/.test(path),
+      });
+    }
     removeLab(this.id);
     this.#guard.stdin?.end('keep\n');
   }
