@@ -1,0 +1,220 @@
+/** Keeps the packet filter as it should be. */
+import { backoffMilliseconds } from '../core/backoff';
+import {
+  chooseTool,
+  desiredBlocks,
+  planFirewall,
+  planFirewallRemoval,
+  type FirewallWish,
+} from '../core/firewall';
+import { familyOf, type Family } from '../model/address';
+import { HostError, describeError } from '../model/errors';
+import {
+  printFirewallOperation,
+  printFirewallPlace,
+  type FailedFirewallOperation,
+  type FirewallOperation,
+  type FirewallState,
+} from '../model/firewall';
+import type { Clock, Firewall, Log } from '../ports';
+import { Trouble } from './trouble';
+import { Wake } from './wake';
+
+const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 30_000 };
+/** A Docker start changes rules a hundred times: we look at once, and then once in so long. */
+const SHORTEST_REST_MILLISECONDS = 200;
+/** The rest grows to this while somebody undoes what we write, each time we write it. */
+const LONGEST_REST_MILLISECONDS = 60_000;
+/** A repair this long after the last one has nothing to do with it. */
+const CALM_MILLISECONDS = 10_000;
+/** So many repairs in a row are made at the shortest rest, and logged one by one. */
+const FREE_REPAIRS = 5;
+/** Reasons for which we look; any other means that we want something new, and what is written then is no repair. */
+const CHANGED = 'rules changed';
+const RESYNC = 'resync';
+const RETRY = 'retry';
+const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
+
+/**
+ * Owns what is dirty in the packet filter. A pass is observe, plan, apply, and is right whatever happened before; it is made
+ * when something may have changed, and every so often for what nobody tells. What this host cannot do is a warning: packets
+ * flow meanwhile.
+ */
+export class FirewallKeeper {
+  readonly #wake = new Wake();
+  readonly #trouble: Trouble;
+  readonly #unmet: Trouble;
+  #reasons = new Set<string>();
+  #isFirst = true;
+  #inPlace = false;
+  #repairs = 0;
+  /** Repairs that followed each other without calm between them, and when the last was (monotonic milliseconds). */
+  #streak = 0;
+  #lastRepair = -Infinity;
+
+  /** `resyncMilliseconds`: `--iptables-resync`. `wish` is asked anew for each pass; undefined while we have no subnet. */
+  constructor(
+    private readonly firewall: Firewall,
+    private readonly clock: Clock,
+    private readonly log: Log,
+    private readonly resyncMilliseconds: number,
+    private readonly wish: () => FirewallWish | undefined,
+  ) {
+    this.#trouble = new Trouble(clock, log);
+    this.#unmet = new Trouble(clock, log);
+  }
+
+  /** True after a pass that left nothing to do. */
+  get isInPlace(): boolean {
+    return this.#inPlace;
+  }
+
+  /** Passes since the start that put back what somebody else had changed or removed. */
+  get repairs(): number {
+    return this.#repairs;
+  }
+
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
+  }
+
+  /** Asks for a pass: our subnet, or something else that the wish depends on, changed. */
+  trigger(reason: string): void {
+    if (this.#reasons.size < 8) this.#reasons.add(reason);
+    this.#wake.raise();
+  }
+
+  /** Makes passes until the signal aborts, and leaves the rules as they are. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#listen(signal);
+    this.trigger('start');
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        const wait =
+          failures > 0 ? backoffMilliseconds(failures - 1, BACKOFF, this.clock.random()) : Infinity;
+        // Zero would be a busy loop.
+        const resync = Math.max(this.resyncMilliseconds, SHORTEST_REST_MILLISECONDS);
+        if (!(await this.#wake.wait(this.clock, Math.min(wait, resync), signal)))
+          this.#reasons.add(failures > 0 ? RETRY : RESYNC);
+        const wish = this.wish();
+        if (!wish) continue;
+        const isDone = await this.#pass(wish, signal);
+        failures = isDone ? 0 : failures + 1;
+      } catch (error) {
+        if (signal.aborted) return;
+        failures++;
+        this.#inPlace = false;
+        this.#trouble.report('cannot read or write the firewall rules; trying again', error);
+      }
+      await this.clock.sleep(this.#restMilliseconds, signal).catch(() => undefined);
+    }
+  }
+
+  #listen(signal: AbortSignal): void {
+    try {
+      this.firewall.listen(() => this.trigger(CHANGED), signal);
+    } catch (error) {
+      this.log.warn('nobody tells when firewall rules change; looking now and then', {
+        error: describeError(error),
+        everySeconds: this.resyncMilliseconds / 1000,
+      });
+    }
+  }
+
+  get #restMilliseconds(): number {
+    const excess = Math.max(0, this.#streak - FREE_REPAIRS);
+    return Math.min(SHORTEST_REST_MILLISECONDS * 2 ** excess, LONGEST_REST_MILLISECONDS);
+  }
+
+  /** True if nothing is left to do. */
+  async #pass(wish: FirewallWish, signal: AbortSignal): Promise<boolean> {
+    const reasons = [...this.#reasons];
+    this.#reasons = new Set();
+    // Real flannel leaves tables of both families, whatever it carries.
+    const families = this.#isFirst ? FAMILIES : wish.overlays.map(({ network }) => familyOf(network.address));
+    const state = await this.firewall.observe(families, signal);
+    const choice = chooseTool(wish, state);
+    this.#complain(wish, choice?.unmet, state);
+    if (!choice && wish.options.ipMasq) {
+      throw new HostError('ENOENT', `no tool for masquerade rules: ${state.problems.join('; ')}`);
+    }
+    const desired = desiredBlocks(wish, choice?.tool ?? 'nftables', state);
+    const { puts, removals } = planFirewall(wish.link, desired, state);
+    const failed = [...(await this.firewall.apply(puts, signal))];
+    const isMasqueradePut = !failed.some(({ operation }) => operation.block.place.role === 'masquerade');
+    if (isMasqueradePut) failed.push(...(await this.firewall.apply(removals, signal)));
+    this.#report([...puts, ...removals], failed, reasons, choice?.tool, choice?.because);
+    this.#inPlace = failed.length === 0;
+    this.#isFirst &&= failed.length > 0;
+    return this.#inPlace;
+  }
+
+  #complain(wish: FirewallWish, unmet: string | undefined, state: FirewallState): void {
+    if (unmet) this.#unmet.report('using another firewall tool than the one asked for', unmet);
+    else this.#unmet.clear('using the firewall tool that was asked for');
+    const isRandom = [...state.tools.values()].some(({ hasFullyRandom }) => hasFullyRandom);
+    if (this.#isFirst && wish.options.fullyRandom && state.tools.size > 0 && !isRandom) {
+      this.log.warn('this iptables cannot masquerade with random ports; update it to 1.6.2 or later');
+    }
+  }
+
+  #report(
+    operations: readonly FirewallOperation[],
+    failed: readonly FailedFirewallOperation[],
+    reasons: readonly string[],
+    tool: string | undefined,
+    because: string | undefined,
+  ): void {
+    const [first] = failed;
+    if (first) {
+      const fields = { place: printFirewallPlace(first.operation.block.place), failed: failed.length };
+      this.#trouble.report('a firewall rule could not be written; trying again', first.error, fields);
+      return;
+    }
+    this.#trouble.clear('firewall rules are as they should be again');
+    const isLook = reasons.every((reason) => [CHANGED, RESYNC, RETRY].includes(reason));
+    const isRepair = this.#inPlace && isLook && operations.length > 0;
+    if (isRepair) this.#countRepair();
+    const fields = {
+      because: reasons.join(', '),
+      tool,
+      chosen: because,
+      changes: operations.map(printFirewallOperation).join('; '),
+    };
+    if (!isRepair) {
+      if (operations.length > 0 || this.#isFirst) this.log.info('firewall rules put in order', fields);
+    } else if (this.#streak <= FREE_REPAIRS) {
+      this.log.info('firewall rules put in order after another program changed some', fields);
+    } else if (this.#streak === FREE_REPAIRS + 1) {
+      this.log.warn(
+        'another program undoes our firewall rules again and again; repairing more slowly',
+        fields,
+      );
+    }
+  }
+
+  #countRepair(): void {
+    const now = this.clock.now();
+    const isCalm = now - this.#lastRepair > CALM_MILLISECONDS + this.#restMilliseconds;
+    this.#repairs++;
+    this.#streak = isCalm ? 1 : this.#streak + 1;
+    this.#lastRepair = now;
+  }
+}
+
+/** Removes all firewall rules of ours, of whatever link; says what it removed, and returns what it could not. */
+export async function removeFirewallRules(
+  firewall: Firewall,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<readonly FailedFirewallOperation[]> {
+  const operations = planFirewallRemoval(await firewall.observe(FAMILIES, signal));
+  const failed = await firewall.apply(operations, signal);
+  const refused = new Set(failed.map(({ operation }) => operation));
+  for (const operation of operations) {
+    if (!refused.has(operation)) say(`removed ${printFirewallPlace(operation.block.place)}`);
+  }
+  for (const { operation, error } of failed)
+    say(`could not ${printFirewallOperation(operation)}: ${describeError(error)}`);
+  return failed;
+}

@@ -1,0 +1,224 @@
+/** Our rules in iptables: chains of our own, and one jump to each. */
+import type { Family } from '../../model/address';
+import { HostError } from '../../model/errors';
+import {
+  FLANNELD,
+  type FailedFirewallOperation,
+  type FilterTool,
+  type FirewallOperation,
+  type FirewallRole,
+} from '../../model/firewall';
+import type { Execute } from './execute';
+import { ANY_LINK, dropPosition, type Filter, type FilterRule } from './forward-path';
+import {
+  optionOf,
+  parseSaved,
+  printIptablesRule,
+  readIptablesFilterRule,
+  readIptablesRule,
+  type SavedRule,
+  type SavedTable,
+} from './iptables-syntax';
+import type { FilterReading } from './nftables';
+import { CHAIN_PREFIX, FLANNEL_CHAINS, FLANNEL_COMMENTS, commentOf, linkOfChain } from './owner-marks';
+
+/** The built-in chain that the jump stands in, by table. */
+const HOMES = {
+  masquerade: { table: 'nat', chain: 'POSTROUTING' },
+  forward: { table: 'filter', chain: 'FORWARD' },
+} as const;
+const ROLES = ['masquerade', 'forward'] as const;
+/** How long to wait for another iptables to finish (legacy only; the other one needs no lock). */
+const LOCK_SECONDS = 5;
+
+export interface IptablesVariant {
+  readonly tool: Exclude<FilterTool, 'nftables'>;
+  /** `iptables`, or `iptables-nft`: `-save` and `-restore` follow the name, and IPv6's begins with `ip6`. */
+  readonly command: string;
+  /** `iptables-restore -w`: since 1.6.2. */
+  readonly canWait: boolean;
+}
+
+export interface IptablesReading extends FilterReading {
+  /** Somebody else has rules, or another policy than ACCEPT. */
+  readonly isInUse: boolean;
+}
+
+export class Iptables {
+  constructor(
+    private readonly execute: Execute,
+    readonly variant: IptablesVariant,
+  ) {}
+
+  /** iptables-save(8), without `-t`: to ask for a table would make it. */
+  async read(families: readonly Family[], signal: AbortSignal): Promise<IptablesReading> {
+    const reading: FilterReading = { blocks: [], gates: [] };
+    let isInUse = false;
+    for (const family of families) {
+      const tables = await this.#saved(family, signal);
+      for (const role of ROLES) {
+        const table = tables.get(HOMES[role].table);
+        if (table) this.#readBlocks(table, role, family, reading);
+      }
+      isInUse ||= [...tables.values()].some(isUsedByOthers);
+    }
+    return { ...reading, isInUse };
+  }
+
+  /** iptables-restore(8) `--noflush`: one transaction for each table of each family. */
+  async apply(
+    operations: readonly FirewallOperation[],
+    signal: AbortSignal,
+  ): Promise<FailedFirewallOperation[]> {
+    const failed: FailedFirewallOperation[] = [];
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      for (const role of ROLES) {
+        const group = operations.filter(
+          ({ block }) => block.place.family === family && block.place.role === role,
+        );
+        if (group.length === 0) continue;
+        try {
+          const table = (await this.#saved(family, signal)).get(HOMES[role].table);
+          const lines = group.flatMap((operation) => linesOf(operation, table));
+          if (lines.length > 0) await this.#restore(family, HOMES[role].table, lines, signal);
+        } catch (error) {
+          signal.throwIfAborted();
+          failed.push(...group.map((operation) => ({ operation, error: error as Error })));
+        }
+      }
+    }
+    return failed;
+  }
+
+  async #saved(family: Family, signal: AbortSignal): Promise<Map<string, SavedTable>> {
+    try {
+      return parseSaved(await this.execute(`${this.#command(family)}-save`, [], undefined, signal));
+    } catch (error) {
+      // A host may well have iptables without ip6tables: there is nothing in it, then.
+      if (family === 'ipv6' && error instanceof HostError && error.code === 'ENOENT') return new Map();
+      throw error;
+    }
+  }
+
+  async #restore(family: Family, table: string, lines: string[], signal: AbortSignal): Promise<void> {
+    const wait = this.variant.canWait ? ['-w', String(LOCK_SECONDS)] : [];
+    const text = [`*${table}`, ...lines, 'COMMIT', ''].join('\n');
+    await this.execute(`${this.#command(family)}-restore`, ['--noflush', ...wait], text, signal);
+  }
+
+  #command(family: Family): string {
+    return family === 'ipv4' ? this.variant.command : this.variant.command.replace(/^ip/, 'ip6');
+  }
+
+  #readBlocks(table: SavedTable, role: FirewallRole, family: Family, into: FilterReading): void {
+    const place = { tool: this.variant.tool, family, role } as const;
+    for (const chain of table.policies.keys()) {
+      const owner = chain.startsWith(CHAIN_PREFIX[role]) ? linkOfChain(chain) : undefined;
+      if (!owner) continue;
+      const rules = table.rules.filter((rule) => rule.chain === chain).map(readIptablesRule);
+      into.blocks.push({ place, owner, rules, inEffect: isJumpInEffect(table, role, owner) });
+    }
+    if (flannelRules(table, role).length > 0 || table.policies.has(FLANNEL_CHAINS[role])) {
+      into.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true });
+    }
+    if (role !== 'forward') return;
+    into.gates.push({ place, drops: dropPosition(filterOf(withoutOurs(table)), ANY_LINK) !== undefined });
+  }
+}
+
+/** The one jump is there, it is as we write it, and nothing before it drops the overlay's packets. */
+function isJumpInEffect(table: SavedTable, role: FirewallRole, owner: string): boolean {
+  const jumps = jumpsTo(chainOf(role, owner), table, role);
+  if (jumps.length !== 1 || !isPlainJump(jumps[0]!)) return false;
+  if (role === 'masquerade') return true;
+  const isOthers = ({ words }: SavedRule) => words.every((word) => (linkOfChain(word) ?? owner) === owner);
+  return dropPosition(filterOf({ ...table, rules: table.rules.filter(isOthers) }), owner) === undefined;
+}
+
+function linesOf({ verb, block }: FirewallOperation, table: SavedTable | undefined): string[] {
+  const { role } = block.place;
+  const home = HOMES[role].chain;
+  const isFlannel = block.owner === FLANNELD;
+  const chain = isFlannel ? FLANNEL_CHAINS[role] : chainOf(role, block.owner);
+  const jumps = table ? (isFlannel ? flannelRules(table, role) : jumpsTo(chain, table, role)) : [];
+  const withoutJumps = jumps.map(({ text }) => `-D ${home} ${text}`);
+  if (verb === 'remove') {
+    return table?.policies.has(chain) ? [...withoutJumps, `-F ${chain}`, `-X ${chain}`] : withoutJumps;
+  }
+  // To name the chain makes it, or empties it.
+  const lines = [`:${chain} - [0:0]`, ...block.rules.map((rule) => `-A ${chain} ${printIptablesRule(rule)}`)];
+  if (table && isJumpInEffect(table, role, block.owner)) return lines;
+  const jump = `-m comment --comment "${commentOf(block.owner)}" -j ${chain}`;
+  const position = positionOf(table, role, chain);
+  const where = position === undefined ? `-A ${home}` : `-I ${home} ${position + 1}`;
+  return [...lines, ...withoutJumps, `${where} ${jump}`];
+}
+
+/** The place in the built-in chain, counted from 0, that the jump must have: before what drops the overlay's packets. Undefined: the end. */
+function positionOf(table: SavedTable | undefined, role: FirewallRole, chain: string): number | undefined {
+  if (!table || role === 'masquerade') return undefined;
+  const own = jumpsTo(chain, table, role);
+  const others = table.rules.filter((rule) => !own.includes(rule));
+  const last = others.filter((rule) => rule.chain === HOMES[role].chain).length;
+  const position = dropPosition(filterOf({ ...table, rules: others }), linkOfChain(chain)!);
+  return position === last ? undefined : position;
+}
+
+/** A jump to our forward rules counts as letting the overlay pass. */
+function filterOf({ policies, rules }: SavedTable): Filter {
+  const chains = new Map<string, FilterRule[]>();
+  for (const rule of rules) {
+    const chain = chains.get(rule.chain) ?? [];
+    chain.push(isPlainJump(rule) ? OURS : readIptablesFilterRule(rule));
+    chains.set(rule.chain, chain);
+  }
+  const { chain } = HOMES.forward;
+  return { chains, base: chain, dropsByPolicy: policies.get(chain) === 'DROP' };
+}
+
+const OURS: FilterRule = { input: undefined, output: undefined, isSpecial: false, action: 'accept' };
+
+function chainOf(role: FirewallRole, link: string): string {
+  return `${CHAIN_PREFIX[role]}${link}`;
+}
+
+function jumpsTo(chain: string, table: SavedTable, role: FirewallRole): SavedRule[] {
+  return table.rules.filter(
+    (rule) =>
+      rule.chain === HOMES[role].chain && [optionOf(rule, '-j'), optionOf(rule, '-g')].includes(chain),
+  );
+}
+
+function isPlainJump(rule: SavedRule): boolean {
+  const link = linkOfChain(optionOf(rule, '-j') ?? '');
+  const [module, name, option, comment, ...rest] = rule.words;
+  return (
+    link !== undefined &&
+    [module, name, option].join(' ') === '-m comment --comment' &&
+    comment === commentOf(link) &&
+    rest.length === 2
+  );
+}
+
+function withoutOurs(table: SavedTable): SavedTable {
+  return { ...table, rules: table.rules.filter(({ words }) => !words.some((word) => linkOfChain(word))) };
+}
+
+/** What real flannel has in the built-in chain. */
+function flannelRules(table: SavedTable, role: FirewallRole): SavedRule[] {
+  return table.rules.filter(
+    (rule) =>
+      rule.chain === HOMES[role].chain &&
+      (optionOf(rule, '-j') === FLANNEL_CHAINS[role] ||
+        optionOf(rule, '--comment') === FLANNEL_COMMENTS[role]),
+  );
+}
+
+function isUsedByOthers({ policies, rules }: SavedTable): boolean {
+  const isOurs = (name: string) =>
+    linkOfChain(name) !== undefined || Object.values<string>(FLANNEL_CHAINS).includes(name);
+  return (
+    [...policies.values()].some((policy) => policy === 'DROP') ||
+    rules.some(({ chain, words }) => ![chain, ...words].some(isOurs))
+  );
+}

@@ -1,0 +1,227 @@
+/** Our rules in nftables: a table of our own, and what we put into filters of others. */
+import type { Family } from '../../model/address';
+import { HostError } from '../../model/errors';
+import {
+  FLANNELD,
+  type FailedFirewallOperation,
+  type FirewallBlock,
+  type FirewallOperation,
+  type ForwardGate,
+  type InstalledBlock,
+} from '../../model/firewall';
+import type { Execute } from './execute';
+import { ANY_LINK, dropPosition, type FilterRule } from './forward-path';
+import {
+  NFT_FAMILY,
+  printNftRule,
+  readNftFilterRule,
+  readNftRule,
+  type NftChain,
+  type NftRule,
+} from './nft-syntax';
+import { FLANNEL_TABLES, commentOf, linkOfComment, linkOfTable, tableNameOf } from './owner-marks';
+
+/** Where iptables masquerades, too. By number: nft learned the name `srcnat` late. */
+const SOURCE_NAT_PRIORITY = 100;
+const OUR_CHAIN = 'postrouting';
+const ACCEPT: FilterRule = { input: undefined, output: undefined, isSpecial: false, action: 'accept' };
+
+export interface FilterReading {
+  readonly blocks: InstalledBlock[];
+  readonly gates: ForwardGate[];
+}
+
+/** A chain of somebody else's that forwarded packets pass, with its table. */
+interface ForeignFilter {
+  readonly base: NftChain;
+  readonly rules: readonly NftRule[];
+}
+
+export class Nftables {
+  constructor(private readonly execute: Execute) {}
+
+  /** nft(8): `nft -j list chains` and `list table` of those that concern us. `skipped`: families whose table `filter` is iptables-nft's. */
+  async read(
+    families: readonly Family[],
+    skipped: ReadonlySet<Family>,
+    signal: AbortSignal,
+  ): Promise<FilterReading> {
+    const chains = await this.#chains(signal);
+    const reading: FilterReading = { blocks: [], gates: [] };
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const own = chains.filter((chain) => chain.family === NFT_FAMILY[family]);
+      for (const table of new Set(own.map((chain) => chain.table))) {
+        const place = { tool: 'nftables', family, role: 'masquerade' } as const;
+        const owner = linkOfTable(table);
+        if (owner) reading.blocks.push(await this.#ownBlock(family, owner, signal));
+        if (table === FLANNEL_TABLES[family])
+          reading.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true });
+      }
+    }
+    for (const base of chains.filter((chain) => isForeignFilter(chain, skipped))) {
+      const rules = await this.#rules(base.family, base.table, signal);
+      for (const family of families) {
+        if (base.family !== 'inet' && base.family !== NFT_FAMILY[family]) continue;
+        readForeignFilter({ base, rules }, family, reading);
+      }
+    }
+    return reading;
+  }
+
+  /** nft(8): one transaction for tables of our own, one for each chain of others. */
+  async apply(
+    operations: readonly FirewallOperation[],
+    signal: AbortSignal,
+  ): Promise<FailedFirewallOperation[]> {
+    const own = operations.filter(({ block }) => block.place.chain === undefined);
+    const failed = await this.#transact(own, () => Promise.resolve(own.flatMap(scriptOf)), signal);
+    for (const operation of operations.filter(({ block }) => block.place.chain !== undefined)) {
+      failed.push(
+        ...(await this.#transact([operation], () => this.#foreignScript(operation, signal), signal)),
+      );
+    }
+    return failed;
+  }
+
+  async #transact(
+    operations: readonly FirewallOperation[],
+    script: () => Promise<string[]>,
+    signal: AbortSignal,
+  ): Promise<FailedFirewallOperation[]> {
+    if (operations.length === 0) return [];
+    try {
+      const lines = await script();
+      if (lines.length > 0) await this.execute('nft', ['-f', '-'], lines.join('\n') + '\n', signal);
+      return [];
+    } catch (error) {
+      signal.throwIfAborted();
+      return operations.map((operation) => ({ operation, error: error as Error }));
+    }
+  }
+
+  async #ownBlock(family: Family, owner: string, signal: AbortSignal): Promise<InstalledBlock> {
+    const objects = await this.#list(`table ${NFT_FAMILY[family]} ${tableNameOf(owner)}`, signal);
+    const chains = objects.flatMap(({ chain }) => (chain ? [chain] : []));
+    const rules = objects.flatMap(({ rule }) => (rule ? [rule] : []));
+    const [chain] = chains;
+    const inEffect =
+      chains.length === 1 &&
+      chain!.type === 'nat' &&
+      chain!.hook === 'postrouting' &&
+      chain!.prio === SOURCE_NAT_PRIORITY;
+    const place = { tool: 'nftables', family, role: 'masquerade' } as const;
+    return { place, owner, rules: rules.map(readNftRule), inEffect };
+  }
+
+  /** Deletes what is ours in a chain of somebody else, and puts it where the overlay's packets pass it before they are dropped. */
+  async #foreignScript(operation: FirewallOperation, signal: AbortSignal): Promise<string[]> {
+    const { place, owner } = operation.block;
+    const [family, table, name] = place.chain!.split(' ') as [string, string, string];
+    const chain = (await this.#chains(signal)).find(
+      (candidate) => candidate.family === family && candidate.table === table && candidate.name === name,
+    );
+    if (!chain) {
+      if (operation.verb === 'remove') return [];
+      throw new HostError('ENOENT', `the chain ${place.chain} is gone`);
+    }
+    const rules = await this.#rules(family, table, signal);
+    const isOurs = (rule: NftRule) =>
+      rule.chain === name && linkOfComment(rule.comment) === owner && familyOfRule(rule) === place.family;
+    const lines = rules.filter(isOurs).map((rule) => `delete rule ${place.chain} handle ${rule.handle}`);
+    if (operation.verb === 'remove') return lines;
+    const others = rules.filter((rule) => !linkOfComment(rule.comment));
+    const inChain = others.filter((rule) => rule.chain === name);
+    const position = dropPosition(filterOf({ base: chain, rules: others }), owner) ?? inChain.length;
+    const before = inChain[position];
+    for (const rule of operation.block.rules) {
+      const where = before ? `insert rule ${place.chain} handle ${before.handle}` : `add rule ${place.chain}`;
+      lines.push(`${where} ${printNftRule(rule, place.family)} comment "${commentOf(owner)}"`);
+    }
+    return lines;
+  }
+
+  async #chains(signal: AbortSignal): Promise<NftChain[]> {
+    return (await this.#list('chains', signal)).flatMap(({ chain }) => (chain ? [chain] : []));
+  }
+
+  async #rules(family: string, table: string, signal: AbortSignal): Promise<NftRule[]> {
+    const objects = await this.#list(`table ${family} ${table}`, signal);
+    return objects.flatMap(({ rule }) => (rule ? [rule] : []));
+  }
+
+  /** Terse: the elements of others' sets are none of our business, and may be many. */
+  async #list(what: string, signal: AbortSignal) {
+    const text = await this.execute('nft', ['-j', '-t', '-a', 'list', ...what.split(' ')], undefined, signal);
+    try {
+      return (JSON.parse(text) as { nftables: { chain?: NftChain; rule?: NftRule }[] }).nftables;
+    } catch (cause) {
+      throw new HostError('FAILED', `cannot read the answer of 'nft -j list ${what}'`, { cause });
+    }
+  }
+}
+
+function scriptOf(operation: FirewallOperation): string[] {
+  const { place, owner } = operation.block;
+  const family = NFT_FAMILY[place.family];
+  const table = owner === FLANNELD ? FLANNEL_TABLES[place.family] : tableNameOf(owner);
+  // To add it first makes the deletion succeed when it is not there.
+  const lines = [`add table ${family} ${table}`, `delete table ${family} ${table}`];
+  if (operation.verb === 'put') lines.push(...tableText(operation.block, family, table));
+  return lines;
+}
+
+function tableText({ place, rules }: FirewallBlock, family: string, table: string): string[] {
+  return [
+    `table ${family} ${table} {`,
+    `  chain ${OUR_CHAIN} {`,
+    `    type nat hook postrouting priority ${SOURCE_NAT_PRIORITY}; policy accept;`,
+    ...rules.map((rule) => `    ${printNftRule(rule, place.family)}`),
+    '  }',
+    '}',
+  ];
+}
+
+/** What forwarded packets pass, and that is neither ours nor flannel's (whose filter drops nothing). */
+function isForeignFilter(chain: NftChain, skipped: ReadonlySet<Family>): boolean {
+  if (chain.hook !== 'forward' || chain.type !== 'filter') return false;
+  if (linkOfTable(chain.table) || Object.values(FLANNEL_TABLES).includes(chain.table)) return false;
+  if (chain.table !== 'filter') return ['ip', 'ip6', 'inet'].includes(chain.family);
+  if (chain.family === 'ip') return !skipped.has('ipv4');
+  if (chain.family === 'ip6') return !skipped.has('ipv6');
+  return chain.family === 'inet';
+}
+
+function readForeignFilter(filter: ForeignFilter, family: Family, into: FilterReading): void {
+  const { base, rules } = filter;
+  const chain = `${base.family} ${base.table} ${base.name}`;
+  const place = { tool: 'nftables', family, role: 'forward', chain } as const;
+  const others = rules.filter((rule) => !linkOfComment(rule.comment));
+  const ours = rules.filter((rule) => rule.chain === base.name && familyOfRule(rule) === family);
+  const owners = new Set(ours.flatMap((rule) => linkOfComment(rule.comment) ?? []));
+  for (const owner of owners) {
+    const own = ours.filter((rule) => linkOfComment(rule.comment) === owner);
+    const seen = rules.filter((rule) => !linkOfComment(rule.comment) || own.includes(rule));
+    const inEffect = dropPosition(filterOf({ base, rules: seen }), owner) === undefined;
+    into.blocks.push({ place, owner, rules: own.map(readNftRule), inEffect });
+  }
+  const drops = dropPosition(filterOf({ base, rules: others }), ANY_LINK) !== undefined;
+  into.gates.push({ place, drops });
+}
+
+/** Our own rules count as letting the overlay pass. */
+function filterOf({ base, rules }: ForeignFilter) {
+  const chains = new Map<string, FilterRule[]>();
+  for (const rule of rules) {
+    const chain = chains.get(rule.chain) ?? [];
+    chain.push(linkOfComment(rule.comment) ? ACCEPT : readNftFilterRule(rule));
+    chains.set(rule.chain, chain);
+  }
+  return { chains, base: base.name, dropsByPolicy: base.policy === 'drop' };
+}
+
+/** Which family's addresses the rule looks at. */
+function familyOfRule({ expr = [] }: NftRule): Family | undefined {
+  const text = JSON.stringify(expr);
+  if (text.includes('"protocol":"ip6"')) return 'ipv6';
+  return text.includes('"protocol":"ip"') ? 'ipv4' : undefined;
+}

@@ -1,0 +1,87 @@
+/** Which tools this host has. */
+import { HostError, describeError } from '../../model/errors';
+import type { FilterTool } from '../../model/firewall';
+import type { Execute } from './execute';
+import type { IptablesVariant } from './iptables';
+
+export interface FoundTool {
+  readonly version: string;
+  readonly hasFullyRandom: boolean;
+  readonly isDefault: boolean;
+}
+
+export interface FoundIptables extends FoundTool {
+  readonly variant: IptablesVariant;
+}
+
+export interface FoundTools {
+  readonly nftables: FoundTool | undefined;
+  readonly iptables: readonly FoundIptables[];
+  readonly problems: readonly string[];
+}
+
+/** iptables-restore can wait, and masquerade at random, since then. */
+const MODERN_IPTABLES = [1, 6, 2];
+
+/** Runs each tool once, with a request that changes nothing. */
+export async function findTools(execute: Execute, signal: AbortSignal): Promise<FoundTools> {
+  const problems: string[] = [];
+  const attempt = async <T>(what: string, found: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await found();
+    } catch (error) {
+      signal.throwIfAborted();
+      const isMissing = error instanceof HostError && error.code === 'ENOENT';
+      problems.push(
+        isMissing ? `${what} is not installed` : `${what} does not work: ${describeError(error)}`,
+      );
+      return undefined;
+    }
+  };
+  const nftables = await attempt('nft (package nftables)', () => findNftables(execute, signal));
+  const iptables = await attempt('iptables', () => findIptables(execute, signal));
+  return { nftables, iptables: iptables ?? [], problems };
+}
+
+async function findNftables(execute: Execute, signal: AbortSignal): Promise<FoundTool> {
+  const text = await execute('nft', ['--version'], undefined, signal);
+  const version = /v(\d+(?:\.\d+)*)/.exec(text)?.[1] ?? text.trim();
+  try {
+    JSON.parse(await execute('nft', ['-j', '-t', '-a', 'list', 'tables'], undefined, signal));
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new HostError('FAILED', `nft ${version} cannot list tables as JSON`, { cause });
+  }
+  return { version, hasFullyRandom: true, isDefault: false };
+}
+
+async function findIptables(execute: Execute, signal: AbortSignal): Promise<FoundIptables[]> {
+  const found = new Map<FilterTool, FoundIptables>();
+  let error: unknown;
+  // The plain name first: it says which one this host means.
+  for (const command of ['iptables', 'iptables-nft', 'iptables-legacy']) {
+    try {
+      const text = await execute(command, ['--version'], undefined, signal);
+      const [, version = '0', mode] = /v(\d+(?:\.\d+)*)(?: \((\w+)\))?/.exec(text) ?? [];
+      const tool = mode === 'nf_tables' ? 'iptables-nft' : 'iptables-legacy';
+      const isModern = !isOlder(version, MODERN_IPTABLES);
+      if (found.has(tool)) continue;
+      const variant: IptablesVariant = { tool, command, canWait: isModern };
+      found.set(tool, { version, hasFullyRandom: isModern, isDefault: command === 'iptables', variant });
+    } catch (failure) {
+      signal.throwIfAborted();
+      error ??= failure;
+    }
+  }
+  if (found.size === 0) throw error;
+  return [...found.values()];
+}
+
+function isOlder(version: string, than: readonly number[]): boolean {
+  const parts = version.split('.').map(Number);
+  for (const [i, bound] of than.entries()) {
+    const part = parts[i] ?? 0;
+    if (part !== bound) return part < bound;
+  }
+  return false;
+}
