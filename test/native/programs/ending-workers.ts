@@ -1,0 +1,57 @@
+/** Ends worker threads that have monitors and request sockets open, in all manners, while their callbacks are being called. */
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { openRequestSocket } from '../../../native';
+import { RTNLGRP_NEIGH, putNeighbor } from '../support/messages';
+import { addLink } from '../support/namespace';
+
+const WORKERS = 60;
+const MANNERS = ['terminate', 'terminate-busy', 'exit-in-callback', 'throw', 'closed'] as const;
+const index = addLink('vn-workers');
+const socket = openRequestSocket({ protocol: 0, receiveBufferBytes: 4096, timeoutMilliseconds: 0 });
+const changes = Buffer.concat(Array.from({ length: 500 }, (_, i) => putNeighbor(index, 1, i)));
+
+const WORKER = `
+  const { parentPort, workerData } = require('node:worker_threads');
+  const { openMonitor, openRequestSocket } = require(workerData.native);
+  const socket = openRequestSocket({ protocol: 0, receiveBufferBytes: 65536, timeoutMilliseconds: 0 });
+  const options = { protocol: 0, groups: [workerData.group], receiveBufferBytes: 16384 };
+  let calls = 0;
+  const monitors = Array.from({ length: 3 }, () => openMonitor(options, () => {
+    if (++calls === 4) parentPort.postMessage('busy');
+    if (calls < 4) return;
+    if (workerData.manner === 'exit-in-callback') process.exit(0);
+    if (workerData.manner === 'throw') throw new Error('thrown by the callback');
+    if (workerData.manner === 'terminate-busy') for (;;) ;
+    if (workerData.manner === 'closed') { for (const monitor of monitors) monitor.close(); socket.close(); }
+  }));
+`;
+
+const openDescriptors = (): number => readdirSync('/proc/self/fd').length;
+
+async function endWorker(manner: (typeof MANNERS)[number]): Promise<void> {
+  const workerData = { native: path.join(__dirname, '../../../native'), group: RTNLGRP_NEIGH, manner };
+  const worker = new Worker(WORKER, { eval: true, execArgv: [], workerData });
+  const flood = setInterval(() => socket.send(changes), 1);
+  const exit = new Promise((resolve) => worker.once('exit', resolve));
+  worker.on('error', (error) => {
+    if (manner !== 'throw' || !error.message.includes('thrown by the callback')) throw error;
+  });
+  worker.on('message', () => {
+    if (manner.startsWith('terminate')) void worker.terminate();
+  });
+  await exit;
+  clearInterval(flood);
+}
+
+async function main(): Promise<void> {
+  // The first worker makes Node open what it keeps.
+  await endWorker('closed');
+  const before = openDescriptors();
+  for (let i = 0; i < WORKERS; i++) await endWorker(MANNERS[i % MANNERS.length] ?? 'closed');
+  console.log(JSON.stringify({ workers: WORKERS, leakedDescriptors: openDescriptors() - before }));
+  socket.close();
+}
+
+void main();
