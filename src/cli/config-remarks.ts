@@ -1,0 +1,65 @@
+/** What there is to say about a network configuration that flannel would take. */
+import type { NetworkConfig, SubnetRange } from '../model/network-config';
+import { printNetworkConfig, subnetCount } from '../model/network-config-codec';
+import { printSubnet } from '../model/address';
+
+/** Why an agent could not carry it out, each a sentence; empty when it can. */
+export function objectionsTo({ ipv4, ipv6, backend }: NetworkConfig): string[] {
+  const objections: string[] = [];
+  if (backend.type === 'other') {
+    const asked =
+      backend.name === ''
+        ? 'its Backend has no Type'
+        : backend.name === 'udp'
+          ? "its backend is udp (flannel's choice where there is no Backend)"
+          : `its backend is ${backend.name}`;
+    objections.push(`${asked}; vtepd knows vxlan: {"Backend": {"Type": "vxlan"}}`);
+  }
+  if (!ipv4 && !ipv6) objections.push('EnableIPv4 and EnableIPv6 are both false');
+  else if (!ipv4) objections.push('it disables IPv4, and an overlay of IPv6 alone is not supported yet');
+  for (const range of [ipv4, ipv6]) {
+    if (range && subnetCount(range) === 0n)
+      objections.push(
+        `no host can get a subnet: SubnetMin ${range.subnetMin} lies above SubnetMax ${range.subnetMax}`,
+      );
+  }
+  return objections;
+}
+
+/** What an administrator may not expect, each a sentence. */
+export function remarksOn({ ipv6, backend }: NetworkConfig): string[] {
+  const remarks: string[] = [];
+  if (ipv6) remarks.push('EnableIPv6 is not effective yet: the overlay carries IPv4');
+  if (backend.type === 'vxlan' && backend.directRouting)
+    remarks.push('Backend.DirectRouting is not effective yet: all traffic goes by VXLAN');
+  return remarks;
+}
+
+/** `10.5.0.0/16, a /24 for each of up to 255 hosts, vxlan with VNI 1 on UDP port 8472` */
+export function describeConfig({ ipv4, ipv6, backend }: NetworkConfig): string {
+  const ranges = [ipv4, ipv6].flatMap((range) => (range ? [describeRange(range)] : []));
+  const carrier =
+    backend.type === 'vxlan' ? `vxlan with VNI ${backend.vni} on UDP port ${backend.port}` : backend.name;
+  return [...ranges, carrier].join(', ');
+}
+
+function describeRange(range: SubnetRange): string {
+  const count = subnetCount(range);
+  const shown = count > 1_000_000n ? 'more than a million' : `up to ${count}`;
+  return `${printSubnet(range.network)}, a /${range.subnetLength} for each of ${shown} hosts`;
+}
+
+/** `SubnetLen: 24 → 26`, one for each effective value that differs. */
+export function describeChanges(before: NetworkConfig, after: NetworkConfig): string[] {
+  const [old, now] = [flatten(before), flatten(after)];
+  const keys = [...new Set([...now.keys(), ...old.keys()])];
+  return keys
+    .filter((key) => old.get(key) !== now.get(key))
+    .map((key) => `${key}: ${old.get(key) ?? '(not set)'} → ${now.get(key) ?? '(not set)'}`);
+}
+
+function flatten(config: NetworkConfig): Map<string, string> {
+  const { Backend, ...rest } = JSON.parse(printNetworkConfig(config)) as { Backend: Record<string, unknown> };
+  const backend = Object.entries(Backend).map(([key, value]) => [`Backend.${key}`, value] as const);
+  return new Map([...Object.entries(rest), ...backend].map(([key, value]) => [key, String(value)]));
+}

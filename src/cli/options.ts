@@ -1,0 +1,384 @@
+/** Every option there is: one table, from which the command line, the environment, the help and the README are made. */
+import type { IpAddress } from '../model/address';
+import {
+  readAddress,
+  readBoolean,
+  readEndpoints,
+  readInteger,
+  readInterface,
+  readPath,
+  readPrefix,
+  readRegex,
+  readText,
+  readWord,
+  type ReadValue,
+} from './option-values';
+
+/** What the options say, each checked; a list or undefined where nothing is the default. */
+export interface OptionValues {
+  readonly etcdEndpoints: readonly string[];
+  /** Without a trailing slash, unless it is nothing else. */
+  readonly etcdPrefix: string;
+  readonly etcdCafile: string | undefined;
+  readonly etcdCertfile: string | undefined;
+  readonly etcdKeyfile: string | undefined;
+  readonly etcdUsername: string | undefined;
+  readonly etcdPassword: string | undefined;
+
+  /** Names or addresses, in order of preference. */
+  readonly iface: readonly string[];
+  /** Sources of JavaScript regular expressions, in order of preference. */
+  readonly ifaceRegex: readonly string[];
+  readonly ifaceCanReach: IpAddress | undefined;
+  readonly publicIp: IpAddress | undefined;
+  readonly publicIpv6: IpAddress | undefined;
+
+  readonly subnetFile: string;
+  readonly renewMarginMinutes: number;
+
+  readonly resolve: 'preload' | 'on-demand';
+  readonly idleTimeoutSeconds: number;
+
+  readonly ipMasq: boolean;
+  readonly ipMasqFullyRandomDisable: boolean;
+  readonly iptablesForwardRules: boolean;
+  readonly iptablesResyncSeconds: number;
+  readonly ipBlackholeRoute: boolean;
+
+  readonly healthzIp: IpAddress;
+  /** 0: no health server. */
+  readonly healthzPort: number;
+
+  readonly verbosity: number;
+  readonly logFormat: 'text' | 'json';
+  readonly vmodule: string | undefined;
+  readonly logBacktraceAt: string | undefined;
+}
+
+export type OptionKey = keyof OptionValues;
+
+export const GROUPS = {
+  etcd: 'Where the leases are kept',
+  underlay: 'Which interface carries the overlay',
+  host: 'This host',
+  peers: 'How peers get into the kernel',
+  firewall: 'Masquerade and forwarding',
+  health: 'Health checks',
+  log: 'Log',
+} as const;
+
+/** One option. Its variable is FLANNELD_ and the name in capitals, `-` and `.` as `_`. */
+export interface OptionSpec<Value> {
+  readonly name: string;
+  readonly group: keyof typeof GROUPS;
+  /** What stands for the value in the help. A boolean option has none, and needs no value. */
+  readonly placeholder: string | undefined;
+  /** As text; undefined: the option is not set. */
+  readonly fallback: string | undefined;
+  /** How one text is read. The value of a repeatable option is the list of what was read. */
+  readonly read: ReadValue<Value extends readonly (infer Item)[] ? Value | Item : Value>;
+  readonly repeatable?: boolean;
+  /** Never shown. */
+  readonly secret?: boolean;
+  /** The first flannel that has it; undefined: it is vtepd's own. */
+  readonly since: string | undefined;
+  /** Sentences; what is in `backquotes` is code. */
+  readonly help: string;
+  /** Set by a user who wants something of it, it is not effective yet: a sentence, for this value. */
+  readonly notEffective?: (value: Value) => string | undefined;
+}
+
+/** For an option that is about rules: true, a number or a text asks for some, false does not. */
+const noRules = (option: string, rules: string) => (isWanted: unknown) =>
+  isWanted === false ? undefined : `${option} is not effective yet: no ${rules} are written`;
+
+export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key]> } = {
+  etcdEndpoints: {
+    name: 'etcd-endpoints',
+    group: 'etcd',
+    placeholder: 'URL,…',
+    fallback: 'http://127.0.0.1:4001,http://127.0.0.1:2379',
+    read: readEndpoints,
+    since: '0.2.0',
+    help: 'The etcd servers, tried in turn.',
+  },
+  etcdPrefix: {
+    name: 'etcd-prefix',
+    group: 'etcd',
+    placeholder: 'KEY',
+    fallback: '/coreos.com/network',
+    read: readPrefix,
+    since: '0.1.0',
+    help: 'The configuration is at KEY/config, the leases are below KEY/subnets.',
+  },
+  etcdCafile: {
+    name: 'etcd-cafile',
+    group: 'etcd',
+    placeholder: 'FILE',
+    fallback: undefined,
+    read: readText,
+    since: '0.2.0',
+    help: "Certificates (PEM) of who may vouch for an https endpoint; else the system's.",
+  },
+  etcdCertfile: {
+    name: 'etcd-certfile',
+    group: 'etcd',
+    placeholder: 'FILE',
+    fallback: undefined,
+    read: readText,
+    since: '0.2.0',
+    help: 'Our own certificate (PEM), where etcd asks for one; needs `--etcd-keyfile`.',
+  },
+  etcdKeyfile: {
+    name: 'etcd-keyfile',
+    group: 'etcd',
+    placeholder: 'FILE',
+    fallback: undefined,
+    read: readText,
+    since: '0.2.0',
+    help: 'The private key (PEM) of `--etcd-certfile`.',
+  },
+  etcdUsername: {
+    name: 'etcd-username',
+    group: 'etcd',
+    placeholder: 'NAME',
+    fallback: undefined,
+    read: readText,
+    since: '0.5.6',
+    help: 'Who we are to an etcd with authentication.',
+  },
+  etcdPassword: {
+    name: 'etcd-password',
+    group: 'etcd',
+    placeholder: 'TEXT',
+    fallback: undefined,
+    read: readText,
+    secret: true,
+    since: '0.5.6',
+    help: 'The password. Every user of this host can see command lines: better set `FLANNELD_ETCD_PASSWORD`.',
+  },
+
+  iface: {
+    name: 'iface',
+    group: 'underlay',
+    placeholder: 'NAME|IP',
+    fallback: undefined,
+    read: readInterface,
+    repeatable: true,
+    since: '0.1.0',
+    help: 'The interface, by name or address. May be repeated: the first that is there wins.',
+  },
+  ifaceRegex: {
+    name: 'iface-regex',
+    group: 'underlay',
+    placeholder: 'REGEX',
+    fallback: undefined,
+    read: readRegex,
+    repeatable: true,
+    since: '0.8.0',
+    help: 'The first interface with an address, or else a name, that matches; tried after every `--iface`. May be repeated.',
+  },
+  ifaceCanReach: {
+    name: 'iface-can-reach',
+    group: 'underlay',
+    placeholder: 'IP',
+    fallback: undefined,
+    read: readAddress('any', 'destination'),
+    since: '0.18.0',
+    help: 'The interface that the kernel would take to this address; tried last. With none of the three: by `--public-ip`, else the one of the default route.',
+  },
+  publicIp: {
+    name: 'public-ip',
+    group: 'underlay',
+    placeholder: 'IP',
+    fallback: undefined,
+    read: readAddress('ipv4', 'advertise'),
+    since: '0.5.2',
+    help: "The address that other hosts send to; else the interface's own.",
+  },
+  publicIpv6: {
+    name: 'public-ipv6',
+    group: 'underlay',
+    placeholder: 'IP',
+    fallback: undefined,
+    read: readAddress('ipv6', 'advertise'),
+    since: '0.15.0',
+    help: 'The same for IPv6. Not effective yet.',
+    notEffective: () => '--public-ipv6 is not effective yet: the overlay carries IPv4',
+  },
+
+  subnetFile: {
+    name: 'subnet-file',
+    group: 'host',
+    placeholder: 'FILE',
+    fallback: '/run/flannel/subnet.env',
+    read: readPath,
+    since: '0.1.0',
+    help: 'Where Docker and others learn of our subnet; at start, where we learn which one we had.',
+  },
+  renewMarginMinutes: {
+    name: 'subnet-lease-renew-margin',
+    group: 'host',
+    placeholder: 'MINUTES',
+    fallback: '60',
+    read: readInteger(1, 1439, 'minutes'),
+    since: '0.7.0',
+    help: 'So long before our lease of 24 hours ends it has been renewed.',
+  },
+
+  resolve: {
+    name: 'resolve',
+    group: 'peers',
+    placeholder: 'MODE',
+    fallback: 'preload',
+    read: readWord('preload', 'on-demand'),
+    since: undefined,
+    help: '`preload`: all peers at once, and no packet waits. `on-demand`: each when the kernel asks for it.',
+  },
+  idleTimeoutSeconds: {
+    name: 'idle-timeout',
+    group: 'peers',
+    placeholder: 'SECONDS',
+    fallback: '300',
+    read: readInteger(1, 86_400, 'seconds'),
+    since: undefined,
+    help: 'With `--resolve=on-demand`: a peer that was not used for so long is dropped again.',
+  },
+
+  ipMasq: {
+    name: 'ip-masq',
+    group: 'firewall',
+    placeholder: undefined,
+    fallback: 'false',
+    read: readBoolean,
+    since: '0.1.0',
+    help: 'Masquerade what leaves the overlay. So far only written to the subnet file, as `FLANNEL_IPMASQ`.',
+    notEffective: (isWanted) =>
+      isWanted
+        ? '--ip-masq is not effective yet: FLANNEL_IPMASQ=true is written to the subnet file, masquerade rules are not'
+        : undefined,
+  },
+  ipMasqFullyRandomDisable: {
+    name: 'ip-masq-fully-random-disable',
+    group: 'firewall',
+    placeholder: undefined,
+    fallback: 'false',
+    read: readBoolean,
+    since: '0.27.4',
+    help: 'Masquerade without fully random source ports. Not effective yet.',
+    notEffective: noRules('--ip-masq-fully-random-disable', 'masquerade rules'),
+  },
+  iptablesForwardRules: {
+    name: 'iptables-forward-rules',
+    group: 'firewall',
+    placeholder: undefined,
+    fallback: 'true',
+    read: readBoolean,
+    since: '0.11.0',
+    help: 'Let packets of the overlay pass the FORWARD chain. Not effective yet.',
+    notEffective: noRules('--iptables-forward-rules', 'FORWARD rules'),
+  },
+  iptablesResyncSeconds: {
+    name: 'iptables-resync',
+    group: 'firewall',
+    placeholder: 'SECONDS',
+    fallback: '5',
+    read: readInteger(1, 86_400, 'seconds'),
+    since: '0.11.0',
+    help: 'How often the rules are looked at. Not effective yet.',
+    notEffective: noRules('--iptables-resync', 'firewall rules'),
+  },
+  ipBlackholeRoute: {
+    name: 'ip-blackhole-route',
+    group: 'firewall',
+    placeholder: undefined,
+    fallback: 'false',
+    read: readBoolean,
+    since: '0.27.1',
+    help: 'Keep a blackhole route for our own subnet. Not effective yet.',
+    notEffective: noRules('--ip-blackhole-route', 'blackhole routes'),
+  },
+
+  healthzIp: {
+    name: 'healthz-ip',
+    group: 'health',
+    placeholder: 'IP',
+    fallback: '0.0.0.0',
+    read: readListenAddress,
+    since: '0.8.0',
+    help: 'Where the health server listens.',
+  },
+  healthzPort: {
+    name: 'healthz-port',
+    group: 'health',
+    placeholder: 'PORT',
+    fallback: '0',
+    read: readInteger(0, 65_535),
+    since: '0.8.0',
+    help: 'Its TCP port, with `/healthz` and `/readyz` (and `?verbose`). 0: there is none.',
+  },
+
+  verbosity: {
+    name: 'v',
+    group: 'log',
+    placeholder: 'N',
+    fallback: '0',
+    read: readInteger(0, Number.MAX_SAFE_INTEGER),
+    since: '0.1.0',
+    help: '0: what changes. 1 and more: every step of it.',
+  },
+  logFormat: {
+    name: 'log-format',
+    group: 'log',
+    placeholder: 'FORM',
+    fallback: 'text',
+    read: readWord('text', 'json'),
+    since: undefined,
+    help: '`text` (under systemd with priorities for its journal) or `json`, one object a line.',
+  },
+  vmodule: {
+    name: 'vmodule',
+    group: 'log',
+    placeholder: 'TEXT',
+    fallback: undefined,
+    read: readText,
+    since: '0.1.0',
+    help: 'Taken and ignored: verbosity by source file makes no sense here.',
+    notEffective: () => '--vmodule is ignored: use -v',
+  },
+  logBacktraceAt: {
+    name: 'log_backtrace_at',
+    group: 'log',
+    placeholder: 'TEXT',
+    fallback: undefined,
+    read: readText,
+    since: '0.1.0',
+    help: 'Taken and ignored.',
+    notEffective: () => '--log_backtrace_at is ignored',
+  },
+};
+
+export const OPTION_KEYS = Object.keys(OPTIONS) as OptionKey[];
+
+/** `FLANNELD_ETCD_ENDPOINTS` for `etcd-endpoints`. */
+export function variableOf(name: string): string {
+  return `FLANNELD_${name.toUpperCase().replace(/[-.]/g, '_')}`;
+}
+
+/** `--iface`, `-v` */
+export function dashed(name: string): string {
+  return name.length === 1 ? `-${name}` : `--${name}`;
+}
+
+/** The key of the option with that name, without dashes. */
+export function keyOfOption(name: string): OptionKey | undefined {
+  return OPTION_KEYS.find((key) => OPTIONS[key].name === name);
+}
+
+export function isBoolean(key: OptionKey): boolean {
+  return OPTIONS[key].placeholder === undefined;
+}
+
+function readListenAddress(text: string): IpAddress {
+  return readAddress('any', 'listen')(text) ?? ('0.0.0.0' as IpAddress);
+}

@@ -1,0 +1,142 @@
+/** Options from what was written on the command line and in the environment. */
+import { UsageError } from '../model/errors';
+import { nearest } from './nearest';
+import { BadValue, SecretBadValue, isFalse } from './option-values';
+import {
+  OPTIONS,
+  OPTION_KEYS,
+  dashed,
+  variableOf,
+  type OptionKey,
+  type OptionSpec,
+  type OptionValues,
+} from './options';
+import { REFUSED } from './refused-options';
+
+export interface Options extends OptionValues {
+  /** What the user set, by command line or environment. */
+  readonly explicit: ReadonlySet<OptionKey>;
+  /** Oddities that are no errors, each a sentence for the log. */
+  readonly notices: readonly string[];
+}
+
+/** What stands on the command line for an option: each occurrence, in order. */
+export type WrittenOptions = Readonly<Partial<Record<OptionKey, readonly string[]>>>;
+
+/**
+ * The command line wins over the environment, the environment over the defaults; empty variables count as unset. Throws a
+ * {@link UsageError} that names the option or variable, what is wrong with it and what is allowed.
+ */
+export function readOptions(written: WrittenOptions, env: NodeJS.ProcessEnv): Options {
+  const notices = noticesOfEnvironment(env);
+  const explicit = new Set<OptionKey>();
+  const values: Partial<Record<OptionKey, unknown>> = {};
+  for (const key of OPTION_KEYS) {
+    const spec = OPTIONS[key] as OptionSpec<unknown>;
+    const source = sourceOf(key, written, env);
+    if (source) explicit.add(key);
+    values[key] = source ? readSource(spec, source) : readDefault(spec);
+  }
+  const options: Options = { ...(values as unknown as OptionValues), explicit, notices };
+  refuseContradictions(options);
+  notices.push(...whatHasNoEffect(options));
+  return Object.freeze(options);
+}
+
+interface Source {
+  /** `--iface` or `FLANNELD_IFACE`. */
+  readonly name: string;
+  readonly texts: readonly string[];
+}
+
+function sourceOf(key: OptionKey, written: WrittenOptions, env: NodeJS.ProcessEnv): Source | undefined {
+  const { name } = OPTIONS[key];
+  const texts = written[key];
+  if (texts) return { name: dashed(name), texts };
+  const text = env[variableOf(name)];
+  return text ? { name: variableOf(name), texts: [text] } : undefined;
+}
+
+function readSource(spec: OptionSpec<unknown>, source: Source): unknown {
+  const read = (text: string): unknown => {
+    try {
+      return spec.read(text);
+    } catch (error) {
+      if (!(error instanceof BadValue)) throw error;
+      const shown = spec.secret || error instanceof SecretBadValue ? '' : `, not '${text}'`;
+      throw new UsageError(`${source.name} ${error.message}${shown}`);
+    }
+  };
+  const values = source.texts.map(read);
+  return spec.repeatable ? Object.freeze(values) : values.at(-1);
+}
+
+function readDefault(spec: OptionSpec<unknown>): unknown {
+  if (spec.fallback !== undefined) return spec.read(spec.fallback);
+  return spec.repeatable ? Object.freeze([]) : undefined;
+}
+
+const PREFIX = 'FLANNELD_';
+
+/** Flannel's other variables: those of refused options are refused too, those of nobody may be typing errors. */
+function noticesOfEnvironment(env: NodeJS.ProcessEnv): string[] {
+  const known = OPTION_KEYS.map((key) => variableOf(OPTIONS[key].name));
+  const notices: string[] = [];
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith(PREFIX) || !text || known.includes(variable)) continue;
+    const name = Object.keys(REFUSED).find((refused) => variableOf(refused) === variable);
+    if (name !== undefined) {
+      const { boolean, advice } = REFUSED[name]!;
+      if (boolean && isFalse(text)) continue;
+      throw new UsageError(`${variable} ${advice}`);
+    }
+    const meant = nearest(
+      variable.slice(PREFIX.length),
+      known.map((each) => each.slice(PREFIX.length)),
+    );
+    notices.push(
+      `the variable ${variable} has no meaning${meant ? `; did you mean ${PREFIX}${meant}?` : ''}`,
+    );
+  }
+  return notices;
+}
+
+function refuseContradictions(options: Options): void {
+  const together = (one: OptionKey, other: OptionKey) => {
+    if (options[one] !== undefined && options[other] === undefined)
+      throw new UsageError(`--${OPTIONS[one].name} needs --${OPTIONS[other].name} too`);
+  };
+  together('etcdKeyfile', 'etcdCertfile');
+  together('etcdCertfile', 'etcdKeyfile');
+  together('etcdUsername', 'etcdPassword');
+  together('etcdPassword', 'etcdUsername');
+}
+
+function whatHasNoEffect(options: Options): string[] {
+  const notices: string[] = [];
+  const isTlsUsed = options.etcdEndpoints.some((url) => /^https:/i.test(url));
+  for (const key of ['etcdCafile', 'etcdCertfile'] as const) {
+    if (options[key] !== undefined && !isTlsUsed)
+      notices.push(`--${OPTIONS[key].name} has no effect: no etcd endpoint begins with https://`);
+  }
+  if (options.explicit.has('idleTimeoutSeconds') && options.resolve !== 'on-demand')
+    notices.push('--idle-timeout has no effect without --resolve=on-demand');
+  return notices;
+}
+
+/** A sentence for each option that the user set to something that is not effective yet. */
+export function notEffective(options: Options): readonly string[] {
+  return [...options.explicit].flatMap((key) => {
+    const spec = OPTIONS[key] as OptionSpec<unknown>;
+    return spec.notEffective?.(options[key]) ?? [];
+  });
+}
+
+/** What the user set, as `name → value`, for the log; secrets are not shown. */
+export function printableOptions(options: Options): Readonly<Record<string, string>> {
+  const entries = [...options.explicit].map((key) => {
+    const { name, secret } = OPTIONS[key];
+    return [name, secret ? '(not shown)' : String(options[key])] as const;
+  });
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,74 @@
+/** The words of a command line in Go's spelling, respelled so that commander reads them. */
+import { UsageError } from '../model/errors';
+import { nearest } from './nearest';
+import { isFalse } from './option-values';
+import { dashed, isBoolean, keyOfOption, OPTION_KEYS, OPTIONS } from './options';
+import { REFUSED } from './refused-options';
+
+export interface Words {
+  /** Every option as `--name=value`, or `--name` for a flag of a command; everything else as it was. */
+  readonly words: readonly string[];
+  /** `--help` or `--version` stands somewhere among the options: it goes before everything that is wrong. */
+  readonly asksFor: 'help' | 'version' | undefined;
+}
+
+/** Options that are not of the table because only one command has them. */
+const COMMAND_FLAGS = ['raw'];
+
+/**
+ * Long options begin with one dash or two; a value follows behind `=` or as the next word, whatever that looks like; a
+ * boolean takes a value only behind `=`. Throws a {@link UsageError} for an option that does not exist.
+ */
+export function respell(words: readonly string[]): Words {
+  const respelled: string[] = [];
+  let asksFor: Words['asksFor'];
+  let wrong: UsageError | undefined;
+  const rest = [...words];
+  for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
+    if (word === '--') {
+      respelled.push(word, ...rest);
+      break;
+    }
+    const match = /^--?([^-=][^=]*)(?:=(.*))?$/s.exec(word);
+    if (!match) {
+      respelled.push(word);
+      continue;
+    }
+    const name = match[1] === 'h' ? 'help' : match[1]!;
+    const value = match[2];
+    if (name === 'help' || name === 'version') {
+      if (!isFalse(value ?? '')) asksFor ??= name;
+      continue;
+    }
+    try {
+      respelled.push(...respellOption(name, value, rest));
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      wrong ??= error;
+    }
+  }
+  if (wrong && !asksFor) throw wrong;
+  return { words: respelled, asksFor };
+}
+
+/** Takes the value from `rest` if it is there. */
+function respellOption(name: string, value: string | undefined, rest: string[]): string[] {
+  const key = keyOfOption(name);
+  if (key !== undefined) {
+    const given = value ?? (isBoolean(key) ? 'true' : rest.shift());
+    if (given === undefined)
+      throw new UsageError(`${dashed(name)} needs a value: ${dashed(name)} ${OPTIONS[key].placeholder}`);
+    return [`--${name}=${given}`];
+  }
+  if (COMMAND_FLAGS.includes(name) && value === undefined) return [`--${name}`];
+  const refused = REFUSED[name];
+  if (!refused) throw new UsageError(unknown(name));
+  if (refused.boolean && value !== undefined && isFalse(value)) return [];
+  throw new UsageError(`${dashed(name)} ${refused.advice}`);
+}
+
+function unknown(name: string): string {
+  const meant = nearest(name, [...OPTION_KEYS.map((key) => OPTIONS[key].name), 'help', 'version']);
+  const hint = meant ? `did you mean ${dashed(meant)}?` : "'vtepd --help' lists those there are";
+  return `there is no option ${dashed(name)}; ${hint}`;
+}
