@@ -1,0 +1,40 @@
+/** bench.ts WHAT RUNS JSONFILE: measures and prints; see scripts/bench. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
+import type { Figure } from '../test/bench/figures';
+import { printFigures } from '../test/bench/figures';
+import { benchJoin } from '../test/bench/join';
+import { benchMiss } from '../test/bench/miss';
+import { benchStart } from '../test/bench/start';
+
+const BENCHES: Readonly<Record<string, (runs: number) => Promise<Figure[]>>> = {
+  'start-1': (runs) => benchStart(1, runs),
+  'start-1000': (runs) => benchStart(1000, runs),
+  'start-4000': (runs) => benchStart(4000, runs),
+  'join-1': (runs) => benchJoin(1, runs * 40, runs),
+  'join-4000': (runs) => benchJoin(4000, runs * 40, 0),
+  miss: (runs) => benchMiss(Math.min(runs * 100, 2_000)),
+};
+
+async function main([what = 'all', runs = '5', file = '']: string[]): Promise<void> {
+  const names = what === 'all' ? Object.keys(BENCHES) : what.split(',');
+  const figures: Figure[] = [];
+  for (const name of names) {
+    const bench = BENCHES[name];
+    if (!bench) throw new Error(`there is no bench '${name}'; there are: ${Object.keys(BENCHES).join(', ')}`);
+    process.stderr.write(`bench: ${name}…\n`);
+    figures.push(...(await bench(Number(runs))));
+  }
+  const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
+  const machine = `${cpus().length} × ${model}, Linux ${release()}, Node ${process.version}`;
+  process.stdout.write(`${machine}\n\n${printFigures(figures)}\n`);
+  if (file) writeFileSync(file, JSON.stringify({ machine, figures }, undefined, 2) + '\n');
+}
+
+main(process.argv.slice(2)).then(
+  () => process.exit(0),
+  (error: unknown) => {
+    process.stderr.write(`bench: ${String(error)}\n`);
+    process.exit(1);
+  },
+);

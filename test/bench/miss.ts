@@ -1,0 +1,87 @@
+/** How fast a miss is answered in on-demand mode: alone, in a burst, and in a storm. */
+import { Lab } from '../support/lab/lab';
+import { raiseNeighborLimits } from '../support/lab/neighbor-limits';
+import { until } from '../support/lab/until';
+import { figure, type Figure } from './figures';
+import { BENCH_CONFIG, leaseOfPeer, subnetOfPeer } from './leases';
+import { usageOf } from './start';
+import { Helper, type KernelEvent, type ProbeReport } from './talk';
+
+/** Peers with leases; each is asked for once, for then it is programmed. */
+const PEERS = 6_000;
+const STORM_NETWORK = '10.250';
+
+export async function benchMiss(singles: number): Promise<Figure[]> {
+  const restoreLimits = raiseNeighborLimits();
+  const lab = await Lab.start({
+    hosts: 1,
+    config: BENCH_CONFIG,
+    agentOptions: ['--resolve=on-demand', '-v=0'],
+  });
+  try {
+    const host = lab.host(1);
+    await lab.etcd.putAll(Array.from({ length: PEERS }, (_, n) => leaseOfPeer(n)));
+    const probe = await Helper.start(host.namespace, 'probe');
+    const sender = await Helper.start(host.namespace, 'sender');
+    const stormer = await Helper.start(host.namespace, 'sender');
+    host.agent.start();
+    await host.agent.ready(60_000);
+    const addresses = (from: number, count: number) =>
+      Array.from({ length: count }, (_, n) => `${subnetOfPeer(from + n)}.5`);
+
+    const alone = await ask(probe, sender, addresses(0, singles), 200);
+    const burst = await ask(probe, sender, addresses(singles, 2_000), 0);
+    const absent = Array.from({ length: 65_536 }, (_, n) => `${STORM_NETWORK}.${n >> 8}.${n & 255}`);
+    const storm = stormer.ask<{ milliseconds: number }>({ addresses: absent, perSecond: 0 });
+    const amid = await ask(probe, sender, addresses(singles + 2_000, 400), 200);
+    const { milliseconds } = await storm;
+    const { peakMegabytes } = usageOf(host.agent.pid!);
+    for (const helper of [probe, sender, stormer]) helper.end();
+    return [
+      figure('miss to answer, one at a time: median', 'ms', alone.delays, {
+        reach: 0.3,
+        remark: 'flannel 0.5.5: 0.48',
+      }),
+      figure('miss to answer, one at a time: p99', 'ms', alone.delays, { reach: 2, judged: 'p99' }),
+      figure('burst of 2000 packets to 2000 peers: unanswered', 'count', [burst.unanswered], {
+        reach: 0,
+        judged: 'max',
+      }),
+      figure('burst of 2000 packets to 2000 peers: miss to answer', 'ms', burst.delays),
+      figure('miss to answer in a storm over a /16', 'ms', amid.delays, {
+        reach: 5,
+        judged: 'p99',
+        remark: `65536 absent addresses in ${Math.round(milliseconds)} ms; ${amid.unanswered} unanswered`,
+      }),
+      figure('peak memory after the storm', 'MB', [peakMegabytes]),
+    ];
+  } finally {
+    lab.end();
+    restoreLimits();
+  }
+}
+
+/** Sends one packet to each address; for each, the milliseconds from the notice of its miss to that of its answer. */
+async function ask(probe: Helper, sender: Helper, addresses: readonly string[], perSecond: number) {
+  await probe.ask<ProbeReport>('forget');
+  await sender.ask({ addresses, perSecond });
+  const wanted = new Set(addresses);
+  const missed = new Map<string, number>();
+  const delays: number[] = [];
+  await until(
+    'every miss is answered',
+    async () => {
+      const { events } = await probe.ask<ProbeReport>('report');
+      for (const [nanoseconds, kind, key] of events as KernelEvent[]) {
+        if (!wanted.has(key)) continue;
+        if (kind === 'miss' && !missed.has(key)) missed.set(key, nanoseconds);
+        if (kind !== 'neighbor' || !missed.has(key)) continue;
+        wanted.delete(key);
+        delays.push((nanoseconds - missed.get(key)!) / 1e6);
+      }
+      return wanted.size === 0;
+    },
+    { withinMilliseconds: 4_000, everyMilliseconds: 50 },
+  ).catch(() => undefined);
+  return { delays, unanswered: wanted.size };
+}
