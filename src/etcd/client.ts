@@ -140,12 +140,12 @@ export class EtcdClient {
   #failure(purpose: string, failures: ReadonlyMap<number, CallError>): RegistryError {
     const ordered = [...failures].sort(([a], [b]) => a - b);
     const text = ordered
-      .map(([index, error]) => `${this.#endpoints[index]!.url}: ${textOf(error)}`)
+      .map(([index, error]) => `${this.#endpoints[index]!.url}: ${error.message}`)
       .join('; ');
     const last = [...failures.values()].at(-1)!;
     const kinds = new Set([...failures.values()].map(({ kind }) => kind));
     const code = kinds.has('unavailable') && last.kind === 'denied' ? 'unavailable' : codeOf(last);
-    return new RegistryError(code, `cannot ${purpose} (${text})`, { cause: last.cause });
+    return new RegistryError(code, `cannot ${purpose} (${text})`, { cause: last });
   }
 
   #demote(index: number): void {
@@ -177,7 +177,7 @@ export class EtcdClient {
       // Somebody is in the middle of writing new ones: the old ones may still do, and we look again.
       if (old) return old;
       if (!(error instanceof CallError)) throw error;
-      throw new RegistryError('denied', `cannot ${purpose}: ${error.message}`, { cause: error.cause });
+      throw new RegistryError('denied', `cannot ${purpose}: ${error.message}`, { cause: error });
     }
     this.#sets.add(this.#set);
     if (old) this.#hold(old)();
@@ -202,10 +202,6 @@ function codeOf({ kind }: CallError): RegistryError['code'] {
     case 'protocol':
       return kind;
   }
-}
-
-function textOf(error: CallError): string {
-  return /user name is empty/.test(error.message) ? 'it wants a user and password' : error.message;
 }
 
 function closedError(purpose: string): RegistryError {

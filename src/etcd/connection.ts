@@ -2,7 +2,7 @@
 import { noop } from 'cockatiel';
 import { Etcd3, type ICallable, type IDuplexStream, type Services } from 'etcd3';
 import type { Endpoint } from './endpoints';
-import { CallError, callErrorOf } from './errors';
+import { CallError, callErrorOf, connectionLost } from './errors';
 import type { TlsMaterial } from './tls-files';
 
 export interface Login {
@@ -58,7 +58,7 @@ export class Connection {
         grpcOptions: GRPC_OPTIONS,
       });
     } catch (error) {
-      throw new CallError('denied', 'the TLS files do not fit together, or are damaged', { cause: error });
+      throw new CallError('denied', 'the TLS files do not fit together, or are damaged', error);
     }
   }
 
@@ -89,7 +89,7 @@ export class Connection {
       return await new Promise<Response>((resolve, reject) => {
         stream.on('data', resolve);
         stream.on('error', (error) => reject(callErrorOf(error, limits.deadlineMilliseconds)));
-        stream.on('end', () => reject(new CallError('unavailable', 'connection lost')));
+        stream.on('end', () => reject(connectionLost()));
         stream.write(request);
       });
     } catch (error) {

@@ -7,20 +7,31 @@ import type { RegistryFailure } from '../model/errors';
  */
 export type CallFailure = RegistryFailure | 'token' | 'no-such-lease' | 'lease-exists';
 
-/** One call to one server failed. The message says why in few words, the same words each time. */
+/**
+ * One call to one server failed. The message says why in few words, and in the same words each time, so that whoever logs it
+ * can tell a new trouble from an old one; `status` is what grpc said, with its times and ports.
+ */
 export class CallError extends Error {
   constructor(
     readonly kind: CallFailure,
     message: string,
-    options?: ErrorOptions,
+    readonly status?: unknown,
   ) {
-    super(message, options);
+    super(message);
   }
 
-  /** The connection broke or something like it, so that the same server may well answer if asked once more. */
+  /** The connection broke, or the server is about to end: the same server may well answer if asked once more. */
   get isBreak(): boolean {
-    return this.kind === 'unavailable' && /^(connection lost|the server is stopping)$/.test(this.message);
+    return this.message === CONNECTION_LOST || this.message === SERVER_STOPPING;
   }
+}
+
+const CONNECTION_LOST = 'connection lost';
+const SERVER_STOPPING = 'the server is stopping';
+
+/** The stream or connection ended without a word. */
+export function connectionLost(): CallError {
+  return new CallError('unavailable', CONNECTION_LOST);
 }
 
 /** gRPC status codes. */
@@ -32,16 +43,19 @@ const INTERNAL = 13;
 const UNAVAILABLE = 14;
 
 /** What etcd says, in its own words (rpctypes/error.go); it is the same text whether it comes as a status or in a watch. */
-const SERVER_TEXTS: readonly [RegExp, CallFailure][] = [
-  [/invalid auth token|revision of auth store is old|user name is empty/, 'token'],
+const SERVER_TEXTS: readonly [RegExp, CallFailure, string?][] = [
+  [/user name is empty/, 'token', 'it wants a user and password'],
+  [/invalid auth token|revision of auth store is old/, 'token'],
   [/permission denied|authentication failed|not permitted|root user does not have|too old/, 'denied'],
   [/requested lease not found/, 'no-such-lease'],
   [/lease already exists/, 'lease-exists'],
+  [/server stopped/, 'unavailable', SERVER_STOPPING],
   [/revision has been compacted|is a future revision/, 'compacted'],
 ];
 
 /** Errors of the system and of TLS, inside what grpc-js tells of them. */
-const CONNECTION_TEXTS: readonly [RegExp, CallFailure, string | undefined][] = [
+const CONNECTION_TEXTS: readonly [RegExp, CallFailure, string][] = [
+  [/Cancelled on client|was already closed/, 'unavailable', 'the etcd client was closed'],
   [/ECONNREFUSED/, 'unavailable', 'connection refused'],
   [/EHOSTUNREACH|ENETUNREACH/, 'unavailable', 'no route to it'],
   [/ENOTFOUND|EAI_AGAIN|Name resolution failed/, 'unavailable', 'its name cannot be resolved'],
@@ -59,54 +73,65 @@ const CONNECTION_TEXTS: readonly [RegExp, CallFailure, string | undefined][] = [
     'it does not accept our certificate (or wants one)',
   ],
   [/wrong version number|packet length too long/i, 'denied', 'it does not speak TLS'],
+  [/before secure TLS connection/, 'unavailable', 'it ended the TLS handshake; does it speak TLS?'],
+  [/^Failed to connect$|: Failed to connect/, 'unavailable', 'it hung up at once; does it want https?'],
+  [/Protocol error/, 'unavailable', 'it does not speak HTTP/2; is it etcd?'],
   [
     /ECONNRESET|EPIPE|socket hang up|socket disconnected|Connection dropped|connection closed|GOAWAY|RST_STREAM|Received RST|closed before call|read E/i,
     'unavailable',
-    'connection lost',
+    CONNECTION_LOST,
   ],
 ];
 
 /** Translates what grpc-js threw (an Error with `code` and `details`). */
 export function callErrorOf(error: unknown, deadlineMilliseconds: number): CallError {
   if (error instanceof CallError) return error;
-  const { code, details, message } = error as { code?: number; details?: string; message?: string };
+  const { code, details, message } = error as Partial<Status>;
   const text = details ?? message ?? String(error);
-  const ofServer = /^(etcdserver|mvcc|lease|auth|rpc): /.test(text);
-  if (ofServer) return serverErrorOf(text, error);
+  if (/^(etcdserver|mvcc|lease|auth|rpc): /.test(text)) return serverErrorOf(text, error);
   switch (code) {
     case DEADLINE_EXCEEDED:
-      return new CallError('unavailable', `no answer within ${deadlineMilliseconds / 1000} s`, {
-        cause: error,
-      });
+      return noAnswerWithin(deadlineMilliseconds, error);
     case UNAVAILABLE:
     case CANCELLED:
     case UNKNOWN:
     case INTERNAL:
     case RESOURCE_EXHAUSTED:
     case undefined:
-      return connectionErrorOf(text, code, error);
+      return connectionErrorOf(text, error);
     default:
       return serverErrorOf(text, error);
   }
 }
 
-/** Translates what etcd itself says. */
-export function serverErrorOf(text: string, cause?: unknown): CallError {
-  const plain = text.replace(/^etcdserver: /, '');
-  const known = SERVER_TEXTS.find(([pattern]) => pattern.test(text));
-  if (known) return new CallError(known[1], plain, { cause });
-  if (/server stopped|stopping/.test(text))
-    return new CallError('unavailable', 'the server is stopping', { cause });
-  const code = (cause as { code?: number } | undefined)?.code;
-  const passes =
-    code === undefined || [UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE].includes(code);
-  return new CallError(passes ? 'unavailable' : 'protocol', plain, { cause });
+export function noAnswerWithin(milliseconds: number, status?: unknown): CallError {
+  return new CallError('unavailable', `no answer within ${milliseconds / 1000} s`, status);
 }
 
-function connectionErrorOf(text: string, code: number | undefined, cause: unknown): CallError {
+/** Translates what etcd itself says. */
+export function serverErrorOf(text: string, status?: unknown): CallError {
+  const plain = text.replace(/^rpc error: code = \w+ desc = /, '').replace(/^etcdserver: /, '');
+  const known = SERVER_TEXTS.find(([pattern]) => pattern.test(text));
+  if (known) return new CallError(known[1], known[2] ?? plain, status);
+  const { code = UNKNOWN } = (status ?? {}) as Partial<Status>;
+  const mayPass = [UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE].includes(code);
+  return new CallError(mayPass ? 'unavailable' : 'protocol', plain, status);
+}
+
+function connectionErrorOf(text: string, status: unknown): CallError {
   const known = CONNECTION_TEXTS.find(([pattern]) => pattern.test(text));
-  if (known) return new CallError(known[1], known[2] ?? text, { cause });
-  if (code === INTERNAL && /pars|deserializ|decompress/i.test(text))
-    return new CallError('protocol', text, { cause });
-  return new CallError('unavailable', text, { cause });
+  if (known) return new CallError(known[1], known[2], status);
+  const plain = text
+    .replace(/^No connection established\. Last error: (Error: )?/, '')
+    .replace(/\s*\(\d{4}-\d\d-\d\dT[^)]*\)/g, '')
+    .replace(/\.?\s*Resolution note:.*$/, '');
+  const { code } = status as Partial<Status>;
+  const isGibberish = code === INTERNAL && /pars|deserializ|decompress/i.test(text);
+  return new CallError(isGibberish ? 'protocol' : 'unavailable', plain, status);
+}
+
+interface Status {
+  readonly code: number;
+  readonly details: string;
+  readonly message: string;
 }

@@ -65,7 +65,7 @@ function readPem(path: string, what: string): Buffer {
   } catch (error) {
     const why =
       (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'it does not exist' : (error as Error).message;
-    throw new CallError('denied', `the ${what} '${path}' cannot be read: ${why}`, { cause: error });
+    throw new CallError('denied', `the ${what} '${path}' cannot be read: ${why}`, error);
   }
   if (!content.includes('-----BEGIN ')) throw new CallError('denied', `the ${what} '${path}' holds no PEM`);
   return content;

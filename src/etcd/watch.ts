@@ -4,7 +4,7 @@ import { RegistryError } from '../model/errors';
 import type { LeaseBatch, LeaseChange } from '../ports';
 import type { Attempt, EtcdClient } from './client';
 import type { CallLimits, Connection } from './connection';
-import { CallError, callErrorOf, serverErrorOf } from './errors';
+import { CallError, callErrorOf, connectionLost, noAnswerWithin, serverErrorOf } from './errors';
 import type { Keys } from './keys';
 import { changeOf } from './stored';
 
@@ -58,7 +58,7 @@ export async function* watchLeases(
     const code = error.kind === 'compacted' || error.kind === 'denied' ? error.kind : 'unavailable';
     const { url } = attempt.connection.endpoint;
     throw new RegistryError(code, `cannot ${PURPOSE} any longer (${url}: ${error.message})`, {
-      cause: error.cause,
+      cause: error,
     });
   } finally {
     signal.removeEventListener('abort', abort);
@@ -82,7 +82,7 @@ async function openWatch(
   limits.signal.addEventListener('abort', abort, { once: true });
   if (limits.signal.aborted) abort();
   const late = setTimeout(() => {
-    queue.abort(new CallError('unavailable', `no answer within ${limits.deadlineMilliseconds / 1000} s`));
+    queue.abort(noAnswerWithin(limits.deadlineMilliseconds));
   }, limits.deadlineMilliseconds);
   try {
     stream.write({
@@ -158,7 +158,7 @@ class MessageQueue {
       this.#wake();
     });
     stream.on('error', (error) => this.#finish(callErrorOf(error, deadlineMilliseconds)));
-    stream.on('end', () => this.#finish(new CallError('unavailable', 'connection lost')));
+    stream.on('end', () => this.#finish(connectionLost()));
   }
 
   /** Everything that has come, as soon as there is anything. Throws what ended the stream, after the last message. */

@@ -205,7 +205,7 @@ export class EtcdServer {
       ...(this.options.wrapper ?? []),
       'etcdctl',
       ...['--endpoints', this.url, '--dial-timeout', '3s', '--command-timeout', '5s'],
-      ...(tls ? ['--insecure-skip-tls-verify'] : []),
+      ...(tls ? ['--insecure-transport=false', '--insecure-skip-tls-verify'] : []),
       ...(tls?.clientCa ? ['--cert', tls.cert, '--key', tls.key] : []),
       ...args,
     ];

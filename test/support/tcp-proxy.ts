@@ -43,6 +43,7 @@ export class TcpProxy {
 
   /** Breaks all connections; new ones are welcome. */
   cut(): void {
+    this.#swallowing = false;
     for (const pair of this.#pairs) this.#end(pair);
   }
 
@@ -79,8 +80,8 @@ export class TcpProxy {
     this.#allowance = bytes;
   }
 
-  /** The next bytes from the server are lost, and with them all connections: the request was heard, its answer is not. */
-  loseNextAnswer(): void {
+  /** From now on requests are heard and answers are lost, until all connections are {@link cut}. */
+  swallowAnswers(): void {
     this.#swallowing = true;
   }
 
@@ -113,10 +114,7 @@ export class TcpProxy {
   }
 
   #passToClient(chunk: Buffer, pair: Pair): void {
-    if (this.#swallowing) {
-      this.#swallowing = false;
-      return this.cut();
-    }
+    if (this.#swallowing) return;
     if (this.#allowance === undefined) return this.#pass(chunk, pair.client);
     const rest = this.#allowance - chunk.length;
     if (rest >= 0) {
