@@ -116,6 +116,16 @@ export class EtcdRegistry implements LeaseRegistry {
     return Number(TTL) > 0 ? Number(TTL) : 'lost';
   }
 
+  async isAlive(etcdLeaseId: string, signal: AbortSignal): Promise<boolean> {
+    const { TTL } = await this.#client.call(
+      'ask for the lease',
+      ({ connection, limits }) =>
+        connection.unary<{ TTL: string }>('Lease', 'leaseTimeToLive', { ID: etcdLeaseId }, limits),
+      signal,
+    );
+    return Number(TTL) > 0;
+  }
+
   async revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void> {
     await this.#client.call(
       'revoke the lease',
