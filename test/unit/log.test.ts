@@ -1,0 +1,165 @@
+import { execFile, spawn } from 'node:child_process';
+import { fstatSync } from 'node:fs';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { promisify } from 'node:util';
+import { createLog, isJournal, type AdjustableLog } from '../../src/log';
+
+class Lines extends Writable {
+  text = '';
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+
+  take(): string[] {
+    const lines = this.text.split('\n').slice(0, -1);
+    this.text = '';
+    return lines;
+  }
+}
+
+function everyLevel(log: AdjustableLog): void {
+  log.error('one', { n: 1 });
+  log.warn('two');
+  log.info('three');
+  log.debug('four');
+}
+
+describe.each([
+  ['before winston is loaded', 60_000],
+  ['by winston', 0],
+])('the log, %s,', (_, winstonAfterMilliseconds) => {
+  let stream: Lines;
+  const create = async (verbosity: number, format: 'text' | 'json' = 'text') => {
+    stream = new Lines();
+    const log = createLog({ format, verbosity, journald: true, stream, winstonAfterMilliseconds });
+    if (winstonAfterMilliseconds === 0) await log.settled;
+    return log;
+  };
+
+  test('says what is important', async () => {
+    everyLevel(await create(0));
+    expect(stream.take()).toEqual(['<3>one  n=1', '<4>two', '<6>three']);
+  });
+
+  test('says more when it is more verbose, and can be made so at run time', async () => {
+    const log = await create(1);
+    everyLevel(log);
+    expect(stream.take()).toHaveLength(4);
+    log.setVerbosity(log.verbosity - 1);
+    expect(log.debugEnabled).toBe(false);
+    everyLevel(log);
+    expect(stream.take()).toHaveLength(3);
+    log.setVerbosity(2);
+    expect(log.debugEnabled).toBe(true);
+    everyLevel(log);
+    expect(stream.take()).toHaveLength(4);
+    log.setVerbosity(-1);
+    expect(log.verbosity).toBe(0);
+  });
+
+  test('writes JSON', async () => {
+    (await create(0, 'json')).info('three', { subnet: '10.5.1.0/24' });
+    expect(JSON.parse(stream.take()[0]!)).toMatchObject({
+      level: 'info',
+      message: 'three',
+      subnet: '10.5.1.0/24',
+    });
+  });
+
+  test('drops lines instead of filling the memory when nobody reads, and says how many', async () => {
+    const log = await create(0);
+    let release: () => void = () => undefined;
+    stream._write = (chunk: Buffer, _encoding, done) => {
+      stream.text += chunk.toString();
+      release = done;
+    };
+    const long = 'x'.repeat(1 << 20);
+    for (let n = 0; n < 9; n++) log.info(long);
+    while (stream.writableLength > 0) {
+      release();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const written = stream.take().length;
+    log.info('again');
+    release();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(written).toBeLessThan(9);
+    expect(stream.take()[0]).toBe(
+      `<4>nobody read the log for a while; lines were dropped  lines=${9 - written}`,
+    );
+  });
+
+  test('is flushed within half a second, read or not', async () => {
+    const log = await create(0);
+    await log.flush();
+    stream._write = () => undefined;
+    log.info('stuck');
+    const since = performance.now();
+    await log.flush();
+    expect(performance.now() - since).toBeLessThan(1_500);
+  });
+
+  test('goes on when its stream fails', async () => {
+    const log = await create(0);
+    stream._write = (_chunk, _encoding, done: (error?: Error) => void) => done(new Error('EPIPE'));
+    log.info('lost');
+    await new Promise((resolve) => setImmediate(resolve));
+    log.info('lost too');
+  });
+});
+
+test('the journal is recognised by the stream that systemd names', () => {
+  const { dev, ino } = fstatSync(2, { bigint: true });
+  expect(isJournal({ JOURNAL_STREAM: `${dev}:${ino}` })).toBe(true);
+  expect(isJournal({ JOURNAL_STREAM: '1:2' })).toBe(false);
+  expect(isJournal({})).toBe(false);
+  expect(isJournal({ JOURNAL_STREAM: `${dev}:${ino}` }, 9999)).toBe(false);
+});
+
+describe('in a process of its own', () => {
+  const program = (body: string) => [
+    '--import',
+    'tsx',
+    '--input-type=module',
+    '-e',
+    `import module from ${JSON.stringify(join(__dirname, '../../src/log.ts'))}; const { createLog } = module; ${body}`,
+  ];
+
+  test('a reader that goes away does not end it', async () => {
+    const child = spawn(
+      process.execPath,
+      program(`
+        const log = createLog({ format: 'text', verbosity: 0, journald: true, winstonAfterMilliseconds: 1 });
+        log.info('begin');
+        process.stdin.once('data', async () => {
+          log.info('into the void');
+          await log.settled;
+          for (let i = 0; i < 100; i++) log.info('into the void');
+          setTimeout(() => process.exit(7), 50);
+        });
+      `),
+      { stdio: ['pipe', 'ignore', 'pipe'] },
+    );
+    const exit = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)));
+    await new Promise((resolve) => child.stderr.once('data', resolve));
+    child.stderr.destroy();
+    child.stdin.write('go');
+    expect(await exit).toBe(7);
+  });
+
+  test('no line is lost when it is flushed before the end', async () => {
+    const body = `
+      const log = createLog({ format: 'text', verbosity: 0, journald: true, winstonAfterMilliseconds: 0 });
+      log.info('early');
+      await log.settled;
+      for (let i = 0; i < 2000; i++) log.info('late');
+      await log.flush();
+      process.exit(0);
+    `;
+    const { stderr } = await promisify(execFile)(process.execPath, program(body));
+    expect(stderr.split('\n').filter((line) => line.startsWith('<6>'))).toHaveLength(2001);
+  });
+});
