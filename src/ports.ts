@@ -40,6 +40,8 @@ export interface LeaseRegistry {
   grant(ttlSeconds: number, signal: AbortSignal): Promise<string>;
   /** Prolongs an etcd lease by its TTL without writing any key. Returns the remaining seconds, or 'lost' if it is gone. */
   keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'>;
+  /** Whether an etcd lease still lives; does not prolong it. A key that vanishes while it lives was deleted; else it expired. */
+  isAlive(etcdLeaseId: string, signal: AbortSignal): Promise<boolean>;
   /** Ends an etcd lease and every key attached to it. No error if it is gone already. */
   revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void>;
 

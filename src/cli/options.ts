@@ -38,6 +38,8 @@ export interface OptionValues {
 
   readonly resolve: 'preload' | 'on-demand';
   readonly idleTimeoutSeconds: number;
+  /** 0: a peer goes with its lease. */
+  readonly peerGraceSeconds: number;
 
   readonly ipMasq: boolean;
   readonly ipMasqFullyRandomDisable: boolean;
@@ -243,6 +245,17 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     read: readInteger(1, 86_400, 'seconds'),
     since: undefined,
     help: 'With `--resolve=on-demand`: a peer that was not used for so long is dropped again.',
+  },
+  peerGraceSeconds: {
+    name: 'peer-grace',
+    group: 'peers',
+    placeholder: 'SECONDS',
+    fallback: '3600',
+    read: readInteger(0, 604_800, 'seconds'),
+    since: undefined,
+    help:
+      'A peer whose lease expired stays reachable for so long, unless somebody else leases its subnet: it may be cut off ' +
+      'from etcd, but not from us. One whose key was deleted goes at once.',
   },
 
   ipMasq: {

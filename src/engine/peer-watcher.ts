@@ -6,12 +6,22 @@ import type { Lease, MalformedLease } from '../model/lease';
 import { MutablePeerTable, type PeerChange, type PeerTable } from '../model/peer';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
 import { Trouble } from './trouble';
+import { Wake } from './wake';
 
 /** After this long a watch that seems well is replaced by a full list and a new watch: the audit. */
 const AUDIT_MILLISECONDS = 600_000;
 const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 10_000 };
+/** How often a registry that does not answer is asked again how a lease went. */
+const EXAMINE_RETRY_MILLISECONDS = 5_000;
+const LONG_WAIT_MILLISECONDS = 3_600_000;
 /** Changes of at most so many peers are logged one by one. */
 const LOGGED_PEERS = 8;
+
+interface Departure {
+  readonly lease: Lease;
+  readonly since: number;
+  expired: boolean;
+}
 
 export interface PeerWatcherEvents {
   /** Called after the table has changed, with what changed. */
@@ -31,6 +41,9 @@ export class PeerWatcher {
   readonly #peers = new MutablePeerTable();
   /** Lease names by subnet: two keys (with and without an IPv6 part) may name one subnet. */
   readonly #namesBySubnet = new Map<string, Set<string>>();
+  /** By subnet: leases whose keys are gone but whose peers are kept, until it is known how they went, or their grace is over. */
+  readonly #departed = new Map<string, Departure>();
+  readonly #departureWake = new Wake();
   readonly #complaints = new Map<string, string>();
   readonly #trouble: Trouble;
   #self: Self | undefined;
@@ -41,6 +54,8 @@ export class PeerWatcher {
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly events: PeerWatcherEvents,
+    /** For how long a peer is kept whose lease expired (it may be cut off from etcd, but not from us); 0: not at all. */
+    private readonly graceMilliseconds: number,
   ) {
     this.#trouble = new Trouble(clock, log);
   }
@@ -80,6 +95,10 @@ export class PeerWatcher {
 
   /** Follows the registry until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#follow(signal), this.#dismiss(signal)]);
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
     let attempt = 0;
     while (!signal.aborted) {
       try {
@@ -174,6 +193,12 @@ export class PeerWatcher {
   #remember(lease: Lease): void {
     this.#leases.set(lease.name, lease);
     const subnet = printSubnet(lease.subnet);
+    this.#departed.delete(subnet);
+    // A host that has another subnet now does not come back to its old one.
+    for (const departure of this.#departed.values()) {
+      if (departure.lease.attributes.publicIp === lease.attributes.publicIp)
+        this.#dismissNow(departure, 'its host has another');
+    }
     const names = this.#namesBySubnet.get(subnet);
     if (names) names.add(lease.name);
     else this.#namesBySubnet.set(subnet, new Set([lease.name]));
@@ -191,8 +216,61 @@ export class PeerWatcher {
     const heir = other === undefined ? undefined : this.#leases.get(other);
     if (heir) return this.#judge(heir);
     this.#namesBySubnet.delete(subnet);
+    if (this.graceMilliseconds > 0 && lease.etcdLeaseId !== undefined && this.#peers.bySubnet(lease.subnet)) {
+      this.#departed.set(subnet, { lease, since: this.clock.now(), expired: false });
+      this.#departureWake.raise();
+      return [];
+    }
     const change = this.#peers.remove(lease.subnet);
     return change ? [change] : [];
+  }
+
+  /** Peers whose leases expired, and for how many milliseconds they have been kept. */
+  get graced(): { lease: string; forMilliseconds: number }[] {
+    const now = this.clock.now();
+    return [...this.#departed.values()]
+      .filter(({ expired }) => expired)
+      .map(({ lease, since }) => ({ lease: lease.name, forMilliseconds: now - since }));
+  }
+
+  /**
+   * Removes the peers whose leases went: at once those whose keys were deleted (their etcd lease lives on), after the grace
+   * time those whose leases expired.
+   */
+  async #dismiss(signal: AbortSignal): Promise<void> {
+    let wait = LONG_WAIT_MILLISECONDS;
+    while (!signal.aborted) {
+      await this.#departureWake.wait(this.clock, wait, signal).catch(() => undefined);
+      wait = LONG_WAIT_MILLISECONDS;
+      for (const [subnet, departure] of [...this.#departed]) {
+        if (signal.aborted) return;
+        if (!departure.expired) await this.#examine(departure, signal);
+        if (this.#departed.get(subnet) !== departure) continue;
+        const left = departure.since + this.graceMilliseconds - this.clock.now();
+        if (!departure.expired) wait = Math.min(wait, EXAMINE_RETRY_MILLISECONDS);
+        else if (left > 0) wait = Math.min(wait, left);
+        else this.#dismissNow(departure, 'the grace time of its expired lease is over');
+      }
+    }
+  }
+
+  async #examine(departure: Departure, signal: AbortSignal): Promise<void> {
+    const { lease } = departure;
+    const isAlive = await this.registry.isAlive(lease.etcdLeaseId!, signal).catch(() => undefined);
+    // A lease that came meanwhile is newer than the answer.
+    if (isAlive === undefined || this.#departed.get(printSubnet(lease.subnet)) !== departure) return;
+    if (isAlive) return this.#dismissNow(departure, 'its lease was deleted');
+    departure.expired = true;
+    const seconds = Math.round(this.graceMilliseconds / 1000);
+    this.log.warn('lease expired; its peer is kept for a while', { lease: lease.name, seconds });
+  }
+
+  #dismissNow({ lease }: Departure, reason: string): void {
+    this.#departed.delete(printSubnet(lease.subnet));
+    const change = this.#peers.remove(lease.subnet);
+    if (!change) return;
+    this.log.debug('peer dismissed', { lease: lease.name, reason });
+    this.#publish([change], []);
   }
 
   /** Brings the table in line with one lease. */

@@ -320,6 +320,10 @@ export class FakeRegistry implements LeaseRegistry {
     return this.#call('keepAlive', signal, () => this.store.keepAlive(etcdLeaseId));
   }
 
+  isAlive(etcdLeaseId: string, signal: AbortSignal): Promise<boolean> {
+    return this.#call('isAlive', signal, () => this.store.etcdLeaseIds.includes(etcdLeaseId));
+  }
+
   revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void> {
     return this.#call('revoke', signal, () => this.store.revoke(etcdLeaseId));
   }

@@ -353,6 +353,13 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         expect(await now()).toBe(before);
       });
 
+      test('are alive until they end, whether a key is attached or not', async () => {
+        const id = await registry.grant(3600, signal);
+        expect(await other.isAlive(id, signal)).toBe(true);
+        await registry.revoke(id, signal);
+        expect(await other.isAlive(id, signal)).toBe(false);
+      });
+
       test('that end take their keys with them, and are lost', async () => {
         const id = await registry.grant(SHORT_TTL_SECONDS, signal);
         await registry.create(leaseSubnets('10.5.1.0/24'), vxlanAttributes(1), id, signal);
@@ -377,6 +384,7 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
 
       test('that never were are lost', async () => {
         expect(await registry.keepAlive('123456789', signal)).toBe('lost');
+        expect(await registry.isAlive('123456789', signal)).toBe(false);
         await registry.revoke('123456789', signal);
       });
     });
@@ -546,7 +554,8 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         await expect(registry.find({ layer: 'l2', mac: vtepMac(1) }, 24, aborted)).rejects.toBe(reason);
         await expect(registry.grant(60, aborted)).rejects.toBe(reason);
         await expect(registry.keepAlive('1', aborted)).rejects.toBe(reason);
-        await expect(registry.revoke('1', aborted)).rejects.toBe(reason);
+        await expect(registry.isAlive('1', aborted)).rejects.toBe(reason);
+      await expect(registry.revoke('1', aborted)).rejects.toBe(reason);
         await expect(
           registry.create(leaseSubnets('10.5.2.0/24'), vxlanAttributes(1), undefined, aborted),
         ).rejects.toBe(reason);

@@ -420,6 +420,7 @@ const TEXTS: Record<OptionKey, string> = {
   renewMarginMinutes: '61',
   resolve: 'on-demand',
   idleTimeoutSeconds: '17',
+  peerGraceSeconds: '18',
   ipMasq: 'true',
   ipMasqFullyRandomDisable: 'true',
   iptablesForwardRules: 'false',

@@ -11,6 +11,8 @@ import { FakeStore } from '../support/fake-registry';
 const valueOf = (n: number) => printLeaseAttributes(exampleLease(n).attributes);
 const put = (store: FakeStore, n: number, value = valueOf(n)) => store.put(`subnets/10.5.${n}.0-24`, value);
 
+const GRACE_MILLISECONDS = 3_600_000;
+
 /** Host 1 watching a store. */
 async function watching(...peers: number[]) {
   const clock = new FakeClock();
@@ -20,10 +22,16 @@ async function watching(...peers: number[]) {
   const log = new FakeLog();
   const changes: PeerChange[] = [];
   const own: (Lease | MalformedLease | undefined)[] = [];
-  const watcher = new PeerWatcher(registry, clock, log, {
-    peersChanged: (some) => changes.push(...some),
-    ownLeaseChanged: (stored) => own.push(stored),
-  });
+  const watcher = new PeerWatcher(
+    registry,
+    clock,
+    log,
+    {
+      peersChanged: (some) => changes.push(...some),
+      ownLeaseChanged: (stored) => own.push(stored),
+    },
+    GRACE_MILLISECONDS,
+  );
   const stop = new AbortController();
   await watcher.sync(stop.signal);
   watcher.identify({
@@ -181,6 +189,72 @@ describe('the peer watcher', () => {
     expect(log.lines.filter(({ message }) => message.startsWith('peer'))).toMatchObject([
       { message: 'peers changed', fields: { joined: 38, peers: 38 } },
     ]);
+    await stop();
+  });
+});
+
+describe('a peer whose lease is gone', () => {
+  /** Host 1 with peer 2, whose key hangs on an etcd lease. */
+  async function watchingLeased() {
+    const host = await watching();
+    const id = host.store.grant(100);
+    host.store.put('subnets/10.5.2.0-24', valueOf(2), id);
+    await host.clock.advance(0);
+    expect(host.subnets()).toEqual(['10.5.2.0/24']);
+    return { ...host, id };
+  }
+
+  it('is removed at once when its key was deleted', async () => {
+    const { store, clock, subnets, stop } = await watchingLeased();
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(0);
+    expect(subnets()).toEqual([]);
+    await stop();
+  });
+
+  it('is kept for the grace time when its lease expired: its host may be cut off from etcd only', async () => {
+    const { store, clock, subnets, watcher, log, stop } = await watchingLeased();
+    await clock.advance(101_000);
+    store.expireLeases();
+    await clock.advance(GRACE_MILLISECONDS - 60_000);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    expect(watcher.graced).toMatchObject([{ lease: '10.5.2.0-24' }]);
+    expect(log.messages('warn')).toEqual(['lease expired; its peer is kept for a while']);
+    await clock.advance(120_000);
+    expect(subnets()).toEqual([]);
+    await stop();
+  });
+
+  it('is replaced at once by who leases its subnet', async () => {
+    const { store, clock, watcher, id, stop } = await watchingLeased();
+    store.revoke(id);
+    await clock.advance(0);
+    put(store, 2, valueOf(9));
+    await clock.advance(0);
+    expect([...watcher.peers]).toMatchObject([{ publicIp: '192.168.0.9' }]);
+    await clock.advance(2 * GRACE_MILLISECONDS);
+    expect([...watcher.peers]).toHaveLength(1);
+    await stop();
+  });
+
+  it('is removed when its host has another subnet', async () => {
+    const { store, clock, subnets, id, stop } = await watchingLeased();
+    store.revoke(id);
+    await clock.advance(0);
+    put(store, 5, valueOf(2));
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.5.0/24']);
+    await stop();
+  });
+
+  it('is kept while nobody can say how it went', async () => {
+    const { store, registry, clock, subnets, stop } = await watchingLeased();
+    for (let n = 0; n < 3; n++) registry.failNext('isAlive');
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    await clock.advance(20_000);
+    expect(subnets()).toEqual([]);
     await stop();
   });
 });

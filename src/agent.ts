@@ -1,0 +1,274 @@
+/** The composition root: which loop talks to which, and in which order they start. */
+import { overlayMtu } from './core/vxlan';
+import type { Self } from './core/peers';
+import { Announcer } from './engine/announcer';
+import { LeaseHolder } from './engine/lease-holder';
+import { MissResponder, type MissSituation } from './engine/miss-responder';
+import { PeerWatcher } from './engine/peer-watcher';
+import { awaitNetworkConfig, awaitUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import { NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
+import { UnderlayWatcher } from './engine/underlay-watcher';
+import { printSubnet } from './model/address';
+import { ConfigError, UnsupportedError, describeError } from './model/errors';
+import type { Lease, LeaseAttributes } from './model/lease';
+import { vxlanData, vxlanDataOf } from './model/lease-codec';
+import { localMacOf, type MacAddress } from './model/mac';
+import type { NetworkConfig, SubnetRange, VxlanBackend } from './model/network-config';
+import { parseNetworkConfig } from './model/network-config-codec';
+import { linkNameOf, type Overlay, type ResolveMode } from './model/overlay';
+import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
+import type { Clock, Host, Kernel, KernelNotice, LeaseRegistry, Log } from './ports';
+
+export interface AgentOptions {
+  readonly underlay: UnderlayOptions;
+  readonly resolve: ResolveMode;
+  readonly renewMarginSeconds: number;
+  /** For how long a peer is kept whose lease expired. */
+  readonly peerGraceMilliseconds: number;
+  readonly ipMasq: boolean;
+}
+
+export interface AgentPorts {
+  readonly registry: LeaseRegistry;
+  readonly kernel: Kernel;
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A configuration this agent can carry out. */
+interface Network {
+  readonly config: NetworkConfig;
+  readonly range: SubnetRange;
+  readonly backend: VxlanBackend;
+}
+
+/** The agent of one host: {@link run} is its whole life. */
+export class Agent {
+  readonly #watcher: PeerWatcher;
+  readonly #reconciler: Reconciler;
+  readonly #responder: MissResponder;
+  readonly #announcer: Announcer;
+  #holder: LeaseHolder | undefined;
+  #underlay: UnderlayWatcher | undefined;
+  #network: Network | undefined;
+  #overlay: Overlay | undefined;
+  #self: Self | undefined;
+
+  constructor(
+    private readonly options: AgentOptions,
+    private readonly ports: AgentPorts,
+  ) {
+    const { registry, kernel, host, clock, log } = ports;
+    this.#reconciler = new Reconciler(kernel, clock, log, () => ({
+      overlay: this.#overlay!,
+      peers: this.#watcher.peers,
+      absent: this.#responder.absentSubnets(),
+    }));
+    this.#responder = new MissResponder(
+      kernel,
+      registry,
+      clock,
+      log,
+      () => this.#missSituation(),
+      (what) => this.#reconciler.trigger(what),
+    );
+    this.#watcher = new PeerWatcher(
+      registry,
+      clock,
+      log,
+      {
+        peersChanged: (changes) => {
+          this.#responder.peersChanged(changes);
+          this.#reconciler.peersChanged(changes);
+        },
+        ownLeaseChanged: (stored) => this.#holder?.noticeStored(stored),
+      },
+      options.peerGraceMilliseconds,
+    );
+    this.#announcer = new Announcer(host, clock, log);
+  }
+
+  /** Asks for everything to be read and compared anew. */
+  audit(reason: string): void {
+    if (this.#overlay) this.#reconciler.trigger(reason);
+  }
+
+  /**
+   * Serves until the signal aborts, and leaves lease and kernel state as they are. Rejects with {@link UnsupportedError} when
+   * this host cannot do it at all; everything else is waited for or worked around.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#start(signal);
+      await this.#serve(signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  async #start(signal: AbortSignal): Promise<void> {
+    const { registry, kernel, host, clock, log } = this.ports;
+    // The first snapshot does not depend on the configuration: both are on their way at once.
+    const [network, underlay] = await Promise.all([
+      awaitNetworkConfig(registry, clock, log, (text) => this.#readNetwork(text), signal),
+      awaitUnderlay(kernel, clock, log, this.options.underlay, signal),
+      this.#watcher.sync(signal),
+    ]);
+    this.#network = network;
+    const linkName = linkNameOf(network.backend);
+    host.lock(linkName);
+    kernel.listen(linkName, (notices) => this.#hear(notices), signal);
+    const [existingMac, previous] = await Promise.all([
+      this.#existingMac(network, linkName, signal),
+      this.#previousSubnet(),
+    ]);
+
+    this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, underlay);
+    this.#holder = new LeaseHolder(registry, clock, log, {
+      range: network.range,
+      publicIp: () => this.#underlay!.current.publicIp,
+      previous,
+      renewMarginSeconds: this.options.renewMarginSeconds,
+      attributesFor: this.#attributesFrom(network, existingMac),
+    });
+    const lease = await this.#holder.acquire(this.#watcher.leases, signal);
+    this.#settle(lease);
+  }
+
+  async #serve(signal: AbortSignal): Promise<void> {
+    const loops = new AbortController();
+    const until = AbortSignal.any([signal, loops.signal]);
+    const run = [
+      this.#watcher.run(until),
+      this.#holder!.run((lease) => this.#settle(lease), until),
+      this.#underlay!.run(() => this.#moveUnderlay(), until),
+      this.#reconciler.run((report) => this.#afterPass(report), until),
+      this.#responder.run(until),
+      this.#announcer.run(until),
+    ];
+    try {
+      await Promise.all(run);
+    } finally {
+      // One loop that broke takes the others with it.
+      loops.abort();
+      await Promise.allSettled(run);
+    }
+  }
+
+  #readNetwork(text: string): Network {
+    const config = parseNetworkConfig(text);
+    const { backend, ipv4 } = config;
+    if (backend.type !== 'vxlan') {
+      const name = backend.name === '' ? 'a backend without a Type' : `backend '${backend.name}'`;
+      throw new ConfigError(
+        `the configuration asks for ${name}; vtepd knows vxlan: {"Backend": {"Type": "vxlan"}}`,
+      );
+    }
+    if (!ipv4)
+      throw new ConfigError('the configuration disables IPv4; an overlay of IPv6 alone is not supported yet');
+    if (config.ipv6)
+      this.ports.log.warn('IPv6 of the network configuration is not effective yet; the overlay carries IPv4');
+    if (backend.directRouting)
+      this.ports.log.warn('Backend.DirectRouting is not effective yet; all traffic goes by VXLAN');
+    return { config, range: ipv4, backend };
+  }
+
+  /** The MAC of the device that is there, if it can stay: peers know it already. */
+  async #existingMac(network: Network, link: string, signal: AbortSignal): Promise<MacAddress | undefined> {
+    const state = await this.ports.kernel.observe({ link, networks: [network.range.network] }, signal);
+    const device = state.get(`link ${link}`);
+    return device?.kind === 'link' && device.vxlan ? device.mac : undefined;
+  }
+
+  async #previousSubnet() {
+    const text = await this.ports.host.readSubnetFile().catch((error: unknown) => {
+      this.ports.log.warn('cannot read the subnet file; our previous subnet is unknown', {
+        error: describeError(error),
+      });
+      return undefined;
+    });
+    return text === undefined ? undefined : parsePreviousSubnets(text).ipv4;
+  }
+
+  /** Our lease's value. The VTEP MAC is decided once: the device's, else the one our lease names, else a new one. */
+  #attributesFrom(network: Network, existingMac: MacAddress | undefined) {
+    let vtepMac = existingMac;
+    return (held: Lease | undefined): LeaseAttributes => {
+      vtepMac ??=
+        (held && vxlanDataOf(held.attributes.backendData)?.vtepMac) ??
+        localMacOf(this.ports.host.randomBytes(6));
+      return {
+        publicIp: this.#underlay!.current.publicIp,
+        publicIpv6: undefined,
+        backendType: 'vxlan',
+        backendData: vxlanData(network.backend.vni, vtepMac),
+        backendV6Data: undefined,
+      };
+    };
+  }
+
+  /** Takes our place in the overlay as the lease says. */
+  #settle(lease: Lease): void {
+    const underlay = this.#underlay!.current;
+    const { range, backend } = this.#network!;
+    const { vtepMac } = vxlanDataOf(lease.attributes.backendData)!;
+    const { resolve } = this.options;
+    this.#overlay = { network: range.network, subnet: lease.subnet, backend, underlay, vtepMac, resolve };
+    this.#self = { leaseName: lease.name, publicIp: underlay.publicIp, vtepMac };
+    this.#watcher.identify(this.#self);
+    this.#reconciler.trigger(NEW_LEASE);
+  }
+
+  /** The kernel first, for packets leave by the new way at once; peers follow when they read our lease. */
+  #moveUnderlay(): void {
+    this.#overlay = { ...this.#overlay!, underlay: this.#underlay!.current };
+    this.#reconciler.trigger(NEW_UNDERLAY);
+    this.#holder!.republish();
+  }
+
+  #missSituation(): MissSituation | undefined {
+    if (!this.#overlay || !this.#self) return undefined;
+    const { subnetLength } = this.#network!.range;
+    return { overlay: this.#overlay, self: this.#self, subnetLength, peers: this.#watcher.peers };
+  }
+
+  #hear(notices: readonly KernelNotice[]): void {
+    const misses = notices.flatMap((notice) => (notice.kind === 'miss' ? [notice.miss] : []));
+    if (misses.length > 0) this.#responder.take(misses);
+    for (const notice of notices) {
+      if (notice.kind === 'changed') {
+        this.audit(notice.what);
+        this.#underlay?.trigger();
+      }
+      if (notice.kind === 'overrun') this.#recoverFromOverrun();
+    }
+  }
+
+  #recoverFromOverrun(): void {
+    this.ports.log.warn('the kernel had more to tell than we could read; reading everything anew');
+    this.audit('overrun');
+    if (!this.#overlay) return;
+    const signal = AbortSignal.timeout(10_000);
+    this.ports.kernel.pendingMisses(linkNameOf(this.#overlay.backend), signal).then(
+      (misses) => this.#responder.take(misses),
+      (error: unknown) =>
+        this.ports.log.warn('cannot read what waits for an answer', { error: describeError(error) }),
+    );
+  }
+
+  #afterPass(report: PassReport): void {
+    const hopeless = report.failed.find(({ error }) => error.code === 'EPERM' || error.code === 'EOPNOTSUPP');
+    if (hopeless && !report.isBaseInPlace && !this.#announcer.isAnnounced) {
+      throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
+    }
+    if (report.kind !== 'whole' || !report.isBaseInPlace) return;
+    const { network, subnet, backend, underlay } = this.#overlay!;
+    const mtu = overlayMtu(backend, underlay);
+    this.#announcer.announce(
+      printSubnetEnv({ ipv4: { network, subnet }, ipv6: undefined, mtu, ipMasq: this.options.ipMasq }),
+    );
+    const { size } = this.#watcher.peers;
+    this.ports.host.notify({ status: `${printSubnet(subnet)} on ${linkNameOf(backend)}, ${size} peers` });
+  }
+}
