@@ -39,6 +39,7 @@ test('without anything said, the defaults are those of flannel', () => {
     renewMarginMinutes: 60,
     resolve: 'preload',
     idleTimeoutSeconds: 300,
+    peerGraceSeconds: 3600,
     ipMasq: false,
     ipMasqFullyRandomDisable: false,
     iptablesForwardRules: true,
