@@ -69,6 +69,8 @@ export class FakeKernel implements Kernel {
   #observeFault: Fault | undefined;
   #applyFault: Fault | undefined;
   readonly #listeners = new Map<Listener, string>();
+  /** Neighbors that failed by themselves. */
+  readonly #givenUp = new Set<string>();
   readonly #pending = new Set<IpAddress>();
   readonly #indexes = new Map<string, number>();
   #nextIndex = 10;
@@ -158,6 +160,16 @@ export class FakeKernel implements Kernel {
     for (const [key, object] of this.state) {
       if (object.kind === 'neighbor' && object.address === address)
         this.state.set(key, { ...object, idleMilliseconds });
+    }
+  }
+
+  /** A learned neighbor does not answer the kernel's probes, and is given up. */
+  fail(address: IpAddress): void {
+    for (const [key, object] of this.state) {
+      if (object.kind !== 'neighbor' || object.address !== address || object.mac === undefined) continue;
+      this.state.set(key, { ...object, state: 'failed', mac: undefined });
+      this.#givenUp.add(key);
+      this.#tell(object.link, [{ kind: 'unanswered', address, mac: object.mac }]);
     }
   }
 
@@ -279,7 +291,10 @@ export class FakeKernel implements Kernel {
     if (object.kind === 'route' && object.source && !this.#isLocal(object.source)) {
       throw refusal('EINVAL', `${what}: ${object.source} is no address of this host`);
     }
-    if (object.kind === 'neighbor') this.#pending.delete(object.address);
+    if (object.kind === 'neighbor') {
+      this.#pending.delete(object.address);
+      this.#givenUp.delete(keyOf(object));
+    }
     this.state.set(keyOf(object), object);
   }
 
@@ -309,6 +324,7 @@ export class FakeKernel implements Kernel {
         this.state.set(keyOf(parameters), parameters);
       }
     }
+    if (existing && existing.mac !== link.mac) this.#flush(link.name, ({ kind }) => kind === 'neighbor');
     if (existing?.up && !link.up) {
       this.#flush(
         link.name,
@@ -351,8 +367,10 @@ export class FakeKernel implements Kernel {
       case 'address':
         return object.link === link && networks.some((network) => contains(network, object.address));
       case 'fdb-entry':
-      case 'neighbor':
         return object.link === link;
+      case 'neighbor':
+        // What was put as an answer is the kernel's to forget.
+        return object.link === link && (object.state !== 'failed' || this.#givenUp.has(keyOf(object)));
       case 'route':
         return object.protocol === ROUTE_PROTOCOL || isFlannels(object, { link, networks });
     }

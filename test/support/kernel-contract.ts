@@ -283,31 +283,46 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
 
     test('a neighbor takes each of its states', async () => {
       await putAll(exampleBase(underlay));
-      const address = '10.5.2.0';
-      const mac = '02:00:00:00:00:02';
       for (const neighbor of [
-        neighborOf(address, mac, 'learned'),
-        neighborOf(address, mac),
-        neighborOf(address, mac, 'learned'),
-        failedNeighbor('10.5.3.0'),
+        neighborOf('10.5.2.0', '02:00:00:00:00:02', 'learned'),
+        neighborOf('10.5.2.0', '02:00:00:00:00:02'),
+        neighborOf('10.5.2.0', '02:00:00:00:00:03', 'learned'),
       ]) {
         await putAll([neighbor]);
         const state = await kernel.observe(SCOPE, signal);
         const { idleMilliseconds, ...found } = state.get(keyOf(neighbor)) as Neighbor;
         expect(found).toEqual(neighbor);
-        expect(idleMilliseconds ?? 0).toBeGreaterThanOrEqual(0);
+        expect(idleMilliseconds ?? 0).toBe(0);
       }
+    });
+
+    test('"nobody has it" takes the place of a neighbor, and is not observed: the kernel forgets it by itself', async () => {
+      const base = exampleBase(underlay);
+      await putAll([...base, neighborOf('10.5.2.0', '02:00:00:00:00:02', 'learned')]);
+      await putAll([failedNeighbor('10.5.2.0'), failedNeighbor('10.5.3.0')]);
+      expect(await observed()).toEqual(printed(base));
     });
 
     test('a link is changed in place, and what is on it stays', async () => {
       const [, ...rest] = [...exampleBase(underlay), ...PEER];
       await putAll([exampleLink(underlay), ...rest]);
       const before = (await kernel.interfaces(signal)).find(({ name }) => name === LINK);
-      const changed = exampleLink(underlay, { mac: macAddress('02:00:00:00:00:77'), mtu: 1400 });
+      const { vxlan } = exampleLink(underlay);
+      const local = ipAddress('192.168.0.99');
+      const changed = exampleLink(underlay, { mtu: 1400, vxlan: { ...vxlan!, local, learning: true } });
       await putAll([changed]);
       expect(await observed()).toEqual(printed([changed, ...rest]));
       const after = (await kernel.interfaces(signal)).find(({ name }) => name === LINK);
       expect(after?.index).toBe(before?.index);
+    });
+
+    test('a link that gets another MAC loses its neighbors, and keeps the rest', async () => {
+      const [, ...rest] = [...exampleBase(underlay), ...PEER];
+      await putAll([exampleLink(underlay), ...rest]);
+      const changed = exampleLink(underlay, { mac: macAddress('02:00:00:00:00:77') });
+      await putAll([changed]);
+      const kept = rest.filter(({ kind }) => kind !== 'neighbor');
+      expect(await observed()).toEqual(printed([changed, ...kept]));
     });
 
     test('a link that goes down loses its routes and neighbors, and keeps its address and FDB entries', async () => {

@@ -10,6 +10,7 @@ import {
   describeKernelContract,
   exampleBase,
   exampleLink,
+  neighborOf,
   printed,
   put,
   remove,
@@ -98,6 +99,17 @@ describe('the faults of the fake kernel:', () => {
     kernel.age(ipAddress('10.5.2.0'), 60_000);
     const state = await kernel.observe(SCOPE, signal);
     expect(state.get(keyOf(PEER[1]!))).toMatchObject({ idleMilliseconds: 60_000 });
+  });
+
+  test('a neighbor can be given up, which is told and observed', async () => {
+    const neighbor = neighborOf('10.5.2.0', '02:00:00:00:00:02', 'learned');
+    kernel.applyNow([put(neighbor)]);
+    const probe = new NoticeProbe(kernel);
+    kernel.fail(neighbor.address);
+    expect(probe.notices).toEqual([{ kind: 'unanswered', address: '10.5.2.0', mac: '02:00:00:00:00:02' }]);
+    const state = await kernel.observe(SCOPE, signal);
+    expect(state.get(keyOf(neighbor))).toMatchObject({ state: 'failed', mac: undefined });
+    probe.stop();
   });
 
   test('without its underlay the link is gone', () => {

@@ -1,0 +1,213 @@
+/** Operations as netlink requests, carried out at once. */
+import { writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { familyOf } from '../model/address';
+import type { KernelObject, Link } from '../model/kernel-state';
+import { printOperation, type FailedOperation, type Operation } from '../model/operation';
+import { writeAddress, writeAddressRemoval } from './addresses';
+import {
+  writeLinkMac,
+  writeLinkMtu,
+  writeLinkRemoval,
+  writeLinkUp,
+  writeLinkVxlan,
+  writeNewLink,
+  type LinkRecord,
+} from './links';
+import type { MessageWriter } from './message-writer';
+import { writeNeighborParameters } from './neighbor-parameters';
+import { writeFdbEntry, writeFdbRemoval, writeNeighbor, writeNeighborRemoval } from './neighbors';
+import { findLink } from './observation';
+import type { NoticeReader } from './notices';
+import { errnoName, kernelErrorOf, type Refusal } from './refusal';
+import { writeRoute, writeRouteRemoval } from './routes';
+import type { Rtnetlink } from './rtnetlink';
+
+/** How the kernel says that what should be removed is not there. */
+const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'ENODEV', 'ENXIO', 'EADDRNOTAVAIL']);
+const NO_SUCH_LINK: Refusal = { errno: constants.errno.ENODEV, detail: 'there is no such link' };
+
+/** An object that hangs on a link, or on none: everything but the link itself. */
+type LinkedObject = Exclude<KernelObject, Link>;
+
+/** Carries out operations; tells what it does to those who listen to the kernel. */
+export class Changes {
+  constructor(
+    private readonly netlink: Rtnetlink,
+    private readonly readers: Iterable<NoticeReader>,
+  ) {}
+
+  /** Blocks until all are done: some microseconds each. Returns those the kernel refused. */
+  apply(operations: readonly Operation[]): FailedOperation[] {
+    const failed: FailedOperation[] = [];
+    const fail = (operation: Operation, refusal: Refusal) => {
+      if (operation.verb === 'remove' && ABSENT.has(errnoName(refusal.errno))) return;
+      failed.push({ operation, error: kernelErrorOf(`cannot ${printOperation(operation)}`, refusal) });
+    };
+    let batch: Operation[] = [];
+    for (const operation of operations) {
+      const { verb, object } = operation;
+      if (object.kind !== 'link') {
+        batch.push(operation);
+        continue;
+      }
+      this.#applyBatch(batch, fail);
+      batch = [];
+      const refusal = verb === 'put' ? this.#putLink(object) : this.#removeLink(object);
+      if (refusal) fail(operation, refusal);
+    }
+    this.#applyBatch(batch, fail);
+    return failed;
+  }
+
+  #applyBatch(
+    operations: readonly Operation[],
+    fail: (operation: Operation, refusal: Refusal) => void,
+  ): void {
+    if (operations.length === 0) return;
+    // Looked up anew for each batch: a link that was made anew has another index.
+    const indexes = new Map<string, number | undefined>();
+    const sent: { operation: Operation; object: LinkedObject; index: number | undefined }[] = [];
+    for (const operation of operations) {
+      const object = operation.object as LinkedObject;
+      const { link } = object;
+      if (link !== undefined && !indexes.has(link)) indexes.set(link, findLink(this.netlink, link)?.index);
+      const index = link === undefined ? undefined : indexes.get(link);
+      if (link !== undefined && index === undefined) fail(operation, NO_SUCH_LINK);
+      else if (operation.verb === 'put' || object.kind !== 'neighbor-parameters')
+        sent.push({ operation, object, index });
+    }
+    const refusals = this.netlink.execute((writer) => {
+      for (const { operation, object, index } of sent) {
+        if (operation.verb === 'put') writePut(writer, object, index);
+        else writeRemoval(writer, object, index);
+        if (object.kind === 'fdb-entry') this.#expectFdbEntry(operation, object);
+      }
+    });
+    for (const [position, refusal] of refusals) fail(sent[position]!.operation, refusal);
+  }
+
+  #expectFdbEntry({ verb }: Operation, object: LinkedObject & { kind: 'fdb-entry' }): void {
+    const destination = verb === 'put' ? object.destination : undefined;
+    for (const { ownChanges } of this.readers) ownChanges.expectFdbEntry(object.mac, destination);
+  }
+
+  #putLink(link: Link): Refusal | undefined {
+    const existing = findLink(this.netlink, link.name);
+    return existing ? this.#alterLink(link, existing) : this.#makeLink(link);
+  }
+
+  #makeLink(link: Link): Refusal | undefined {
+    const { name, vxlan } = link;
+    if (!vxlan) return { errno: constants.errno.EINVAL, detail: 'only vxlan devices can be made' };
+    const refusal = this.#execute((writer) => writeNewLink(writer, link, vxlan));
+    if (refusal) return explainRefusal(refusal);
+    const made = findLink(this.netlink, name);
+    if (!made) return NO_SUCH_LINK;
+    this.#expectLink(made);
+    forbidRouterAdvertisements(name);
+    return link.up
+      ? this.#step({ ...made, up: true }, (writer) => writeLinkUp(writer, made.index, true))
+      : undefined;
+  }
+
+  /** Changes what can be changed while packets flow. The MTU comes after the underlay, which bounds it. */
+  #alterLink(link: Link, existing: LinkRecord): Refusal | undefined {
+    const { index } = existing;
+    const [want, have] = [link.vxlan, existing.vxlan];
+    if (!want || !have || !isSameDevice(want, have))
+      return { errno: constants.errno.EEXIST, detail: 'there is another device of this name' };
+    let state = existing;
+    const steps: [change: Partial<LinkRecord>, write: (writer: MessageWriter) => void][] = [];
+    if (existing.mac !== link.mac)
+      steps.push([{ mac: link.mac }, (writer) => writeLinkMac(writer, index, link.mac)]);
+    const { local, underlayIndex, learning } = want;
+    if (have.local !== local || have.underlayIndex !== underlayIndex || have.learning !== learning) {
+      const vxlan = { ...have, local, underlayIndex, learning };
+      steps.push([{ vxlan }, (writer) => writeLinkVxlan(writer, index, have, want)]);
+    }
+    if (existing.mtu !== link.mtu)
+      steps.push([{ mtu: link.mtu }, (writer) => writeLinkMtu(writer, index, link.mtu)]);
+    if (existing.up !== link.up)
+      steps.push([{ up: link.up }, (writer) => writeLinkUp(writer, index, link.up)]);
+    for (const [change, write] of steps) {
+      const next = { ...state, ...change };
+      const refusal = this.#step(next, write);
+      if (refusal) return refusal;
+      state = next;
+    }
+    return undefined;
+  }
+
+  #removeLink({ name }: Link): Refusal | undefined {
+    const existing = findLink(this.netlink, name);
+    if (!existing) return undefined;
+    const refusal = this.#execute((writer) => writeLinkRemoval(writer, existing.index));
+    if (!refusal) for (const reader of this.readers) reader.forgetLink(existing.index);
+    return refusal;
+  }
+
+  #step(state: LinkRecord, write: (writer: MessageWriter) => void): Refusal | undefined {
+    const refusal = this.#execute(write);
+    if (!refusal) this.#expectLink(state);
+    return refusal;
+  }
+
+  #expectLink(state: LinkRecord): void {
+    for (const { ownChanges } of this.readers) ownChanges.expectLink(state);
+  }
+
+  #execute(write: (writer: MessageWriter) => void): Refusal | undefined {
+    return this.netlink.execute(write).get(0);
+  }
+}
+
+function writePut(writer: MessageWriter, object: LinkedObject, index: number | undefined): void {
+  switch (object.kind) {
+    case 'neighbor-parameters':
+      return writeNeighborParameters(writer, object, index!);
+    case 'address':
+      return writeAddress(writer, object, index!);
+    case 'fdb-entry':
+      return writeFdbEntry(writer, object, index!);
+    case 'neighbor':
+      return writeNeighbor(writer, object, index!);
+    case 'route':
+      return writeRoute(writer, object, index);
+  }
+}
+
+function writeRemoval(writer: MessageWriter, object: LinkedObject, index: number | undefined): void {
+  switch (object.kind) {
+    case 'neighbor-parameters':
+      throw new TypeError('neighbor parameters go with their link');
+    case 'address':
+      return writeAddressRemoval(writer, object, index!);
+    case 'fdb-entry':
+      return writeFdbRemoval(writer, object, index!);
+    case 'neighbor':
+      return writeNeighborRemoval(writer, object, index!);
+    case 'route':
+      return writeRouteRemoval(writer, object, index);
+  }
+}
+
+/** What cannot be changed in a device that is there (6.18), but for its L2 misses, which we do not insist on. */
+function isSameDevice(a: NonNullable<Link['vxlan']>, b: NonNullable<Link['vxlan']>): boolean {
+  const family = ({ local }: typeof a) => (local === undefined ? 'ipv4' : familyOf(local));
+  return a.vni === b.vni && a.port === b.port && a.gbp === b.gbp && family(a) === family(b);
+}
+
+function explainRefusal(refusal: Refusal): Refusal {
+  if (errnoName(refusal.errno) !== 'EOPNOTSUPP') return refusal;
+  return { ...refusal, detail: `this kernel has no vxlan devices (${refusal.detail ?? 'module vxlan'})` };
+}
+
+/** As flannel does. A kernel without IPv6, or a /proc that is read-only, has or hears none. */
+function forbidRouterAdvertisements(name: string): void {
+  try {
+    writeFileSync(`/proc/sys/net/ipv6/conf/${name}/accept_ra`, '0');
+  } catch {
+    return;
+  }
+}

@@ -1,0 +1,178 @@
+/** The Kernel port on Linux. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { openMonitor, openRequestSocket } from '../../native';
+import type { IpAddress } from '../model/address';
+import type { KernelState } from '../model/kernel-state';
+import type { Miss } from '../model/miss';
+import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
+import type { FailedOperation, Operation } from '../model/operation';
+import type { Kernel, KernelNotice, Scope } from '../ports';
+import { MulticastGroups, Protocol } from './constants';
+import { Changes } from './changes';
+import type { Message } from './message';
+import { getNeighbors, parseNeighbor } from './neighbors';
+import { NoticeReader } from './notices';
+import { notificationFilter } from './notification-filter';
+import { dumpAll, findLink, observe } from './observation';
+import { systemErrorOf } from './refusal';
+import { Rtnetlink } from './rtnetlink';
+import { readDefaultRoutes, readInterfaces, readOwnLinks, resolveRoute } from './underlay';
+import { FAMILIES, StateBit } from './wire';
+
+/** Carried out without others having their turn: a millisecond or so. */
+const OPERATIONS_AT_ONCE = 128;
+const REQUEST_BUFFER_BYTES = 4 << 20;
+/** Some 50 000 notifications. Beyond that an overrun is told, and everything read anew. */
+const MONITOR_BUFFER_BYTES = 8 << 20;
+/** The kernel answers before the request returns; without an answer something is broken. */
+const ANSWER_MILLISECONDS = 5_000;
+const GROUPS = [
+  MulticastGroups.LINK,
+  MulticastGroups.NEIGH,
+  MulticastGroups.IPV4_IFADDR,
+  MulticastGroups.IPV4_ROUTE,
+  MulticastGroups.IPV6_IFADDR,
+  MulticastGroups.IPV6_ROUTE,
+];
+
+/** Opens the network namespace this process is in. Throws a KernelError; any user may open it, and read. */
+export function openKernel(): Kernel {
+  return new LinuxKernel();
+}
+
+class LinuxKernel implements Kernel {
+  /** Changes and short questions: never between the parts of a dump, because that is asked by the other socket. */
+  readonly #requests = openRtnetlink();
+  #dumps = openRtnetlink();
+  #lastDump: Promise<unknown> = Promise.resolve();
+  readonly #readers = new Set<NoticeReader>();
+  readonly #changes = new Changes(this.#requests, this.#readers);
+  readonly #closing = new AbortController();
+
+  observe(scope: Scope, signal: AbortSignal): Promise<KernelState> {
+    for (const reader of this.#readers) reader.networks = scope.networks;
+    return this.#dumping((netlink) => observe(netlink, scope, signal), signal);
+  }
+
+  async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
+    signal.throwIfAborted();
+    const failed: FailedOperation[] = [];
+    for (let at = 0; at < operations.length; at += OPERATIONS_AT_ONCE) {
+      if (at > 0) await nextTurn(undefined, { signal });
+      failed.push(...this.#changes.apply(operations.slice(at, at + OPERATIONS_AT_ONCE)));
+    }
+    return failed;
+  }
+
+  applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
+    return this.#changes.apply(operations);
+  }
+
+  listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
+    signal.throwIfAborted();
+    let reader: NoticeReader | undefined;
+    const monitor = openMonitorOf(this.#requests.portId, (messages, isOverrun) => {
+      if (!reader) return;
+      const notices = messages ? reader.read(messages) : [];
+      if (notices.length > 0) listener(notices);
+      if (isOverrun) listener(reader.recover());
+    });
+    const stop = () => {
+      monitor.close();
+      if (reader) this.#readers.delete(reader);
+      reader = undefined;
+    };
+    try {
+      // After the monitor, so that nothing is lost between the two.
+      reader = new NoticeReader(linkName, (link) => findLink(this.#requests, link));
+    } catch (error) {
+      stop();
+      throw error;
+    }
+    this.#readers.add(reader);
+    AbortSignal.any([signal, this.#closing.signal]).addEventListener('abort', stop, { once: true });
+  }
+
+  pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]> {
+    return this.#dumping(async (netlink) => {
+      const link = findLink(netlink, linkName);
+      const misses: Miss[] = [];
+      const parse = (message: Message): Miss | undefined => {
+        const record = parseNeighbor(message);
+        if (record?.index !== link?.index || !record?.address) return undefined;
+        return record.state & StateBit.INCOMPLETE ? { layer: 'l3', address: record.address } : undefined;
+      };
+      for (const family of link ? FAMILIES : [])
+        misses.push(...(await dumpAll(netlink, getNeighbors(family, link!.index), parse, signal)));
+      return misses;
+    }, signal);
+  }
+
+  interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]> {
+    return this.#dumping((netlink) => readInterfaces(netlink, signal), signal);
+  }
+
+  async routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined> {
+    signal.throwIfAborted();
+    return Promise.resolve(resolveRoute(this.#requests, destination));
+  }
+
+  defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]> {
+    return this.#dumping((netlink) => readDefaultRoutes(netlink, signal), signal);
+  }
+
+  ownLinks(signal: AbortSignal): Promise<readonly string[]> {
+    return this.#dumping((netlink) => readOwnLinks(netlink, signal), signal);
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#requests.close();
+    this.#dumps.close();
+  }
+
+  /** One at a time: the kernel keeps one dump per socket. After a failure the socket may be in the midst of one. */
+  async #dumping<T>(read: (netlink: Rtnetlink) => Promise<T>, signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted();
+    const turn = this.#lastDump.then(() => {
+      signal.throwIfAborted();
+      return read(this.#dumps);
+    });
+    this.#lastDump = turn.catch(() => {
+      if (this.#closing.signal.aborted) return;
+      this.#dumps.close();
+      this.#dumps = openRtnetlink();
+    });
+    return turn;
+  }
+}
+
+function openRtnetlink(): Rtnetlink {
+  try {
+    return new Rtnetlink(
+      openRequestSocket({
+        protocol: Protocol.ROUTE,
+        receiveBufferBytes: REQUEST_BUFFER_BYTES,
+        timeoutMilliseconds: ANSWER_MILLISECONDS,
+      }),
+    );
+  } catch (error) {
+    throw systemErrorOf('cannot open a netlink socket', error);
+  }
+}
+
+function openMonitorOf(ownPortId: number, hear: (messages: Buffer | null, isOverrun: boolean) => void) {
+  try {
+    return openMonitor(
+      {
+        protocol: Protocol.ROUTE,
+        groups: GROUPS,
+        receiveBufferBytes: MONITOR_BUFFER_BYTES,
+        filter: notificationFilter(ownPortId),
+      },
+      hear,
+    );
+  } catch (error) {
+    throw systemErrorOf('cannot listen to the kernel', error);
+  }
+}

@@ -1,0 +1,234 @@
+/** What notifications mean for one link: misses, and changes that somebody else made. */
+import { contains, printSubnet, type Subnet } from '../model/address';
+import type { KernelNotice } from '../ports';
+import { FlagsNew, MessageType } from './constants';
+import { parseAddress, type AddressRecord } from './addresses';
+import { parseLink, printLinkState, type LinkRecord } from './links';
+import { eachMessage, type Message } from './message';
+import { neighborIndexOf, parseNeighbor, type NeighborRecord } from './neighbors';
+import { OwnChanges } from './own-changes';
+import { isOwnRoute, isUnicastAddress } from './ownership';
+import { parseRoute } from './routes';
+import { AF_BRIDGE, FlagBit, StateBit } from './wire';
+
+/** So many changes are told one by one; whoever flushes ten thousand neighbors need not be heard ten thousand times. */
+const CHANGES_AT_ONCE = 16;
+/** A buffer as full as this was cut off: what was already there at that time is still to come. */
+const CUT_OFF_BYTES = 900 << 10;
+/** Addresses of the underlay whose refreshing is recognised. */
+const KNOWN_ADDRESSES = 1_024;
+
+/** Reads the notifications about one link and its underlay. Does no I/O itself: `lookUp` finds a link in the kernel. */
+export class NoticeReader {
+  /** Networks whose routes are ours, so that a foreign route in the place of one of them is noticed. */
+  networks: readonly Subnet[] = [];
+  /** Messages that made no sense. */
+  malformed = 0;
+  #own = new OwnChanges();
+  #link: LinkRecord | undefined;
+  #underlay: LinkRecord | undefined;
+  /** The underlay is gone; whoever comes by its name takes its place. */
+  #lostUnderlay: string | undefined;
+  /** Underlay addresses with their flags: router advertisements refresh them again and again. */
+  readonly #addresses = new Map<string, string>();
+  #notices: KernelNotice[] = [];
+  #changes = 0;
+
+  constructor(
+    private readonly linkName: string,
+    private readonly lookUp: (link: string | number) => LinkRecord | undefined,
+  ) {
+    this.#adopt(lookUp(linkName));
+  }
+
+  /** What we do from now on, to be told from what others do. */
+  get ownChanges(): OwnChanges {
+    return this.#own;
+  }
+
+  /** We removed the link of that index: what the kernel tells of it still, and of what was on it, is no news. */
+  forgetLink(index: number): void {
+    if (this.#link?.index === index) this.#link = undefined;
+  }
+
+  /** The notices in these messages, in order. */
+  read(messages: Buffer): readonly KernelNotice[] {
+    // What we change while these are being read will be told in the next ones.
+    const own = this.#own;
+    if (messages.length < CUT_OFF_BYTES) this.#own = new OwnChanges();
+    this.#notices = [];
+    this.#changes = 0;
+    const isWhole = eachMessage(messages, (message) => {
+      if (!this.#hear(message, own)) this.malformed++;
+    });
+    if (!isWhole) this.malformed++;
+    if (this.#changes > CHANGES_AT_ONCE)
+      this.#notices.push({ kind: 'changed', what: `and ${this.#changes - CHANGES_AT_ONCE} more changes` });
+    return this.#notices;
+  }
+
+  /** Notifications were lost: looks anew. */
+  recover(): readonly KernelNotice[] {
+    this.#adopt(this.lookUp(this.linkName));
+    return [{ kind: 'overrun' }];
+  }
+
+  /** Returns false for a message that makes no sense. */
+  #hear(message: Message, own: OwnChanges): boolean {
+    switch (message.type) {
+      case MessageType.GETNEIGH:
+      case MessageType.NEWNEIGH:
+      case MessageType.DELNEIGH:
+        return this.#hearNeighbor(message, own);
+      case MessageType.NEWROUTE:
+      case MessageType.DELROUTE:
+        return this.#hearRoute(message);
+      case MessageType.NEWLINK:
+      case MessageType.DELLINK:
+        return this.#hearLink(message, own);
+      case MessageType.NEWADDR:
+      case MessageType.DELADDR:
+        return this.#hearAddress(message);
+      default:
+        return true;
+    }
+  }
+
+  #hearNeighbor(message: Message, own: OwnChanges): boolean {
+    // Most are about other links: not worth more than this look.
+    if (neighborIndexOf(message) !== this.#link?.index) return true;
+    const record = parseNeighbor(message);
+    if (!record) return false;
+    if (message.type === MessageType.GETNEIGH) {
+      const notice = questionOf(record);
+      if (notice) this.#notices.push(notice);
+      return true;
+    }
+    const isGone = message.type === MessageType.DELNEIGH;
+    const { family, address, mac, state } = record;
+    if (family === AF_BRIDGE) {
+      if (mac === undefined) return false;
+      const isRelevant = record.flags & FlagBit.SELF && state & StateBit.PERMANENT;
+      if (!isRelevant || own.isFdbEntry(mac, isGone ? undefined : address)) return true;
+      this.#change(`fdb-entry ${mac} ${isGone ? 'removed' : `now leads to ${address ?? 'nowhere'}`}`);
+      return true;
+    }
+    if (address === undefined) return false;
+    if (isUnicastAddress(address))
+      this.#change(`neighbor ${address} ${isGone || state & StateBit.FAILED ? 'removed' : 'changed'}`);
+    return true;
+  }
+
+  #hearRoute(message: Message): boolean {
+    const route = parseRoute(message);
+    if (!route) return false;
+    const isGone = message.type === MessageType.DELROUTE;
+    const isOnLink = route.interfaceIndex !== undefined && route.interfaceIndex === this.#link?.index;
+    const hasReplaced =
+      !isGone &&
+      message.flags & FlagsNew.REPLACE &&
+      this.networks.some((network) => contains(network, route.destination));
+    if (isOwnRoute(route) || isOnLink || hasReplaced)
+      this.#change(`route ${printSubnet(route.destination)} ${isGone ? 'removed' : 'changed'}`);
+    return true;
+  }
+
+  #hearAddress(message: Message): boolean {
+    const record = parseAddress(message);
+    if (!record) return false;
+    const isGone = message.type === MessageType.DELADDR;
+    const isOnUnderlay = record.index === this.#underlay?.index;
+    if (record.scope !== 'global' || (!isOnUnderlay && record.index !== this.#link?.index)) return true;
+    if (isOnUnderlay && this.#isKnown(record, isGone)) return true;
+    const where = isOnUnderlay ? this.#underlay!.name : this.linkName;
+    this.#change(
+      `address ${record.address}/${record.prefixLength} of ${where} ${isGone ? 'removed' : 'changed'}`,
+    );
+    return true;
+  }
+
+  #isKnown(record: AddressRecord, isGone: boolean): boolean {
+    const { index, address, prefixLength, deprecated, usable } = record;
+    const key = `${index} ${address}/${prefixLength}`;
+    const value = `${deprecated} ${usable}`;
+    const known = this.#addresses.get(key);
+    if (isGone || this.#addresses.size >= KNOWN_ADDRESSES) this.#addresses.delete(key);
+    else this.#addresses.set(key, value);
+    return !isGone && known === value;
+  }
+
+  #hearLink(message: Message, own: OwnChanges): boolean {
+    const record = parseLink(message);
+    if (!record) return false;
+    const isGone = message.type === MessageType.DELLINK;
+    if (record.index === this.#link?.index) this.#hearOfLink(record, isGone, own);
+    else if (record.name === this.linkName && !isGone) {
+      if (!own.isLink(record)) this.#change(`link ${this.linkName} made anew`);
+      this.#adopt(record);
+    } else if (record.index === this.#underlay?.index) this.#hearOfUnderlay(record, isGone);
+    else if (record.name === this.#lostUnderlay && !isGone) {
+      this.#change(`underlay ${record.name} is there again`);
+      this.#underlay = record;
+      this.#lostUnderlay = undefined;
+    }
+    return true;
+  }
+
+  #hearOfLink(record: LinkRecord, isGone: boolean, own: OwnChanges): void {
+    if (isGone || record.name !== this.linkName) {
+      this.#change(`link ${this.linkName} ${isGone ? 'removed' : `renamed to ${record.name}`}`);
+      this.#link = undefined;
+      return;
+    }
+    const difference = differenceOf(this.#link!, record);
+    if (difference && !own.isLink(record)) this.#change(`link ${this.linkName} changed: ${difference}`);
+    this.#adopt(record);
+  }
+
+  #hearOfUnderlay(record: LinkRecord, isGone: boolean): void {
+    const before = this.#underlay!;
+    if (isGone) {
+      this.#change(`underlay ${record.name} removed`);
+      this.#underlay = undefined;
+      this.#lostUnderlay = record.name;
+      return;
+    }
+    const difference =
+      differenceOf(before, record) ?? (before.carrier === record.carrier ? undefined : 'carrier');
+    if (difference) this.#change(`underlay ${before.name} changed: ${difference}`);
+    this.#underlay = record;
+  }
+
+  /** Takes this for our link, and for the underlay the one it names. */
+  #adopt(link: LinkRecord | undefined): void {
+    this.#link = link;
+    const index = link?.vxlan?.underlayIndex;
+    if (!index || index === this.#underlay?.index) return;
+    this.#underlay = this.lookUp(index);
+    if (this.#underlay) this.#lostUnderlay = undefined;
+    this.#addresses.clear();
+  }
+
+  #change(what: string): void {
+    if (++this.#changes <= CHANGES_AT_ONCE) this.#notices.push({ kind: 'changed', what });
+  }
+}
+
+/** What the kernel asks with an RTM_GETNEIGH; undefined for what is no question to us. */
+function questionOf({ address, mac, state }: NeighborRecord): KernelNotice | undefined {
+  if (address !== undefined && mac === undefined && state & StateBit.INCOMPLETE)
+    return { kind: 'miss', miss: { layer: 'l3', address } };
+  if (mac !== undefined && address === undefined) return { kind: 'miss', miss: { layer: 'l2', mac } };
+  if (mac !== undefined && address !== undefined && state & StateBit.PROBE)
+    return { kind: 'unanswered', address, mac };
+  return undefined;
+}
+
+/** `mtu 1450 → 1300`; undefined where nothing differs that matters. */
+function differenceOf(before: LinkRecord, after: LinkRecord): string | undefined {
+  if (printLinkState(before) === printLinkState(after)) return undefined;
+  for (const field of ['name', 'mac', 'mtu', 'up'] as const) {
+    if (before[field] !== after[field]) return `${field} ${before[field]} → ${after[field]}`;
+  }
+  return 'vxlan parameters';
+}

@@ -1,0 +1,183 @@
+/** Reading what the kernel holds of ours. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { familyOf, type Family } from '../model/address';
+import { KernelError } from '../model/errors';
+import {
+  ROUTE_PROTOCOL,
+  kernelStateOf,
+  type FdbEntry,
+  type KernelObject,
+  type KernelState,
+  type LinkAddress,
+  type Neighbor,
+  type NeighborParameters,
+  type Route,
+} from '../model/kernel-state';
+import type { Scope } from '../ports';
+import { RouteType } from './constants';
+import { getAddresses, parseAddress } from './addresses';
+import { getLink, linkOf, parseLink, type LinkRecord } from './links';
+import type { Message } from './message';
+import { getFdbEntries, getNeighbors, parseNeighbor } from './neighbors';
+import { getNeighborParameters, parseNeighborParameters } from './neighbor-parameters';
+import { BOOT_PROTOCOL, isFlannelRoute, isOwnRoute, ownAddress, ownFdbEntry, ownNeighbor } from './ownership';
+import { errnoName, kernelErrorOf } from './refusal';
+import { getRoutes, parseRoute, type RouteRecord } from './routes';
+import type { RequestWriter, Rtnetlink } from './rtnetlink';
+import { AF_BRIDGE, FAMILIES } from './wire';
+
+/** A link that is re-created again and again is not observed for ever. */
+const ATTEMPTS = 10;
+
+/** The link of this name or index, or undefined. Asks the kernel each time: an index is never remembered. */
+export function findLink(netlink: Rtnetlink, link: string | number): LinkRecord | undefined {
+  let found: LinkRecord | undefined;
+  const refusal = netlink.ask(getLink(link), (message) => (found = parseLink(message) ?? found));
+  if (refusal && !['ENODEV', 'ERANGE'].includes(errnoName(refusal.errno)))
+    throw kernelErrorOf(`cannot read link ${link}`, refusal);
+  // The kernel finds a link by its alternative names, too; that would be somebody else's.
+  return found && typeof link === 'string' && found.name !== link ? undefined : found;
+}
+
+/** Dumps one kind of record. What the kernel does not know at all (a family that is disabled) counts as none. */
+export async function dumpAll<T>(
+  netlink: Rtnetlink,
+  request: RequestWriter,
+  parse: (message: Message) => T | undefined,
+  signal: AbortSignal,
+): Promise<T[]> {
+  let found: T[] = [];
+  const refusal = await netlink.dump(
+    request,
+    {
+      restart: () => (found = []),
+      take: (message) => {
+        const record = parse(message);
+        if (record !== undefined) found.push(record);
+      },
+    },
+    signal,
+  );
+  if (refusal && !NOTHING_THERE.has(errnoName(refusal.errno)))
+    throw kernelErrorOf('cannot dump kernel tables', refusal);
+  return found;
+}
+
+/** No table, no link, no such family: nothing to be read there. */
+const NOTHING_THERE: ReadonlySet<string> = new Set(['ENOENT', 'ENODEV', 'EOPNOTSUPP', 'EAFNOSUPPORT']);
+
+/** See `Kernel.observe`. */
+export async function observe(netlink: Rtnetlink, scope: Scope, signal: AbortSignal): Promise<KernelState> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const link = findLink(netlink, scope.link);
+    const objects = await readObjects(netlink, scope, link, signal);
+    if (findLink(netlink, scope.link)?.index === link?.index) return kernelStateOf(objects);
+    await nextTurn();
+  }
+  throw new KernelError(
+    'EAGAIN',
+    `link ${scope.link} was re-created during each of ${ATTEMPTS} observations`,
+  );
+}
+
+async function readObjects(
+  netlink: Rtnetlink,
+  scope: Scope,
+  link: LinkRecord | undefined,
+  signal: AbortSignal,
+): Promise<KernelObject[]> {
+  if (!link) return readRoutes(netlink, scope, link, signal);
+  const parts: KernelObject[][] = [[linkOf(link)]];
+  for (const family of FAMILIES) {
+    if (!scope.networks.some(({ address }) => familyOf(address) === family)) continue;
+    parts.push(await readParameters(netlink, link, family, signal));
+    parts.push(await readAddresses(netlink, scope, link, family, signal));
+  }
+  for (const request of [
+    ...FAMILIES.map((family) => getNeighbors(family, link.index)),
+    getFdbEntries(link.index),
+  ])
+    parts.push(await readNeighbors(netlink, link, request, signal));
+  parts.push(await readRoutes(netlink, scope, link, signal));
+  return parts.flat();
+}
+
+async function readParameters(
+  netlink: Rtnetlink,
+  link: LinkRecord,
+  family: Family,
+  signal: AbortSignal,
+): Promise<NeighborParameters[]> {
+  const parse = (message: Message) => {
+    const parameters = parseNeighborParameters(message, family);
+    return parameters?.index === link.index ? parameters : undefined;
+  };
+  const found = await dumpAll(netlink, getNeighborParameters(family), parse, signal);
+  return found.map(({ appSolicit, queueBytes }) => {
+    return { kind: 'neighbor-parameters', link: link.name, family, appSolicit, queueBytes };
+  });
+}
+
+function readAddresses(
+  netlink: Rtnetlink,
+  { networks }: Scope,
+  { index, name }: LinkRecord,
+  family: Family,
+  signal: AbortSignal,
+): Promise<LinkAddress[]> {
+  const parse = (message: Message) => {
+    const record = parseAddress(message);
+    return record?.index === index ? ownAddress(record, name, networks) : undefined;
+  };
+  return dumpAll(netlink, getAddresses(family, index), parse, signal);
+}
+
+function readNeighbors(
+  netlink: Rtnetlink,
+  { index, name }: LinkRecord,
+  request: RequestWriter,
+  signal: AbortSignal,
+): Promise<(FdbEntry | Neighbor)[]> {
+  const parse = (message: Message) => {
+    const record = parseNeighbor(message);
+    if (record?.index !== index) return undefined;
+    return record.family === AF_BRIDGE ? ownFdbEntry(record, name) : ownNeighbor(record, name);
+  };
+  return dumpAll(netlink, request, parse, signal);
+}
+
+async function readRoutes(
+  netlink: Rtnetlink,
+  scope: Scope,
+  link: LinkRecord | undefined,
+  signal: AbortSignal,
+): Promise<Route[]> {
+  const names = new Map<number, string | undefined>(link ? [[link.index, link.name]] : []);
+  const nameOf = (index: number) => {
+    if (!names.has(index)) names.set(index, findLink(netlink, index)?.name);
+    return names.get(index);
+  };
+  const records: RouteRecord[] = [];
+  for (const family of FAMILIES) {
+    const own = (message: Message) => select(message, isOwnRoute);
+    records.push(...(await dumpAll(netlink, getRoutes({ family, protocol: ROUTE_PROTOCOL }), own, signal)));
+    if (!link) continue;
+    const filter = { family, protocol: BOOT_PROTOCOL, interfaceIndex: link.index };
+    const flannels = (message: Message) =>
+      select(message, (record) => isFlannelRoute(record, link.index, scope.networks));
+    records.push(...(await dumpAll(netlink, getRoutes(filter), flannels, signal)));
+  }
+  return records.map((record) => {
+    const { destination, gateway, source, metric, protocol, interfaceIndex } = record;
+    const isUnicast = record.type === RouteType.UNICAST;
+    // The kernel hangs an unreachable IPv6 route on lo.
+    const name = isUnicast && interfaceIndex !== undefined ? nameOf(interfaceIndex) : undefined;
+    const type = isUnicast ? 'unicast' : 'unreachable';
+    return { kind: 'route', type, destination, link: name, gateway, source, metric, protocol };
+  });
+}
+
+function select(message: Message, isWanted: (record: RouteRecord) => boolean): RouteRecord | undefined {
+  const record = parseRoute(message);
+  return record && isWanted(record) ? record : undefined;
+}

@@ -1,0 +1,133 @@
+/** Routes: ip-route(8). */
+import { readU32 } from 'netlink/dist/structs';
+import { bitsOf, familyOf, ipAddress, type Family, type IpAddress, type Subnet } from '../model/address';
+import type { Route } from '../model/kernel-state';
+import { FlagsNew, MessageType, RouteScope, RouteType, RoutingTable } from './constants';
+import type { Message } from './message';
+import type { MessageWriter } from './message-writer';
+import type { RequestWriter } from './rtnetlink';
+import { AttributeIndex, FAMILY_NUMBERS, familyNumberOf } from './wire';
+
+/** struct rtmsg */
+const HEADER = 12;
+const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, TABLE: 15 } as const;
+/** RTNH_F_ONLINK: the gateway is on the link although no route says so. */
+const ONLINK = 0x04;
+const ANY: Readonly<Record<Family, IpAddress>> = { ipv4: ipAddress('0.0.0.0'), ipv6: ipAddress('::') };
+
+/** A route as the kernel describes it. */
+export interface RouteRecord {
+  readonly family: Family;
+  readonly destination: Subnet;
+  readonly table: number;
+  readonly tos: number;
+  readonly protocol: number;
+  /** RTN_* */
+  readonly type: number;
+  readonly interfaceIndex: number | undefined;
+  readonly gateway: IpAddress | undefined;
+  readonly source: IpAddress | undefined;
+  readonly metric: number;
+  readonly isOnlink: boolean;
+}
+
+const attributes = new AttributeIndex(RTA.TABLE);
+
+/** The route that an RTM_NEWROUTE or RTM_DELROUTE tells of; undefined when it makes no sense or is neither IPv4 nor IPv6. */
+export function parseRoute({ buffer, start, end }: Message): RouteRecord | undefined {
+  if (end - start < HEADER) return undefined;
+  const family = familyOfNumber(buffer[start]!);
+  if (!family) return undefined;
+  attributes.read(buffer, start + HEADER, end);
+  return {
+    family,
+    destination: { address: attributes.address(RTA.DST) ?? ANY[family], prefixLength: buffer[start + 1]! },
+    table: attributes.u32(RTA.TABLE) ?? buffer[start + 4]!,
+    tos: buffer[start + 3]!,
+    protocol: buffer[start + 5]!,
+    type: buffer[start + 7]!,
+    interfaceIndex: attributes.u32(RTA.OIF),
+    gateway: attributes.address(RTA.GATEWAY),
+    source: attributes.address(RTA.PREFSRC),
+    metric: attributes.u32(RTA.PRIORITY) ?? 0,
+    isOnlink: (readU32.call(buffer, start + 8) & ONLINK) !== 0,
+  };
+}
+
+/** Which routes to dump: the kernel leaves out all others. */
+export interface RouteFilter {
+  readonly family: Family;
+  readonly protocol?: number;
+  readonly interfaceIndex?: number;
+}
+
+/** Asks (by a dump) for routes of the main table. */
+export function getRoutes({ family, protocol = 0, interfaceIndex = 0 }: RouteFilter): RequestWriter {
+  return (writer, flags) => {
+    writer.begin(MessageType.GETROUTE, flags, HEADER);
+    writer.headerU8(0, FAMILY_NUMBERS[family]);
+    writer.headerU8(5, protocol);
+    writer.u32(RTA.TABLE, RoutingTable.MAIN);
+    if (interfaceIndex !== 0) writer.u32(RTA.OIF, interfaceIndex);
+    writer.end();
+  };
+}
+
+/** ip(8): `ip route get ADDRESS`. */
+export function getRouteTo(destination: IpAddress): RequestWriter {
+  return (writer, flags) => {
+    writer.begin(MessageType.GETROUTE, flags, HEADER);
+    writer.headerU8(0, familyNumberOf(destination));
+    writer.headerU8(1, bitsOf(familyOf(destination)));
+    writer.address(RTA.DST, destination);
+    writer.end();
+  };
+}
+
+/**
+ * ip(8): `ip route replace [unreachable] DESTINATION [via GATEWAY onlink] dev INDEX proto … metric … src …`, scope link where
+ * there is no gateway, as ip(8) does.
+ */
+export function writeRoute(writer: MessageWriter, object: Route, index: number | undefined): void {
+  const { type, gateway } = object;
+  begin(writer, MessageType.NEWROUTE, FlagsNew.CREATE | FlagsNew.REPLACE, object);
+  writer.headerU8(6, type === 'unicast' && !gateway ? RouteScope.LINK : RouteScope.UNIVERSE);
+  writer.headerU8(7, type === 'unicast' ? RouteType.UNICAST : RouteType.UNREACHABLE);
+  if (gateway) writer.headerU32(8, ONLINK);
+  attributesOf(writer, object, index);
+  if (gateway) writer.address(RTA.GATEWAY, gateway);
+  if (object.source) writer.address(RTA.PREFSRC, object.source);
+  writer.end();
+}
+
+/** ip(8): `ip route del DESTINATION dev INDEX proto … metric …`: only the route that is so. */
+export function writeRouteRemoval(writer: MessageWriter, object: Route, index: number | undefined): void {
+  begin(writer, MessageType.DELROUTE, 0, object);
+  writer.headerU8(6, RouteScope.NOWHERE);
+  writer.headerU8(7, object.type === 'unicast' ? RouteType.UNICAST : RouteType.UNREACHABLE);
+  attributesOf(writer, object, index);
+  writer.end();
+}
+
+function begin(writer: MessageWriter, type: number, flags: number, { destination, protocol }: Route): void {
+  writer.begin(type, flags, HEADER);
+  writer.headerU8(0, familyNumberOf(destination.address));
+  writer.headerU8(1, destination.prefixLength);
+  writer.headerU8(4, RoutingTable.MAIN);
+  writer.headerU8(5, protocol);
+}
+
+function attributesOf(
+  writer: MessageWriter,
+  { destination, metric }: Route,
+  index: number | undefined,
+): void {
+  writer.address(RTA.DST, destination.address);
+  if (index !== undefined) writer.u32(RTA.OIF, index);
+  if (metric !== 0) writer.u32(RTA.PRIORITY, metric);
+}
+
+function familyOfNumber(family: number): Family | undefined {
+  if (family === FAMILY_NUMBERS.ipv4) return 'ipv4';
+  return family === FAMILY_NUMBERS.ipv6 ? 'ipv6' : undefined;
+}

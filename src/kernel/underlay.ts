@@ -1,0 +1,91 @@
+/** What choosing an underlay needs to know: interfaces with their addresses, and routes. */
+import { printSubnet, type IpAddress } from '../model/address';
+import { ROUTE_PROTOCOL } from '../model/kernel-state';
+import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
+import { RouteType } from './constants';
+import { getAddresses, parseAddress, type AddressRecord } from './addresses';
+import { getLink, parseLink } from './links';
+import type { Message } from './message';
+import { dumpAll } from './observation';
+import { isOwnRoute } from './ownership';
+import { errnoName, kernelErrorOf } from './refusal';
+import { getRouteTo, getRoutes, parseRoute, type RouteRecord } from './routes';
+import type { Rtnetlink } from './rtnetlink';
+import { FAMILIES } from './wire';
+
+/** "No route" in the kernel's words: none at all, or one that says unreachable, prohibit or blackhole. */
+const NO_ROUTE: ReadonlySet<string> = new Set([
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'EACCES',
+  'EINVAL',
+  'EAFNOSUPPORT',
+]);
+
+/** See `Kernel.interfaces`. Addresses that cannot be used yet (IPv6, not proved unique) are left out. */
+export async function readInterfaces(netlink: Rtnetlink, signal: AbortSignal): Promise<NetworkInterface[]> {
+  const links = await dumpAll(netlink, getLink(undefined), parseLink, signal);
+  const addresses: AddressRecord[] = [];
+  for (const family of FAMILIES)
+    addresses.push(...(await dumpAll(netlink, getAddresses(family, 0), parseAddress, signal)));
+  return links.map(({ name, index, mtu, up, loopback, mac }) => ({
+    name,
+    index,
+    mtu,
+    up,
+    loopback,
+    mac,
+    addresses: addresses
+      .filter((record) => record.index === index && record.usable)
+      .map(({ address, prefixLength, scope, permanent, temporary, deprecated }) => {
+        return { address, prefixLength, scope, permanent, temporary, deprecated };
+      }),
+  }));
+}
+
+/** See `Kernel.routeTo`. */
+export function resolveRoute(netlink: Rtnetlink, destination: IpAddress): ResolvedRoute | undefined {
+  let found: ResolvedRoute | undefined;
+  const refusal = netlink.ask(getRouteTo(destination), (message) => {
+    const route = parseRoute(message);
+    if (route) found = resolved(route);
+  });
+  if (refusal && !NO_ROUTE.has(errnoName(refusal.errno)))
+    throw kernelErrorOf(`cannot find the route to ${destination}`, refusal);
+  return found;
+}
+
+/** See `Kernel.defaultRoutes`. */
+export async function readDefaultRoutes(netlink: Rtnetlink, signal: AbortSignal): Promise<ResolvedRoute[]> {
+  const parse = (message: Message) => {
+    // Before anything else: a host may have a million other routes.
+    if (message.buffer[message.start + 1] !== 0) return undefined;
+    const route = parseRoute(message);
+    return route?.type === RouteType.UNICAST ? resolved(route) : undefined;
+  };
+  const routes: ResolvedRoute[] = [];
+  for (const family of FAMILIES)
+    routes.push(...(await dumpAll(netlink, getRoutes({ family }), parse, signal)));
+  return routes;
+}
+
+/** See `Kernel.ownLinks`. */
+export async function readOwnLinks(netlink: Rtnetlink, signal: AbortSignal): Promise<string[]> {
+  const indexes = new Set<number>();
+  const parse = (message: Message) => {
+    const route = parseRoute(message);
+    return route && isOwnRoute(route) ? route.interfaceIndex : undefined;
+  };
+  for (const family of FAMILIES) {
+    const filter = { family, protocol: ROUTE_PROTOCOL };
+    for (const index of await dumpAll(netlink, getRoutes(filter), parse, signal)) indexes.add(index);
+  }
+  const links = await dumpAll(netlink, getLink(undefined), parseLink, signal);
+  return links.filter(({ index, vxlan }) => vxlan && indexes.has(index)).map(({ name }) => name);
+}
+
+function resolved(route: RouteRecord): ResolvedRoute | undefined {
+  const { interfaceIndex, source, gateway, destination } = route;
+  if (interfaceIndex === undefined) throw new TypeError(`a route without link: ${printSubnet(destination)}`);
+  return { interfaceIndex, source, gateway };
+}
