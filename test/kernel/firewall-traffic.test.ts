@@ -1,0 +1,217 @@
+/** What the rules do to packets: one suite for every tool and both families. */
+import { desiredBlocks, planFirewall, type FirewallWish } from '../../src/core/firewall';
+import type { Family } from '../../src/model/address';
+import type { FilterTool } from '../../src/model/firewall';
+import { executeWith } from '../../src/kernel/firewall/execute';
+import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
+import { ADDRESSES, FirewallLab } from '../support/firewall-lab';
+
+const TOOLS = ['nftables', 'iptables-nft', 'iptables-legacy'] as const;
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+const SIGNAL = new AbortController().signal;
+const LINK = 'flannel.1';
+
+let lab: FirewallLab;
+let firewall: LinuxFirewall;
+
+beforeAll(async () => {
+  lab = await FirewallLab.make();
+  firewall = new LinuxFirewall(executeWith(['nsenter', `--net=${lab.host.path}`]), () => {
+    throw new Error('nobody listens in this test');
+  });
+});
+afterAll(() => lab.remove());
+beforeEach(() => lab.clearRules());
+
+function wishOf(family: Family, options: Partial<FirewallWish['options']> = {}): FirewallWish {
+  return {
+    link: LINK,
+    overlays: [ADDRESSES[family]],
+    options: { ipMasq: true, fullyRandom: true, forward: true, enableNfTables: undefined, ...options },
+  };
+}
+
+/** One pass of the keeper, with that tool; returns how much there was to do. */
+async function install(tool: FilterTool, wish: FirewallWish): Promise<number> {
+  const state = await firewall.observe(FAMILIES, SIGNAL);
+  const { puts, removals } = planFirewall(wish.link, desiredBlocks(wish, tool, state), state);
+  expect(await firewall.apply(puts, SIGNAL)).toEqual([]);
+  expect(await firewall.apply(removals, SIGNAL)).toEqual([]);
+  return puts.length + removals.length;
+}
+
+/** Who is seen by whom, on all the ways there are. */
+async function sources(family: Family): Promise<Record<string, string>> {
+  const ways = {
+    'pod → pod of another host': lab.seen(family, 'pod', 'peer'),
+    'pod of another host → pod': lab.seen(family, 'peer', 'pod'),
+    'pod → outside': lab.seen(family, 'pod', 'outside'),
+    'pod → outside, marked by kube-proxy': lab.seen(family, 'pod', 'outside', { marked: true }),
+    'outside → pod, at its host': lab.seen(family, 'outside', 'pod'),
+    'outside → pod of another host': lab.seen(family, 'outside', 'peer'),
+    'host → pod of another host': lab.seen(family, 'host', 'peer', { own: ADDRESSES[family].host }),
+  };
+  const seen = Object.entries(ways).map(async ([way, source]) => [way, await source] as const);
+  return Object.fromEntries(await Promise.all(seen));
+}
+
+function withoutMasquerade(family: Family) {
+  const { pod, peer, outside, host } = ADDRESSES[family];
+  return {
+    'pod → pod of another host': pod,
+    'pod of another host → pod': peer,
+    'pod → outside': pod,
+    'pod → outside, marked by kube-proxy': pod,
+    'outside → pod, at its host': outside,
+    'outside → pod of another host': outside,
+    'host → pod of another host': host,
+  };
+}
+
+function withMasquerade(family: Family) {
+  const { host, vtep } = ADDRESSES[family];
+  return {
+    ...withoutMasquerade(family),
+    'pod → outside': host,
+    'outside → pod of another host': vtep,
+    'host → pod of another host': vtep,
+  };
+}
+
+const NOTHING_FORWARDED = { 'pod → pod of another host': 'no answer', 'pod → outside': 'no answer' };
+
+describe.each(FAMILIES)('%s', (family) => {
+  it('nobody is masqueraded without rules', async () => {
+    expect(await sources(family)).toEqual(withoutMasquerade(family));
+  });
+
+  describe.each(TOOLS)('masquerade rules in %s', (tool) => {
+    it('hide who leaves the overlay, and who enters it on the way to another host; nobody else', async () => {
+      await lab.markPackets();
+      await install(tool, wishOf(family));
+      expect(await sources(family)).toEqual(withMasquerade(family));
+    });
+
+    it('leave multicast alone', async () => {
+      await install(tool, wishOf(family));
+      expect(await lab.seenByGroup(family)).toBe(ADDRESSES[family].vtep);
+    });
+
+    it('are not there without --ip-masq', async () => {
+      await install(tool, wishOf(family, { ipMasq: false }));
+      expect(await sources(family)).toEqual(withoutMasquerade(family));
+    });
+  });
+
+  const save = family === 'ipv4' ? 'iptables' : 'ip6tables';
+  const nftFamily = family === 'ipv4' ? 'ip' : 'ip6';
+  /** What others do to forwarded packets. */
+  const obstacles: Record<string, readonly [command: string, ...args: string[]]> = {
+    'Docker sets the policy of FORWARD to DROP (iptables-nft)': [`${save}-nft`, '-P', 'FORWARD', 'DROP'],
+    'Docker sets the policy of FORWARD to DROP (iptables-legacy)': [
+      `${save}-legacy`,
+      '-P',
+      'FORWARD',
+      'DROP',
+    ],
+    'a catch-all REJECT ends FORWARD': ['sh', '-ec', `${save}-nft -A FORWARD -j REJECT`],
+    'Docker 28 drops what no published port lets in': [
+      'sh',
+      '-ec',
+      `${save}-nft -N DOCKER-USER; ${save}-nft -N DOCKER-FORWARD; ${save}-nft -N DOCKER
+       ${save}-nft -A DOCKER ! -i docker0 -o docker0 -j DROP
+       ${save}-nft -A DOCKER-FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+       ${save}-nft -A DOCKER-FORWARD -o docker0 -j DOCKER
+       ${save}-nft -A DOCKER-FORWARD -i docker0 -j ACCEPT
+       ${save}-nft -I FORWARD -j DOCKER-FORWARD; ${save}-nft -I FORWARD -j DOCKER-USER
+       ${save}-nft -P FORWARD DROP`,
+    ],
+    'firewalld rejects what belongs to no zone': [
+      'nft',
+      `table inet firewalld {
+         chain filter_FORWARD {
+           type filter hook forward priority 10; policy accept;
+           ct state established,related accept
+           ct state invalid drop
+           iifname "lo" accept
+           jump filter_FORWARD_POLICIES
+           reject with icmpx type admin-prohibited
+         }
+         chain filter_FORWARD_POLICIES {
+           iifname "eth0" jump filter_FWD_public
+           jump filter_FWD_public
+         }
+         chain filter_FWD_public {
+           meta l4proto ipv6-icmp accept
+           reject with icmpx type admin-prohibited
+         }
+       }`,
+    ],
+    'a table of the administrator drops by policy': [
+      'nft',
+      `table ${nftFamily} mine {
+         chain through {
+           type filter hook forward priority 0; policy drop;
+           tcp dport 22 accept
+         }
+       }`,
+    ],
+  };
+
+  describe.each(Object.keys(obstacles))('%s', (name) => {
+    const obstruct = () => {
+      const [command, ...args] = obstacles[name]!;
+      return lab.host.run(command, args);
+    };
+
+    it('which stops the overlay without rules of ours', async () => {
+      await obstruct();
+      const seen = await sources(family);
+      expect(Object.values(seen)).toContain('no answer');
+      if (!name.includes('28')) expect(seen).toMatchObject(NOTHING_FORWARDED);
+    });
+
+    it.each(TOOLS)('before us: everything of the overlay passes, with rules in %s', async (tool) => {
+      await obstruct();
+      await lab.markPackets();
+      await install(tool, wishOf(family));
+      expect(await sources(family)).toEqual(withMasquerade(family));
+      expect(await install(tool, wishOf(family))).toBe(0);
+    });
+
+    it.each(TOOLS)(
+      'after us: the next pass lets the overlay through again, with rules in %s',
+      async (tool) => {
+        await lab.markPackets();
+        await install(tool, wishOf(family));
+        await obstruct();
+        await install(tool, wishOf(family));
+        expect(await sources(family)).toEqual(withMasquerade(family));
+        expect(await install(tool, wishOf(family))).toBe(0);
+      },
+    );
+  });
+
+  it("lets an administrator's special cases and Docker's own isolation stand", async () => {
+    await lab.host.run('sh', [
+      '-ec',
+      `${save}-nft -P FORWARD DROP
+       ${save}-nft -A FORWARD -s ${ADDRESSES[family].pod} -d ${ADDRESSES[family].peer} -j DROP
+       ${save}-nft -A FORWARD -i docker0 -o docker0 -j DROP
+       ${save}-nft -A FORWARD -j REJECT`,
+    ]);
+    await install('nftables', wishOf(family));
+    const saved = await lab.host.run(`${save}-nft-save`, ['-t', 'filter']);
+    expect(saved.split('\n').filter((line) => line.startsWith('-A FORWARD'))).toEqual([
+      expect.stringContaining('-j DROP'),
+      '-A FORWARD -i docker0 -o docker0 -j DROP',
+      '-A FORWARD -m comment --comment "vtepd flannel.1" -j VTEPD-FWD-flannel.1',
+      expect.stringContaining('-j REJECT'),
+    ]);
+    const seen = await sources(family);
+    expect(seen).toMatchObject({
+      'pod → pod of another host': 'no answer',
+      'pod → outside': ADDRESSES[family].host,
+    });
+  });
+});
