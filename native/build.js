@@ -34,9 +34,19 @@ function borrowHeaders() {
   return headersIn(path.join(borrowed, 'node_modules', name));
 }
 
+/** Ours, or the one npm carries when this was installed without development dependencies. */
+function findNodeGyp() {
+  try {
+    return require.resolve('node-gyp/bin/node-gyp.js');
+  } catch (error) {
+    if (process.env.npm_config_node_gyp) return process.env.npm_config_node_gyp;
+    throw error;
+  }
+}
+
 const nodeDirectory = headersIn(path.dirname(path.dirname(process.execPath))) ?? borrowHeaders();
 if (nodeDirectory === undefined) throw new Error(`There are no headers for Node ${process.versions.node}.`);
-const nodeGyp = require.resolve('node-gyp/bin/node-gyp.js');
+const nodeGyp = findNodeGyp();
 const { status } = spawnSync(
   process.execPath,
   [nodeGyp, 'rebuild', `--nodedir=${nodeDirectory}`, ...process.argv.slice(2)],

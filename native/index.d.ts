@@ -1,13 +1,16 @@
 /** What Node cannot do itself, and only that. Plain C, N-API; each export names the system calls it makes. */
 
-/** An error thrown by any export: `code` is the errno name (`EPERM`), `syscall` the call that failed. */
+/**
+ * An error thrown by any export: `code` is the errno name (`EPERM`), `errno` its negative number, `syscall` the call that failed, as
+ * in Node's own system errors. Arguments of a wrong type or range are a TypeError or RangeError with Node's codes for those.
+ */
 export interface NativeError extends Error {
   readonly code: string;
   readonly errno: number;
   readonly syscall: string;
 }
 
-/** A netlink socket for requests and their answers: socket(2) AF_NETLINK, SOCK_CLOEXEC. */
+/** A netlink socket for requests and the kernel's answers; what other processes send to it is dropped. socket(2) AF_NETLINK. */
 export interface RequestSocket {
   /** The nl_pid the kernel gave us: what our own changes carry in notifications. */
   readonly portId: number;
@@ -15,7 +18,7 @@ export interface RequestSocket {
   send(messages: Uint8Array): void;
   /**
    * Waits for the next answer and takes with it all that is there already, up to about 256 KiB: whole netlink messages, one
-   * after the other, each aligned to 4 bytes. recv(2). Throws with code EAGAIN after `timeoutMilliseconds` without an
+   * after the other, each aligned to 4 bytes. recvfrom(2). Throws with code EAGAIN after `timeoutMilliseconds` without an
    * answer, ENOBUFS when answers were lost.
    */
   receive(): Buffer;
@@ -45,8 +48,9 @@ export interface Monitor {
 /**
  * Listens to rtnetlink multicast groups (by number: RTNLGRP_NEIGH is 3, …). The callback gets whole messages, as many as were
  * waiting up to 1 MiB, or null and `overrun` true when the kernel had to drop some; an exception thrown by it becomes an
- * uncaughtException. An overrun never ends the monitor. `filter` is a classic BPF program ([code, jt, jf, k] each) that the
- * kernel runs on every datagram: SO_ATTACH_FILTER. Throws if a group cannot be joined.
+ * uncaughtException. An overrun never ends the monitor. What other processes send to the groups is not reported. `filter` is
+ * a classic BPF program ([code, jt, jf, k] each) that the kernel runs on every datagram: SO_ATTACH_FILTER. Throws if a group
+ * cannot be joined.
  */
 export function openMonitor(
   options: {
@@ -58,11 +62,14 @@ export function openMonitor(
   callback: (messages: Buffer | null, overrun: boolean) => void,
 ): Monitor;
 
-/** Sends one datagram to the socket that systemd names in NOTIFY_SOCKET (a path, or `@` and an abstract name): sendto(2) AF_UNIX. */
+/**
+ * Sends one datagram to the socket that systemd names in NOTIFY_SOCKET (a path, or `@` and an abstract name): sendto(2) AF_UNIX.
+ * Throws ENAMETOOLONG above 107 bytes of path, EAGAIN when the receiver's queue stays full for a second.
+ */
 export function sdNotify(socketPath: string, text: string): void;
 
 /**
  * Opens (creating it, mode 0600) and locks a file for this process's life: open(2), flock(2) LOCK_EX|LOCK_NB. Returns its
- * descriptor, or -1 if another process holds the lock.
+ * descriptor, or -1 if the lock is held: by another process, or by this one through another descriptor.
  */
 export function lockFile(path: string): number;
