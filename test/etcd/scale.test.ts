@@ -6,6 +6,7 @@ import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { vtepMac, vxlanAttributes } from '../support/registry-contract';
 
 const COUNT = 25_000;
+const PREFIX = '/coreos.com/network';
 const signal = new AbortController().signal;
 
 let server: EtcdServer;
@@ -16,10 +17,13 @@ beforeAll(async () => {
   const pairs = Array.from(
     { length: COUNT },
     (_, n) =>
-      [`/test/subnets/10.${n >> 8}.${n & 255}.0-24`, printLeaseAttributes(vxlanAttributes(n + 1))] as const,
+      [
+        `${PREFIX}/subnets/10.${n >> 8}.${n & 255}.0-24`,
+        printLeaseAttributes(vxlanAttributes(n + 1)),
+      ] as const,
   );
   await server.putAll(pairs);
-  registry = new EtcdRegistry({ endpoints: [server.url], prefix: '/test' });
+  registry = new EtcdRegistry({ endpoints: [server.url], prefix: PREFIX });
 }, 60_000);
 
 afterAll(async () => {
@@ -27,7 +31,7 @@ afterAll(async () => {
   await server?.destroy();
 });
 
-test('25 000 leases are listed by one read', async () => {
+test('25 000 leases, more than the 4 MiB that grpc takes by default, are listed by one read', async () => {
   const { leases, malformed } = await registry.list(signal);
   expect(leases).toHaveLength(COUNT);
   expect(malformed).toEqual([]);
