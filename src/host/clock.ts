@@ -1,0 +1,41 @@
+/** Time as Linux's CLOCK_MONOTONIC counts it. */
+import type { Clock } from '../ports';
+
+/** Node fires a longer timer at once. */
+const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
+
+export class MonotonicClock implements Clock {
+  now(): number {
+    return performance.now();
+  }
+
+  async sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+    const end = this.now() + milliseconds;
+    for (let left = milliseconds; left > LONGEST_TIMER_MILLISECONDS; left = end - this.now())
+      await sleepOnce(LONGEST_TIMER_MILLISECONDS, signal);
+    await sleepOnce(Math.max(0, end - this.now()), signal);
+  }
+
+  wallTime(): number {
+    return Date.now();
+  }
+
+  random(): number {
+    return Math.random();
+  }
+}
+
+function sleepOnce(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', abort);
+      resolve();
+    }, milliseconds);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+}

@@ -1,0 +1,67 @@
+/** The host as it is. */
+import { randomBytes } from 'node:crypto';
+import type { Host } from '../ports';
+import { AgentLocks } from './lock';
+import { SubnetFile } from './subnet-file';
+import { notifySystemd, type ServiceState } from './systemd';
+
+export interface LinuxHostOptions {
+  readonly subnetFile: string;
+  /** Where to remember; undefined: nothing is remembered. */
+  readonly memoryFile?: string | undefined;
+  /** `/run/vtepd` by default. */
+  readonly lockDirectory?: string;
+  /** The process's by default. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+export class LinuxHost implements Host {
+  readonly #subnetFile: SubnetFile;
+  readonly #memoryFile: SubnetFile | undefined;
+  readonly #locks: AgentLocks;
+  readonly #env: NodeJS.ProcessEnv;
+
+  constructor({ subnetFile, memoryFile, lockDirectory = '/run/vtepd', env = process.env }: LinuxHostOptions) {
+    this.#subnetFile = new SubnetFile(subnetFile);
+    this.#memoryFile = memoryFile === undefined ? undefined : new SubnetFile(memoryFile);
+    this.#locks = new AgentLocks(lockDirectory);
+    this.#env = env;
+  }
+
+  readSubnetFile(): Promise<string | undefined> {
+    return this.#subnetFile.read();
+  }
+
+  writeSubnetFile(text: string): Promise<void> {
+    return this.#subnetFile.write(text);
+  }
+
+  removeSubnetFile(): Promise<void> {
+    return this.#subnetFile.remove();
+  }
+
+  async readMemory(): Promise<string | undefined> {
+    return this.#memoryFile?.read();
+  }
+
+  async writeMemory(text: string): Promise<void> {
+    await this.#memoryFile?.write(text);
+  }
+
+  lock(linkName: string): void {
+    this.#locks.lock(linkName);
+  }
+
+  notify(state: ServiceState): void {
+    notifySystemd(this.#env, state);
+  }
+
+  randomBytes(count: number): Uint8Array {
+    return randomBytes(count);
+  }
+
+  /** Gives the locks back, as the end of the process would. */
+  close(): void {
+    this.#locks.release();
+  }
+}

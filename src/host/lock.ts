@@ -1,0 +1,63 @@
+/** One agent for each link of each network namespace. */
+import { closeSync, ftruncateSync, mkdirSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { lockFile } from '../../native';
+import { HostError } from '../model/errors';
+import { hostError } from './failure';
+
+/**
+ * The lock files of a directory, one for each link and namespace, each with the process ID of who holds it. The kernel frees a
+ * lock when its holder ends, however it ends; the file stays, and means nothing.
+ */
+export class AgentLocks {
+  readonly #held = new Map<string, number>();
+
+  constructor(private readonly directory: string) {}
+
+  /** Throws EBUSY while another agent holds it; another HostError where no lock can be had. */
+  lock(linkName: string): void {
+    if (this.#held.has(linkName)) return;
+    const path = this.#pathOf(linkName);
+    let file: number;
+    try {
+      mkdirSync(this.directory, { recursive: true, mode: 0o755 });
+      file = lockFile(path);
+    } catch (error) {
+      throw hostError(`cannot make sure that no other agent runs for ${linkName}, by ${path}`, error);
+    }
+    if (file < 0) throw new HostError('EBUSY', `another vtepd${holderOf(path)} runs for ${linkName} already`);
+    this.#held.set(linkName, file);
+    writeProcessId(file);
+  }
+
+  /** Gives all locks back. The end of the process does so too. */
+  release(): void {
+    for (const file of this.#held.values()) closeSync(file);
+    this.#held.clear();
+  }
+
+  #pathOf(linkName: string): string {
+    // Two hosts in one mount namespace (containers, tests) have device names of their own.
+    const { ino } = statSync('/proc/self/ns/net', { bigint: true });
+    return join(this.directory, `${ino}-${encodeURIComponent(linkName)}.lock`);
+  }
+}
+
+/** For people. The lock holds without it, so a full disk is no reason to stop. */
+function writeProcessId(file: number): void {
+  try {
+    ftruncateSync(file);
+    writeSync(file, `${process.pid}\n`, 0);
+  } catch {
+    // The next who finds it locked will not be told by whom.
+  }
+}
+
+function holderOf(path: string): string {
+  try {
+    const text = readFileSync(path, 'utf8').trim();
+    return /^\d+$/.test(text) ? ` (process ${text})` : '';
+  } catch {
+    return '';
+  }
+}

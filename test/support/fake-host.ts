@@ -1,0 +1,87 @@
+/** Hosts in memory. Those of one machine share its locks; each has its own subnet.env. Passes the contract of the real one. */
+import { HostError } from '../../src/model/errors';
+import type { Host } from '../../src/ports';
+
+export type ServiceState = Parameters<Host['notify']>[0];
+
+/** What the agents of one network namespace share. */
+export class FakeMachine {
+  readonly locks = new Map<string, FakeHost>();
+  #nextPid = 100;
+
+  host(): FakeHost {
+    return new FakeHost(this, this.#nextPid++);
+  }
+}
+
+export class FakeHost implements Host {
+  /** What subnet.env says; undefined when there is none. */
+  subnetFile: string | undefined;
+  /** How often it was written. */
+  writes = 0;
+  /** Everything systemd was told, in order. */
+  readonly notified: ServiceState[] = [];
+  readonly #failures = new Map<'read' | 'write' | 'remove', { code: string; times: number }>();
+  #seed = 1;
+
+  constructor(
+    private readonly machine = new FakeMachine(),
+    readonly pid = 100,
+  ) {}
+
+  /** The next so many calls fail. */
+  fail(method: 'read' | 'write' | 'remove', code: string, times = 1): void {
+    this.#failures.set(method, { code, times });
+  }
+
+  /** The process ends, however: the kernel frees its locks. */
+  end(): void {
+    for (const [link, holder] of this.machine.locks) if (holder === this) this.machine.locks.delete(link);
+  }
+
+  /** What systemd last heard of each kind. */
+  get serviceState(): ServiceState {
+    return Object.assign({}, ...this.notified) as ServiceState;
+  }
+
+  readSubnetFile(): Promise<string | undefined> {
+    return this.#attempt('read', () => this.subnetFile);
+  }
+
+  writeSubnetFile(text: string): Promise<void> {
+    return this.#attempt('write', () => {
+      this.subnetFile = text;
+      this.writes++;
+    });
+  }
+
+  removeSubnetFile(): Promise<void> {
+    return this.#attempt('remove', () => (this.subnetFile = undefined));
+  }
+
+  lock(linkName: string): void {
+    const holder = this.machine.locks.get(linkName) ?? this;
+    if (holder !== this)
+      throw new HostError('EBUSY', `another vtepd (process ${holder.pid}) runs for ${linkName} already`);
+    this.machine.locks.set(linkName, this);
+  }
+
+  notify(state: ServiceState): void {
+    this.notified.push(state);
+  }
+
+  /** The same numbers in every run. */
+  randomBytes(count: number): Uint8Array {
+    return Uint8Array.from({ length: count }, () => {
+      this.#seed = (this.#seed * 1_664_525 + 1_013_904_223) >>> 0;
+      return this.#seed >>> 24;
+    });
+  }
+
+  async #attempt<T>(method: 'read' | 'write' | 'remove', act: () => T): Promise<Awaited<T>> {
+    await Promise.resolve();
+    const failure = this.#failures.get(method);
+    if (failure && failure.times-- > 0) throw new HostError(failure.code, `cannot ${method} the subnet file`);
+    return await act();
+  }
+}

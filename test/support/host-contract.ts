@@ -1,0 +1,87 @@
+/** What every Host does, the real one and the fake. */
+import { HostError } from '../../src/model/errors';
+import type { Host } from '../../src/ports';
+
+export interface HostUnderTest {
+  readonly host: Host;
+  /** Another agent's, in the same network namespace, with another subnet file. */
+  readonly other: Host;
+  /** The agent of `host` is no more. */
+  end(): void;
+  close(): Promise<void>;
+}
+
+const TEXT =
+  'FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n';
+
+export function describeHostContract(name: string, create: () => Promise<HostUnderTest>): void {
+  describe(`${name}, as every host,`, () => {
+    let setup: HostUnderTest;
+    let host: Host;
+
+    beforeEach(async () => {
+      setup = await create();
+      host = setup.host;
+    });
+
+    afterEach(() => setup.close());
+
+    test('has no subnet file at first', async () => {
+      expect(await host.readSubnetFile()).toBeUndefined();
+    });
+
+    test('keeps what was written last', async () => {
+      await host.writeSubnetFile('a much longer text than what comes after it\n'.repeat(100));
+      await host.writeSubnetFile(TEXT);
+      expect(await host.readSubnetFile()).toBe(TEXT);
+      expect(await setup.other.readSubnetFile()).toBeUndefined();
+    });
+
+    test('removes the subnet file, also if there is none', async () => {
+      await host.writeSubnetFile(TEXT);
+      await host.removeSubnetFile();
+      expect(await host.readSubnetFile()).toBeUndefined();
+      await host.removeSubnetFile();
+    });
+
+    test('lets one agent run for a link, and tells the other who it is', () => {
+      host.lock('flannel.1');
+      expect(() => setup.other.lock('flannel.1')).toThrow(HostError);
+      expect(() => setup.other.lock('flannel.1')).toThrow(
+        expect.objectContaining({
+          code: 'EBUSY',
+          message: expect.stringMatching(
+            /^another vtepd \(process \d+\) runs for flannel\.1 already$/,
+          ) as unknown,
+        }) as Error,
+      );
+    });
+
+    test('lets the same agent lock twice, and others lock other links', () => {
+      host.lock('flannel.1');
+      host.lock('flannel.1');
+      host.lock('flannel.2');
+      setup.other.lock('flannel.3');
+      expect(() => setup.other.lock('flannel.2')).toThrow(/flannel\.2/);
+    });
+
+    test('frees the lock of an agent that ended', () => {
+      host.lock('flannel.1');
+      setup.end();
+      setup.other.lock('flannel.1');
+    });
+
+    test('never fails to tell systemd, heard or not', () => {
+      host.notify({ ready: true, status: 'two\nlines' });
+      host.notify({ stopping: true });
+      host.notify({});
+    });
+
+    test('has as many random bytes as are asked for, others each time', () => {
+      const [first, second] = [host.randomBytes(6), host.randomBytes(6)];
+      expect(first).toHaveLength(6);
+      expect(Buffer.from(first)).not.toEqual(Buffer.from(second));
+      expect(host.randomBytes(0)).toHaveLength(0);
+    });
+  });
+}

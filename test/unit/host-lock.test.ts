@@ -1,0 +1,69 @@
+import { spawn } from 'node:child_process';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AgentLocks } from '../../src/host/lock';
+import { HostError } from '../../src/model/errors';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/temporary-directory';
+
+afterAll(removeTemporaryDirectories);
+
+/** Another process that holds the lock of flannel.1, in this network namespace or a new one. */
+async function startHolder(directory: string, under: readonly string[] = []) {
+  const program = `
+    import module from ${JSON.stringify(join(__dirname, '../../src/host/lock.ts'))};
+    new module.AgentLocks(${JSON.stringify(directory)}).lock('flannel.1');
+    console.log(process.pid);
+    setInterval(() => undefined, 1000);
+  `;
+  const node = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', program];
+  const [command, ...args] = [...under, ...node];
+  const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = new Promise((resolve) => child.once('exit', resolve));
+  const pid = await new Promise<string>((resolve, reject) => {
+    child.stdout.once('data', (data: Buffer) => resolve(data.toString().trim()));
+    void exit.then(() => reject(new Error('the holder ended')));
+  });
+  return {
+    pid,
+    kill: () => {
+      child.kill('SIGKILL');
+      return exit;
+    },
+  };
+}
+
+test('another process is named, and its lock is free as soon as it is killed', async () => {
+  const directory = temporaryDirectory();
+  const holder = await startHolder(directory);
+  const locks = new AgentLocks(directory);
+  try {
+    expect(() => locks.lock('flannel.1')).toThrow(
+      new HostError('EBUSY', `another vtepd (process ${holder.pid}) runs for flannel.1 already`),
+    );
+  } finally {
+    await holder.kill();
+  }
+  locks.lock('flannel.1');
+  locks.release();
+});
+
+test('an agent in another network namespace has a device of its own, and is no obstacle', async () => {
+  const directory = temporaryDirectory();
+  const holder = await startHolder(directory, ['unshare', '--net']);
+  try {
+    const locks = new AgentLocks(directory);
+    locks.lock('flannel.1');
+    locks.release();
+    expect(readdirSync(directory)).toHaveLength(2);
+  } finally {
+    await holder.kill();
+  }
+});
+
+test('a lock that cannot be had says which file, and why', () => {
+  const directory = join(temporaryDirectory(), 'file');
+  writeFileSync(directory, '');
+  expect(() => new AgentLocks(directory).lock('flannel.1')).toThrow(
+    /^cannot make sure that no other agent runs for flannel\.1, by .*\/file\/\d+-flannel\.1\.lock$/,
+  );
+});

@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { notifySystemd, printServiceState } from '../../src/host/systemd';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/temporary-directory';
+
+afterAll(removeTemporaryDirectories);
+
+/** What systemd would be: receives datagrams until there were so many, then prints them. Node has no such sockets. */
+async function startReceiver(path: string, count: number) {
+  const program = `
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+path = sys.argv[1]
+s.bind('\\0' + path[1:] if path[0] == '@' else path)
+print('ready', flush=True)
+for i in range(int(sys.argv[2])): print(repr(s.recv(4096).decode()), flush=True)
+`;
+  const child = spawn('python3', ['-c', program, path, String(count)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', (data: Buffer) => (output += data.toString()));
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  return {
+    received: async () => {
+      if (child.exitCode === null) await new Promise((resolve) => child.once('close', resolve));
+      return output.trim().split('\n').slice(1);
+    },
+  };
+}
+
+test.each(['a path', 'an abstract name'])('systemd hears of us on %s', async (kind) => {
+  const path =
+    kind === 'a path' ? join(temporaryDirectory(), 'notify') : `@vtepd-test-${process.pid}-${Date.now()}`;
+  const receiver = await startReceiver(path, 3);
+  const env = { NOTIFY_SOCKET: path };
+  notifySystemd(env, { ready: true, status: '10.5.1.0/24 on flannel.1, 3 peers' });
+  notifySystemd(env, {});
+  notifySystemd(env, { status: 'two\nlines' });
+  notifySystemd(env, { stopping: true });
+  expect(await receiver.received()).toEqual([
+    "'READY=1\\nSTATUS=10.5.1.0/24 on flannel.1, 3 peers'",
+    "'STATUS=two lines'",
+    "'STOPPING=1'",
+  ]);
+});
+
+test('nothing happens where nobody listens', () => {
+  for (const NOTIFY_SOCKET of [
+    undefined,
+    '',
+    '/nonexistent/notify',
+    '@nobody',
+    'vsock:2:1234',
+    'x'.repeat(200),
+  ])
+    notifySystemd({ NOTIFY_SOCKET }, { ready: true });
+});
+
+test('the text has one assignment on a line', () => {
+  expect(printServiceState({ ready: true, stopping: false, status: '' })).toBe('READY=1\nSTATUS=');
+  expect(printServiceState({})).toBe('');
+});
