@@ -112,6 +112,7 @@ export class Lab {
         `--etcd-endpoints=${etcd.endpoints}`,
         '--iface=eth0',
         `--subnet-file=${join(directory, 'subnet.env')}`,
+        `--state-file=${join(directory, 'state.json')}`,
         '--log-format=json',
         '-v=1',
         ...(plan.agentOptions ?? []),

@@ -1,0 +1,179 @@
+/** The tools' languages: what we write is what we read, and what others write does not deceive us. */
+import { forwardRules, masqueradeRules } from '../../src/core/masquerade';
+import { subnet } from '../../src/model/address';
+import { printFirewallRule } from '../../src/model/firewall';
+import { hasRuleChange } from '../../src/kernel/firewall/change-monitor';
+import { dropPosition, type FilterRule } from '../../src/kernel/firewall/forward-path';
+import {
+  parseSaved,
+  printIptablesRule,
+  readIptablesFilterRule,
+  readIptablesRule,
+} from '../../src/kernel/firewall/iptables-syntax';
+import { printNftRule, readNftFilterRule, readNftRule } from '../../src/kernel/firewall/nft-syntax';
+
+const OVERLAY = { network: subnet('10.5.0.0/16'), subnet: subnet('10.5.1.0/24') };
+const RULES = [
+  ...masqueradeRules(OVERLAY, true),
+  ...masqueradeRules(OVERLAY, false),
+  ...forwardRules(OVERLAY.network),
+];
+
+describe('iptables', () => {
+  it('is written in the spelling of iptables-save', () => {
+    expect(masqueradeRules(OVERLAY, true).map(printIptablesRule)).toEqual([
+      '-m mark --mark 0x4000/0x4000 -j RETURN',
+      '-s 10.5.1.0/24 -d 10.5.0.0/16 -j RETURN',
+      '-s 10.5.0.0/16 -d 10.5.1.0/24 -j RETURN',
+      '! -s 10.5.0.0/16 -d 10.5.1.0/24 -j RETURN',
+      '-s 10.5.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully',
+      '! -s 10.5.0.0/16 -d 10.5.0.0/16 -j MASQUERADE --random-fully',
+    ]);
+  });
+
+  it('what was written is read again', () => {
+    const saved = ['*nat', ':X - [0:0]', ...RULES.map((rule) => `-A X ${printIptablesRule(rule)}`), 'COMMIT'];
+    const table = parseSaved(saved.join('\n')).get('nat')!;
+    expect(table.rules.map(readIptablesRule)).toEqual(RULES.map(printFirewallRule));
+  });
+
+  it.each([
+    '-s 10.5.0.0/16 -p tcp -j RETURN',
+    '-s 10.5.0.0/16 -j MASQUERADE --to-ports 1000-2000',
+    '-m mark ! --mark 0x4000/0x4000 -j RETURN',
+    '-s 10.5.0.0/16 -j SOMEWHERE',
+    '-s 10.5.0.0/16',
+  ])('a rule that we could not have written stays in its own words: %s', (text) => {
+    const table = parseSaved(`*nat\n-A X ${text}\nCOMMIT`).get('nat')!;
+    expect(table.rules.map(readIptablesRule)).toEqual([text]);
+  });
+
+  it('comments may look like options', () => {
+    const [rule] = parseSaved('*filter\n-A FORWARD -m comment --comment "a \\"b\\" -i eth9" -j DROP').get(
+      'filter',
+    )!.rules;
+    expect(rule!.words).toEqual(['-m', 'comment', '--comment', 'a "b" -i eth9', '-j', 'DROP']);
+    expect(readIptablesFilterRule(rule!)).toEqual({
+      input: undefined,
+      output: undefined,
+      isSpecial: false,
+      action: 'drop',
+    });
+  });
+});
+
+describe('nftables', () => {
+  it('is written as nft(8) reads it', () => {
+    expect(masqueradeRules(OVERLAY, true).map((rule) => printNftRule(rule, 'ipv4'))).toEqual([
+      'meta mark & 0x4000 == 0x4000 return',
+      'ip saddr 10.5.1.0/24 ip daddr 10.5.0.0/16 return',
+      'ip saddr 10.5.0.0/16 ip daddr 10.5.1.0/24 return',
+      'ip saddr != 10.5.0.0/16 ip daddr 10.5.1.0/24 return',
+      'ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random',
+      'ip saddr != 10.5.0.0/16 ip daddr 10.5.0.0/16 masquerade fully-random',
+    ]);
+  });
+
+  it.each([
+    [[{ masquerade: null }], 'masquerade'],
+    [[{ masquerade: { flags: 'fully-random' } }], 'masquerade fully-random'],
+    [[{ masquerade: { flags: ['fully-random'] } }], 'masquerade fully-random'],
+    [[{ masquerade: { flags: 'random' } }], '[{"masquerade":{"flags":"random"}}]'],
+    [[{ counter: null }, { accept: null }], '[{"counter":null},{"accept":null}]'],
+    [
+      [
+        { match: { op: '==', left: { payload: { protocol: 'ip', field: 'saddr' } }, right: '10.5.0.7' } },
+        { return: null },
+      ],
+      'from 10.5.0.7/32 return',
+    ],
+  ])('%j reads as %s', (expr, text) => {
+    expect(readNftRule({ family: 'ip', table: 't', chain: 'c', handle: 1, expr })).toBe(text);
+  });
+
+  it('a set of interfaces is read, a named set is a special case', () => {
+    const on = (right: unknown) =>
+      readNftFilterRule({
+        family: 'ip',
+        table: 't',
+        chain: 'c',
+        handle: 1,
+        expr: [{ match: { op: '!=', left: { meta: { key: 'iifname' } }, right } }, { drop: null }],
+      });
+    expect(on({ set: ['eth0', 'veth*'] })).toMatchObject({
+      input: { names: ['eth0', 'veth*'], negated: true },
+      isSpecial: false,
+    });
+    expect(on('@zone')).toMatchObject({ isSpecial: true });
+  });
+});
+
+describe('where a filter drops the overlay', () => {
+  const position = (...lines: string[]) => {
+    const table = parseSaved(['*filter', ...lines].join('\n')).get('filter')!;
+    const chains = new Map<string, FilterRule[]>();
+    for (const rule of table.rules) {
+      chains.set(rule.chain, [...(chains.get(rule.chain) ?? []), readIptablesFilterRule(rule)]);
+    }
+    return dropPosition(
+      { chains, base: 'FORWARD', dropsByPolicy: table.policies.get('FORWARD') === 'DROP' },
+      'flannel.1',
+    );
+  };
+
+  it.each<[string, number | undefined, string[]]>([
+    ['nowhere without rules', undefined, []],
+    ['at the end, by policy', 1, [':FORWARD DROP', '-A FORWARD -i lo -j ACCEPT']],
+    [
+      'at a catch-all',
+      1,
+      ['-A FORWARD -s 10.5.1.7/32 -j DROP', '-A FORWARD -j REJECT --reject-with icmp-host-prohibited'],
+    ],
+    ['not at what concerns other interfaces', undefined, ['-A FORWARD -i eth1 -o eth2 -j DROP']],
+    ["not at a bridge's own traffic", undefined, ['-A FORWARD -i docker0 -o docker0 -j DROP']],
+    ['at what concerns all but one interface', 0, ['-A FORWARD ! -i docker0 -o docker0 -j DROP']],
+    ['at what names our link', 0, ['-A FORWARD -o flannel.1 -j DROP']],
+    ['at what names it by a wildcard', 0, ['-A FORWARD -o flannel+ -j DROP']],
+    [
+      "not in Docker's isolation",
+      undefined,
+      [
+        '-A FORWARD -j ISOLATION-1',
+        '-A ISOLATION-1 -i docker0 ! -o docker0 -j ISOLATION-2',
+        '-A ISOLATION-2 -o br-1 -m comment --comment x -j DROP',
+        '-A ISOLATION-2 -j RETURN',
+      ],
+    ],
+    [
+      'inside a chain that is called',
+      1,
+      ['-A FORWARD -j USER', '-A FORWARD -j REJECTS', '-A USER -j RETURN', '-A REJECTS -j DROP'],
+    ],
+    ['not behind what surely accepts', 0, ['-A FORWARD -j DROP', '-A FORWARD -j ACCEPT']],
+    ['by the policy, where a goto ends', 1, [':FORWARD DROP', '-A FORWARD -g X', '-A X -i lo -j ACCEPT']],
+    ['nowhere, when all is accepted first', undefined, ['-A FORWARD -j ACCEPT', '-A FORWARD -j DROP']],
+    ['nowhere in a loop of chains', undefined, ['-A FORWARD -j A', '-A A -j A']],
+    ['not at a target that only notes', undefined, ['-A FORWARD -j LOG --log-prefix "x"']],
+  ])('%s', (_, expected, lines) => {
+    expect(position(...lines)).toBe(expected);
+  });
+});
+
+describe('what the kernel tells', () => {
+  const message = (type: number) => {
+    const buffer = Buffer.alloc(20);
+    buffer.writeUInt32LE(20, 0);
+    buffer.writeUInt16LE(type, 4);
+    return buffer;
+  };
+
+  it.each([
+    ['a new rule', 0x0a06, true],
+    ['a table that went', 0x0a02, true],
+    ['an element of a set', 0x0a0c, false],
+    ['a new generation', 0x0a0f, false],
+    ['something of another subsystem', 0x0102, false],
+  ])('%s: a change of rules?', (_, type, expected) => {
+    expect(hasRuleChange(Buffer.concat([message(0x0a0c), message(type)]))).toBe(expected);
+  });
+});
