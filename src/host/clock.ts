@@ -11,13 +11,12 @@ export class MonotonicClock implements Clock {
 
   async sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
     const end = this.now() + milliseconds;
-    for (let left = milliseconds; left > LONGEST_TIMER_MILLISECONDS; left = end - this.now())
-      await sleepOnce(LONGEST_TIMER_MILLISECONDS, signal);
-    await sleepOnce(Math.max(0, end - this.now()), signal);
-  }
-
-  wallTime(): number {
-    return Date.now();
+    let left = milliseconds;
+    // More than once where Node counted from the beginning of a long turn of its loop, and so woke us early.
+    do {
+      await sleepOnce(Math.min(Math.ceil(left), LONGEST_TIMER_MILLISECONDS), signal);
+      left = end - this.now();
+    } while (left > 0);
   }
 
   random(): number {
