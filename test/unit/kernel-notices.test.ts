@@ -1,0 +1,403 @@
+import fc from 'fast-check';
+import { FlagsNew, MessageType } from '../../src/kernel/constants';
+import type { LinkRecord } from '../../src/kernel/links';
+import { writeLinkMtu, writeNewLink } from '../../src/kernel/links';
+import { MessageWriter } from '../../src/kernel/message-writer';
+import { writeFdbEntry, writeFdbRemoval, writeNeighbor } from '../../src/kernel/neighbors';
+import { NoticeReader } from '../../src/kernel/notices';
+import { notificationFilter, type Instruction } from '../../src/kernel/notification-filter';
+import { writeRoute, writeRouteRemoval } from '../../src/kernel/routes';
+import { AF_BRIDGE, FlagBit, StateBit } from '../../src/kernel/wire';
+import { ipAddress, subnet, type IpAddress } from '../../src/model/address';
+import type { Route } from '../../src/model/kernel-state';
+import { macAddress, type MacAddress } from '../../src/model/mac';
+import type { KernelNotice } from '../../src/ports';
+
+const INDEX = 7;
+const OWN = 4_321;
+const OTHER = 999;
+const MAC = macAddress('02:00:00:00:00:02');
+const PEER = ipAddress('10.5.2.0');
+
+const LINK: LinkRecord = {
+  index: INDEX,
+  name: 'flannel.1',
+  mac: macAddress('02:00:00:00:00:01'),
+  mtu: 1450,
+  up: true,
+  loopback: false,
+  carrier: true,
+  vxlan: {
+    vni: 1,
+    local: ipAddress('192.168.0.1'),
+    underlayIndex: 2,
+    port: 8472,
+    learning: false,
+    gbp: false,
+    l2miss: true,
+  },
+};
+const UNDERLAY: LinkRecord = { ...LINK, index: 2, name: 'eth0', mtu: 1500, vxlan: undefined };
+
+const ROUTE: Route = {
+  kind: 'route',
+  type: 'unicast',
+  destination: subnet('10.5.2.0/24'),
+  link: 'flannel.1',
+  gateway: PEER,
+  source: undefined,
+  metric: 3,
+  protocol: 84,
+};
+
+interface Neighbor {
+  type?: number;
+  family?: number;
+  index?: number;
+  state: number;
+  flags?: number;
+  address?: IpAddress;
+  mac?: MacAddress;
+  portId?: number;
+}
+
+/** A neighbor message as the kernel sends it. */
+function neighborMessage(neighbor: Neighbor): Buffer {
+  const { type = MessageType.GETNEIGH, family = 2, index = INDEX, state, flags = 0, address, mac } = neighbor;
+  return message((writer) => {
+    writer.begin(type, 0, 12);
+    writer.headerU8(0, family);
+    writer.headerU32(4, index);
+    writer.headerU16(8, state);
+    writer.headerU8(10, flags);
+    if (address) writer.address(1, address);
+    if (mac) writer.mac(2, mac);
+    // NDA_VNI, and a cache info that is garbage, as with L2 misses.
+    writer.u32(7, 0);
+    writer.bytes(3, Buffer.alloc(16, 0xff));
+    writer.end();
+  }, neighbor.portId);
+}
+
+/** A request is written like the notification that it causes, but for the author. */
+function message(write: (writer: MessageWriter) => void, portId = 0): Buffer {
+  const writer = new MessageWriter();
+  write(writer);
+  const bytes = Buffer.from(writer.messages);
+  bytes.writeUInt32LE(portId, 12);
+  return bytes;
+}
+
+function readerOf(links: LinkRecord[] = [LINK, UNDERLAY]): NoticeReader {
+  return new NoticeReader('flannel.1', (link) =>
+    links.find(({ name, index }) => name === link || index === link),
+  );
+}
+
+const changes = (notices: readonly KernelNotice[]) =>
+  notices.map((notice) => (notice.kind === 'changed' ? notice.what : notice.kind));
+
+describe('a notification about a neighbor', () => {
+  test('asks for the MAC of an address: an L3 miss', () => {
+    const asked = neighborMessage({ state: StateBit.INCOMPLETE, address: PEER });
+    expect(readerOf().read(asked)).toEqual([{ kind: 'miss', miss: { layer: 'l3', address: PEER } }]);
+  });
+
+  test('asks for an IPv6 address likewise', () => {
+    const address = ipAddress('fd05:0:0:2::');
+    const asked = neighborMessage({ family: 10, state: StateBit.INCOMPLETE, address });
+    expect(readerOf().read(asked)).toEqual([{ kind: 'miss', miss: { layer: 'l3', address } }]);
+  });
+
+  test('asks for the host behind a MAC: an L2 miss', () => {
+    const asked = neighborMessage({ state: StateBit.STALE, mac: MAC });
+    expect(readerOf().read(asked)).toEqual([{ kind: 'miss', miss: { layer: 'l2', mac: MAC } }]);
+  });
+
+  test('tells that a neighbor does not answer', () => {
+    const probed = neighborMessage({ state: StateBit.PROBE, address: PEER, mac: MAC });
+    expect(readerOf().read(probed)).toEqual([{ kind: 'unanswered', address: PEER, mac: MAC }]);
+  });
+
+  test('is no question when it is neither of these', () => {
+    const stale = neighborMessage({ state: StateBit.STALE, address: PEER, mac: MAC });
+    expect(readerOf().read(stale)).toEqual([]);
+  });
+
+  test('is nothing to us on another link, or without ours', () => {
+    const elsewhere = neighborMessage({ index: 8, state: StateBit.INCOMPLETE, address: PEER });
+    expect(readerOf().read(elsewhere)).toEqual([]);
+    expect(readerOf([]).read(neighborMessage({ state: StateBit.INCOMPLETE, address: PEER }))).toEqual([]);
+  });
+
+  test('tells of a change, but for link-local and multicast addresses', () => {
+    const type = MessageType.NEWNEIGH;
+    const state = StateBit.PERMANENT;
+    expect(changes(readerOf().read(neighborMessage({ type, state, address: PEER, mac: MAC })))).toEqual([
+      'neighbor 10.5.2.0 changed',
+    ]);
+    for (const address of ['fe80::1', 'ff02::1', '224.0.0.1'].map(ipAddress)) {
+      expect(readerOf().read(neighborMessage({ type, state, address, mac: MAC }))).toEqual([]);
+    }
+  });
+});
+
+describe('our own changes', () => {
+  const FDB = {
+    kind: 'fdb-entry',
+    link: 'flannel.1',
+    mac: MAC,
+    destination: ipAddress('192.168.0.2'),
+  } as const;
+  const put = message((writer) => writeFdbEntry(writer, FDB, INDEX));
+  const removal = neighborMessage({
+    type: MessageType.DELNEIGH,
+    family: AF_BRIDGE,
+    state: StateBit.PERMANENT,
+    flags: FlagBit.SELF,
+    mac: MAC,
+    address: FDB.destination,
+  });
+
+  test('of FDB entries are known again, once', () => {
+    const reader = readerOf();
+    reader.ownChanges.expectFdbEntry(MAC, FDB.destination);
+    reader.ownChanges.expectFdbEntry(MAC, undefined);
+    expect(reader.read(Buffer.concat([put, removal]))).toEqual([]);
+    expect(changes(reader.read(removal))).toEqual([`fdb-entry ${MAC} removed`]);
+  });
+
+  test('made while notices are being read are told in the next ones', () => {
+    const reader = readerOf();
+    reader.read(put);
+    reader.ownChanges.expectFdbEntry(MAC, FDB.destination);
+    expect(reader.read(put)).toEqual([]);
+  });
+
+  test('are not confused with others of the same MAC', () => {
+    const reader = readerOf();
+    reader.ownChanges.expectFdbEntry(MAC, ipAddress('192.168.0.99'));
+    expect(changes(reader.read(put))).toEqual([`fdb-entry ${MAC} now leads to 192.168.0.2`]);
+  });
+
+  test('of a removed link leave nothing to be heard of it', () => {
+    const reader = readerOf();
+    reader.forgetLink(INDEX);
+    expect(reader.read(removal)).toEqual([]);
+  });
+});
+
+describe('a notification about a route', () => {
+  const removed = (route: Route, index: number | undefined) =>
+    message((writer) => writeRouteRemoval(writer, route, index));
+
+  test('matters if the route is ours, on whatever link', () => {
+    expect(changes(readerOf().read(removed(ROUTE, INDEX)))).toEqual(['route 10.5.2.0/24 removed']);
+    expect(changes(readerOf().read(removed(ROUTE, 99)))).toEqual(['route 10.5.2.0/24 removed']);
+  });
+
+  test('of another program matters on our link only', () => {
+    const foreign = { ...ROUTE, protocol: 4 };
+    expect(readerOf().read(removed(foreign, 99))).toEqual([]);
+    expect(readerOf().read(removed(foreign, INDEX))).toHaveLength(1);
+  });
+
+  test('matters if it took the place of one in our networks', () => {
+    const reader = readerOf();
+    reader.networks = [subnet('10.5.0.0/16')];
+    const foreign: Route = { ...ROUTE, protocol: 3, gateway: undefined };
+    const replaced = message((writer) => writeRoute(writer, foreign, 99));
+    expect(changes(reader.read(replaced))).toEqual(['route 10.5.2.0/24 changed']);
+    const added = Buffer.from(replaced);
+    added.writeUInt16LE(added.readUInt16LE(6) & ~FlagsNew.REPLACE, 6);
+    expect(reader.read(added)).toEqual([]);
+  });
+});
+
+describe('a flood', () => {
+  test('of changes is summed up', () => {
+    const one = message((writer) => writeRouteRemoval(writer, ROUTE, INDEX));
+    const notices = readerOf().read(Buffer.concat(Array.from({ length: 1000 }, () => one)));
+    expect(notices).toHaveLength(17);
+    expect(changes(notices).at(-1)).toBe('and 984 more changes');
+  });
+
+  test('of misses is not', () => {
+    const one = neighborMessage({ state: StateBit.INCOMPLETE, address: PEER });
+    expect(readerOf().read(Buffer.concat(Array.from({ length: 1000 }, () => one)))).toHaveLength(1000);
+  });
+});
+
+describe('what makes no sense', () => {
+  test('is counted, and harms nothing that follows', () => {
+    const reader = readerOf();
+    const truncated = message((writer) => {
+      writer.begin(MessageType.NEWROUTE, 0, 4);
+      writer.end();
+    });
+    const miss = neighborMessage({ state: StateBit.INCOMPLETE, address: PEER });
+    expect(reader.read(Buffer.concat([truncated, miss]))).toHaveLength(1);
+    expect(reader.malformed).toBe(1);
+    expect(reader.read(miss.subarray(0, miss.length - 4))).toEqual([]);
+    expect(reader.malformed).toBe(2);
+  });
+
+  test('never throws, whatever it is', () => {
+    const valid = [
+      neighborMessage({ state: StateBit.INCOMPLETE, address: PEER }),
+      neighborMessage({ type: MessageType.NEWNEIGH, family: AF_BRIDGE, flags: 2, state: 0x80, mac: MAC }),
+      message((writer) => writeRoute(writer, ROUTE, INDEX)),
+      message((writer) =>
+        writeNewLink(
+          writer,
+          { kind: 'link', name: 'flannel.1', mac: MAC, mtu: 1450, up: true, vxlan: LINK.vxlan },
+          LINK.vxlan!,
+        ),
+      ),
+      message((writer) => writeLinkMtu(writer, INDEX, 1400)),
+    ];
+    const damaged = fc
+      .tuple(
+        fc.constantFrom(...valid),
+        fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 6 }),
+      )
+      .map(([bytes, damages]) => {
+        const copy = Buffer.from(bytes);
+        for (const [at, value] of damages) copy[at % copy.length] = value;
+        return copy;
+      });
+    const anything = fc.oneof(
+      fc.array(damaged, { maxLength: 5 }).map((messages) => Buffer.concat(messages)),
+      fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+    );
+    const reader = readerOf();
+    fc.assert(
+      fc.property(anything, (bytes) => {
+        expect(Array.isArray(reader.read(bytes))).toBe(true);
+      }),
+      { numRuns: 5_000 },
+    );
+  });
+});
+
+describe('the filter in the kernel', () => {
+  const program = notificationFilter(OWN);
+  const passes = (bytes: Buffer) => runFilter(program, bytes) !== 0;
+  const neighbor = (changes: Partial<Neighbor>) =>
+    passes(
+      neighborMessage({ type: MessageType.NEWNEIGH, state: StateBit.PERMANENT, address: PEER, ...changes }),
+    );
+  const gone = (changes: Partial<Neighbor>) => neighbor({ type: MessageType.DELNEIGH, ...changes });
+
+  test('jumps forward only, and ends in every case', () => {
+    program.forEach(([code, jt, jf], at) => {
+      expect(jt).toBeGreaterThanOrEqual(0);
+      expect(jt).toBeLessThan(256);
+      if (code === 0x06) return;
+      expect(at + 1 + Math.max(jt, jf)).toBeLessThan(program.length);
+    });
+    expect(program.at(-1)![0]).toBe(0x06);
+  });
+
+  test('lets every question pass', () => {
+    expect(neighbor({ type: MessageType.GETNEIGH, state: StateBit.INCOMPLETE })).toBe(true);
+    expect(neighbor({ type: MessageType.GETNEIGH, state: StateBit.STALE, mac: MAC })).toBe(true);
+  });
+
+  test('leaves out what we changed ourselves', () => {
+    expect(neighbor({ portId: OWN })).toBe(false);
+    expect(gone({ portId: OWN })).toBe(false);
+    const route = (portId: number) => passes(message((writer) => writeRoute(writer, ROUTE, INDEX), portId));
+    expect([route(OWN), route(OTHER), route(0)]).toEqual([false, true, true]);
+  });
+
+  test("leaves out the kernel's own way with a neighbor that is there", () => {
+    expect(neighbor({ portId: 0, state: StateBit.REACHABLE })).toBe(false);
+    expect(neighbor({ portId: OTHER, state: StateBit.REACHABLE })).toBe(true);
+  });
+
+  test('lets pass that a permanent or learned neighbor is gone, whoever did it', () => {
+    expect(gone({ portId: 0 })).toBe(true);
+    expect(gone({ portId: 0, state: StateBit.STALE, flags: FlagBit.EXT_LEARNED })).toBe(true);
+    expect(gone({ portId: 0, state: StateBit.FAILED })).toBe(false);
+  });
+
+  test('of FDB entries lets pass the permanent ones of the device itself', () => {
+    expect(neighbor({ family: AF_BRIDGE, flags: FlagBit.SELF, mac: MAC })).toBe(true);
+    expect(gone({ family: AF_BRIDGE, flags: FlagBit.SELF, mac: MAC })).toBe(true);
+    expect(neighbor({ family: AF_BRIDGE, flags: 0x04, mac: MAC })).toBe(false);
+    expect(neighbor({ family: AF_BRIDGE, flags: FlagBit.SELF, state: StateBit.REACHABLE, mac: MAC })).toBe(
+      false,
+    );
+  });
+
+  test('of routes lets pass those of the main table, ours and those made by hand', () => {
+    const route = (protocol: number, table = 254) => {
+      const bytes = message((writer) => writeRoute(writer, { ...ROUTE, protocol }, INDEX), OTHER);
+      bytes[20] = table;
+      return passes(bytes);
+    };
+    expect([84, 3, 4, 0].map((protocol) => route(protocol))).toEqual([true, true, true, true]);
+    expect([2, 9, 12, 186].map((protocol) => route(protocol))).toEqual([false, false, false, false]);
+    expect(route(84, 255)).toBe(false);
+  });
+
+  test('of links leaves out what is about a bridge', () => {
+    const link = message((writer) => writeLinkMtu(writer, INDEX, 1400));
+    expect(passes(link)).toBe(true);
+    link[16] = AF_BRIDGE;
+    expect(passes(link)).toBe(false);
+  });
+
+  test('leaves out everything else', () => {
+    const rule = message((writer) => {
+      writer.begin(MessageType.NEWRULE, 0, 12);
+      writer.end();
+    });
+    expect(passes(rule)).toBe(false);
+    const fdbRemovalRequest = message((writer) =>
+      writeFdbRemoval(writer, { kind: 'fdb-entry', link: 'x', mac: MAC, destination: PEER }, INDEX),
+    );
+    expect(passes(fdbRemovalRequest)).toBe(false);
+    const failed = message((writer) =>
+      writeNeighbor(
+        writer,
+        { kind: 'neighbor', link: 'flannel.1', address: PEER, mac: undefined, state: 'failed' },
+        INDEX,
+      ),
+    );
+    expect(passes(failed)).toBe(false);
+  });
+});
+
+/** What the kernel does with a classic BPF program: linux/net/core/filter.c, as far as ours goes. */
+function runFilter(program: readonly Instruction[], bytes: Buffer): number {
+  let accumulator = 0;
+  for (let at = 0; ; at++) {
+    const [code, jt, jf, k] = program[at]!;
+    switch (code) {
+      case 0x20:
+        accumulator = bytes.readUInt32BE(k);
+        break;
+      case 0x28:
+        accumulator = bytes.readUInt16BE(k);
+        break;
+      case 0x30:
+        accumulator = bytes[k]!;
+        break;
+      case 0x15:
+        at += accumulator === k ? jt : jf;
+        break;
+      case 0x35:
+        at += accumulator >= k ? jt : jf;
+        break;
+      case 0x45:
+        at += (accumulator & k) !== 0 ? jt : jf;
+        break;
+      case 0x06:
+        return k;
+      default:
+        throw new Error(`unknown instruction ${code}`);
+    }
+  }
+}
