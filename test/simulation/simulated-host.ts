@@ -1,0 +1,203 @@
+/** One host: its kernel, its file, its way to the store, and the agent that runs on it or not. */
+import { Agent } from '../../src/agent';
+import { ipAddress, type IpAddress } from '../../src/model/address';
+import type { Kernel, LeaseRegistry } from '../../src/ports';
+import type { ResolveMode } from '../../src/model/overlay';
+import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
+import type { FakeRegistry } from '../support/fake-registry';
+import { Connection, type ConnectionOptions } from './connection';
+import { DistantRegistry } from './distant-registry';
+import type { Invariants, Suspect } from './invariants';
+import { Knowledge } from './knowledge';
+import { MemoryHost, type HostState } from './memory-host';
+import type { ObservedStore } from './observed-store';
+import { Process } from './process';
+import { QuietLog } from './quiet-log';
+import type { Random } from './random';
+import type { Scheduler } from './scheduler';
+import { SlowKernel, type KernelOptions } from './slow-kernel';
+
+/** A mistake to be found: adapters that stand between the agent and the truth. */
+export interface PlantedBug {
+  registry?(registry: LeaseRegistry): LeaseRegistry;
+  kernel?(kernel: Kernel): Kernel;
+}
+
+/** What all hosts of a run share. */
+export interface World {
+  readonly scheduler: Scheduler;
+  readonly chance: Random;
+  readonly store: ObservedStore;
+  readonly invariants: Invariants;
+  readonly storeState: { isDown: boolean };
+  readonly connection: ConnectionOptions;
+  readonly resolve: ResolveMode;
+  readonly peerGraceMilliseconds: number;
+  readonly newBug: (() => PlantedBug) | undefined;
+  readonly isHeard: boolean;
+  /** True when no subnet is free. */
+  isFull(): boolean;
+}
+
+const LINK = 'flannel.1';
+const FAST_KERNEL: KernelOptions = { latency: [0.1, 5], odds: 0 };
+
+export class SimulatedHost implements Suspect {
+  readonly name: string;
+  readonly ownAddresses = new Set<IpAddress>();
+  readonly connection: Connection;
+  kernel: FakeKernel;
+  kernelOptions = FAST_KERNEL;
+  /** How likely its disk refuses a write. */
+  diskOdds = 0;
+  readonly state: HostState = { subnetFile: undefined, owner: undefined };
+  /** Kernel operations its agents have carried out. */
+  operations = 0;
+  #address: IpAddress;
+  #lives = 0;
+  #life:
+    { process: Process; client: FakeRegistry; registry: DistantRegistry; kernel: SlowKernel } | undefined;
+  #disturbedAt = 0;
+  #moves = 0;
+
+  constructor(
+    readonly number: number,
+    private readonly world: World,
+  ) {
+    this.name = `h${number}`;
+    this.#address = addressOf(number, 0);
+    this.ownAddresses.add(this.#address);
+    this.connection = new Connection(world.storeState, world.chance.fork(), world.connection);
+    this.kernel = this.#newKernel();
+  }
+
+  get isRunning(): boolean {
+    return this.#life !== undefined;
+  }
+
+  get address(): IpAddress {
+    return this.#address;
+  }
+
+  get overlayAddresses(): readonly IpAddress[] {
+    return this.#life ? this.#addressesOnLink() : [];
+  }
+
+  get undisturbedSince(): number {
+    return Math.max(this.#disturbedAt, this.connection.lastTrouble);
+  }
+
+  get isStranded(): boolean {
+    return this.world.isFull();
+  }
+
+  /** Something other than the connection keeps its agent from its work just now. */
+  disturb(): void {
+    this.#disturbedAt = this.world.scheduler.now;
+  }
+
+  start(): void {
+    if (this.#life) return;
+    const { scheduler, store, invariants, resolve, peerGraceMilliseconds } = this.world;
+    const bug = this.world.newBug?.();
+    const process = new Process(`${this.name}.${++this.#lives}`, scheduler, this.world.chance.fork());
+    const knowledge = new Knowledge();
+    for (const address of this.#addressesOnLink()) knowledge.ownSubnets.add(address);
+    const client = store.client();
+    const registry = new DistantRegistry(client, process, this.connection, scheduler, {
+      moment: () => store.moment,
+      beforeWork: (method, subject) => invariants.watchWrite(this, method, subject),
+      listAnswered: ({ revision }, moment) => knowledge.listed(revision, moment),
+      watchBegan: (afterRevision) => knowledge.watches(afterRevision),
+      batchDelivered: (moment) => knowledge.told(moment),
+    });
+    const kernel = new SlowKernel(this.kernel, process, () => this.kernelOptions, {
+      asked: (operations) => invariants.checkOperations(this, knowledge, operations),
+      done: (operations) => {
+        this.operations += operations.length;
+        if (operations.some(({ object }) => object.kind === 'address' || object.kind === 'link'))
+          invariants.noteAddresses(this);
+      },
+    });
+    this.#life = { process, client, registry, kernel };
+    this.disturb();
+    invariants.noteAddresses(this);
+    const options = {
+      underlay: { iface: [], ifaceRegex: [], canReach: undefined, publicIp: undefined },
+      resolve,
+      renewMarginSeconds: 3600,
+      peerGraceMilliseconds,
+      ipMasq: false,
+    };
+    const agent = new Agent(options, {
+      registry: bug?.registry?.(registry) ?? registry,
+      kernel: bug?.kernel?.(kernel) ?? kernel,
+      host: new MemoryHost(this.state, process, () => this.diskOdds),
+      clock: process,
+      log: new QuietLog(process.name, scheduler, this.world.isHeard),
+    });
+    const end = (how: string) => {
+      if (process.isAlive) invariants.report('agents run on', `${this.name} ended: ${how}`);
+    };
+    agent.run(new AbortController().signal).then(
+      () => end('of itself'),
+      (error: unknown) => end(error instanceof Error ? (error.stack ?? error.message) : String(error)),
+    );
+  }
+
+  /** kill -9: the kernel keeps what it has. */
+  kill(): void {
+    if (!this.#life) return;
+    const { process, client, kernel } = this.#life;
+    process.kill();
+    client.close();
+    kernel.close();
+    this.#life = undefined;
+    this.world.invariants.noteAddresses(this);
+  }
+
+  /** The power fails: nothing is left but, perhaps, the subnet file. */
+  loseKernel(keepsFile: boolean): void {
+    this.kill();
+    this.kernel = this.#newKernel();
+    if (!keepsFile) this.state.subnetFile = undefined;
+  }
+
+  cutWatches(): void {
+    if (!this.#life) return;
+    this.connection.lastTrouble = this.world.scheduler.now;
+    this.#life.client.cutWatches();
+  }
+
+  /** DHCP gives it an address that nobody ever had. */
+  move(): void {
+    this.#address = addressOf(this.number, ++this.#moves);
+    this.ownAddresses.add(this.#address);
+    this.kernel.changeInterfaces([underlayAt(this.#address)]);
+    this.disturb();
+  }
+
+  #newKernel(): FakeKernel {
+    const kernel = new FakeKernel();
+    kernel.networkInterfaces = [underlayAt(this.#address)];
+    return kernel;
+  }
+
+  #addressesOnLink(): IpAddress[] {
+    const addresses: IpAddress[] = [];
+    for (const object of this.kernel.state.values()) {
+      if (object.kind === 'address' && object.link === LINK) addresses.push(object.address);
+    }
+    return addresses;
+  }
+}
+
+/** 172.16.0.0/12 has room for 2^20 addresses: 2^14 hosts with 63 moves. */
+function addressOf(host: number, moves: number): IpAddress {
+  const offset = moves * 16_384 + host + 1;
+  return ipAddress(`172.${16 + (offset >> 16)}.${(offset >> 8) & 255}.${offset & 255}`);
+}
+
+function underlayAt(address: IpAddress) {
+  return { ...FAKE_UNDERLAY, addresses: [{ ...FAKE_UNDERLAY.addresses[0]!, address, prefixLength: 12 }] };
+}

@@ -1,0 +1,160 @@
+/** One run: hosts, faults, and the verdict. */
+import { addressToInteger, sizeOf } from '../../src/model/address';
+import type { SubnetRange, VxlanBackend } from '../../src/model/network-config';
+import { parseNetworkConfig } from '../../src/model/network-config-codec';
+import type { Backup } from '../support/fake-registry';
+import { findUnconverged, type Expectation } from './convergence';
+import { FAULTS, GOOD_LATENCY, LONG_FAULTS, heal, provoke, type Scene } from './faults';
+import { Invariants, type Violation } from './invariants';
+import { ObservedStore } from './observed-store';
+import { Random } from './random';
+import { Scheduler } from './scheduler';
+import { SimulatedHost, type PlantedBug, type World } from './simulated-host';
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly hosts: number;
+  /** How many faults are provoked. */
+  readonly faults: number;
+  /** Outages of a day, too. */
+  readonly hasLongFaults?: boolean;
+  /** Subnets that remain when every host has one; undefined: many. */
+  readonly spareSubnets?: number;
+  readonly onDemand?: boolean;
+  /** A mistake that should be found; made anew for each host's each life. */
+  readonly bug?: () => PlantedBug;
+  /** How many of the last steps are kept. */
+  readonly traceLength?: number;
+  /** Mean time between two faults, in milliseconds. */
+  readonly pace?: number;
+}
+
+export interface SimulationReport {
+  readonly options: SimulationOptions;
+  readonly violations: readonly Violation[];
+  readonly steps: number;
+  readonly virtualSeconds: number;
+  /** How long it took until all was well after the last fault. */
+  readonly convergedAfterSeconds: number | undefined;
+  readonly fingerprint: string;
+  readonly trace: readonly string[];
+}
+
+/** All must be well so long after the last fault; the watch's own audit (ten minutes) must not be what mends it. */
+const CONVERGENCE_MILLISECONDS = 300_000;
+/** Where leases that nobody needs any more can keep the last subnets, until they end. */
+const TIGHT_CONVERGENCE_MILLISECONDS = 25 * 3_600_000;
+const QUIET_MILLISECONDS = 130_000;
+
+/** Runs until an invariant is violated, or all converged after the last fault and stayed quiet. */
+export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
+  const chance = new Random(options.seed);
+  const scheduler = new Scheduler(options.traceLength);
+  const store = new ObservedStore({ now: () => scheduler.now });
+  const text = configFor(options);
+  const config = parseNetworkConfig(text);
+  const range = config.ipv4!;
+  const backend = config.backend as VxlanBackend;
+  const invariants = new Invariants(store, scheduler, range.subnetLength);
+  const storeState = { isDown: false };
+  const resolve = options.onDemand
+    ? ({ kind: 'on-demand', idleMilliseconds: 300_000 } as const)
+    : ({ kind: 'preload' } as const);
+  const world: World = {
+    scheduler,
+    chance,
+    store,
+    invariants,
+    storeState,
+    connection: { latency: GOOD_LATENCY, odds: 0 },
+    resolve,
+    peerGraceMilliseconds: chance.pick([0, 30_000]),
+    newBug: options.bug,
+    isHeard: options.hosts <= 50,
+    isFull: () => store.entries.size > subnetsIn(range),
+  };
+  const hosts = Array.from({ length: options.hosts }, (_, number) => new SimulatedHost(number, world));
+  const expectation: Expectation = { network: range.network, backend, resolve, isShown: () => true };
+  const scene: Scene = { hosts, store, storeState, scheduler, chance, range, backups: [] as Backup[] };
+
+  const isOver = () => {
+    invariants.checkOwners();
+    return invariants.violations.length > 0;
+  };
+  store.put('config', text);
+  const faults = options.hasLongFaults ? { ...FAULTS, ...LONG_FAULTS } : FAULTS;
+  const pace = options.pace ?? 4_000;
+  // Some start together, some while others are at work already.
+  const spread = chance.pick([0, 50, 2_000]);
+  for (const host of hosts)
+    scheduler.after(chance.between(0, spread), `${host.name} starts`, () => host.start());
+  await scheduler.run(chance.between(0, 10_000), isOver);
+  for (let count = 0; count < options.faults && !isOver(); count++) {
+    scheduler.note(`FAULT ${provoke(scene, faults)}`);
+    const pause = chance.chance(0.3) ? chance.between(0, 20) : -Math.log(1 - chance.next()) * pace;
+    await scheduler.run(pause, isOver);
+  }
+  let convergedAfterSeconds: number | undefined;
+  if (!isOver()) {
+    // What undoes itself later does so while all is well.
+    scheduler.note('ALL FAULTS END');
+    heal(scene);
+    convergedAfterSeconds = await converge();
+    if (convergedAfterSeconds !== undefined) await stayQuiet();
+  }
+  return {
+    options,
+    violations: invariants.violations,
+    steps: scheduler.steps,
+    virtualSeconds: Math.round(scheduler.now / 1000),
+    convergedAfterSeconds,
+    fingerprint: scheduler.fingerprint,
+    trace: scheduler.recent,
+  };
+
+  async function converge(): Promise<number | undefined> {
+    const start = scheduler.now;
+    const isTight = options.spareSubnets !== undefined;
+    const bound = isTight ? TIGHT_CONVERGENCE_MILLISECONDS : CONVERGENCE_MILLISECONDS;
+    for (let wait = 1_000; ; wait = Math.min(wait * 1.5, bound / 10)) {
+      await scheduler.run(wait, isOver);
+      if (isOver()) return undefined;
+      const problem = await findUnconverged(hosts, store, expectation);
+      if (!problem) return Math.round((scheduler.now - start) / 1000);
+      if (scheduler.now - start < bound) continue;
+      invariants.report('all converge', `${problem}, ${Math.round(bound / 1000)} s after the last fault`);
+      return undefined;
+    }
+  }
+
+  /** For two minutes and an audit of the kernel nothing is written, and all stays as it is. */
+  async function stayQuiet(): Promise<void> {
+    const revision = store.revision;
+    const operations = hosts.map((host) => host.operations);
+    await scheduler.run(QUIET_MILLISECONDS, isOver);
+    if (isOver()) return;
+    if (store.revision !== revision)
+      invariants.report('quiet is quiet', `the store went from revision ${revision} to ${store.revision}`);
+    const busy = hosts.find((host, index) => host.operations !== operations[index]);
+    if (busy) invariants.report('quiet is quiet', `${busy.name} wrote to its kernel`);
+    const problem = await findUnconverged(hosts, store, expectation);
+    if (problem) invariants.report('all converge', `${problem}, although all was well before`);
+  }
+}
+
+/** 10.5.0.0/16 in 24s, or just enough of them; more hosts get 10.0.0.0/8. */
+function configFor({ hosts, spareSubnets }: SimulationOptions): string {
+  const network = hosts <= 200 ? '10.5.0.0/16' : '10.0.0.0/8';
+  const max = spareSubnets === undefined ? undefined : `10.5.${hosts + spareSubnets}.0`;
+  return JSON.stringify({
+    Network: network,
+    SubnetLen: 24,
+    ...(max ? { SubnetMin: '10.5.1.0', SubnetMax: max } : {}),
+    Backend: { Type: 'vxlan' },
+  });
+}
+
+function subnetsIn({ subnetLength, subnetMin, subnetMax }: SubnetRange): number {
+  const size = sizeOf('ipv4', subnetLength);
+  return Number((addressToInteger(subnetMax) - addressToInteger(subnetMin)) / size) + 1;
+}
