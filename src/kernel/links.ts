@@ -65,9 +65,17 @@ export function parseLink({ buffer, start, end }: Message): LinkRecord | undefin
   };
 }
 
+/** The package's codec throws on what it does not expect; a device that we cannot read is none of ours. */
 function parseVxlanInfo(info: Buffer): VxlanParameters | undefined {
-  const vxlan = tryParseVxlan(info);
-  if (!vxlan) return undefined;
+  try {
+    const { kind, data } = parseInfo(info);
+    return kind === 'vxlan' && data !== undefined ? parametersOf(parseVxlan(data)) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function parametersOf(vxlan: Vxlan): VxlanParameters {
   const local = vxlan.local ?? vxlan.local6;
   return {
     vni: vxlan.id ?? 0,
@@ -78,16 +86,6 @@ function parseVxlanInfo(info: Buffer): VxlanParameters | undefined {
     gbp: vxlan.gbp === true,
     l2miss: vxlan.l2miss === 1,
   };
-}
-
-/** The package's codec throws on what it does not expect; a device that we cannot read is none of ours. */
-function tryParseVxlan(info: Buffer): Vxlan | undefined {
-  try {
-    const { kind, data } = parseInfo(info);
-    return kind === 'vxlan' && data !== undefined ? parseVxlan(data) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The record as an object of the model. */

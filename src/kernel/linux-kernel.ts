@@ -77,6 +77,15 @@ class LinuxKernel implements Kernel {
       if (notices.length > 0) listener(notices);
       if (isOverrun) listener(reader.recover());
     });
+    // Whoever hears of a link that cannot be read any more hears soon that it is gone.
+    const lookUp = (link: string | number) => {
+      try {
+        return findLink(this.#requests, link);
+      } catch (error) {
+        if (!reader) throw error;
+        return undefined;
+      }
+    };
     const stop = () => {
       monitor.close();
       if (reader) this.#readers.delete(reader);
@@ -84,7 +93,7 @@ class LinuxKernel implements Kernel {
     };
     try {
       // After the monitor, so that nothing is lost between the two.
-      reader = new NoticeReader(linkName, (link) => findLink(this.#requests, link));
+      reader = new NoticeReader(linkName, lookUp);
     } catch (error) {
       stop();
       throw error;
