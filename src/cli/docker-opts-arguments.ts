@@ -75,7 +75,8 @@ export function parseDockerOptsArguments(words: readonly string[]): DockerOptsCh
   return {
     kind: 'run',
     envFile: values.f,
-    outputFile: values.d,
+    // Opened anew it would be truncated, where it is a file.
+    outputFile: values.d === '/dev/stdout' ? '-' : values.d,
     individual: both || flags.has('i'),
     combined: both || flags.has('c'),
     combinedKey: values.k,

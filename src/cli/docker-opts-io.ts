@@ -33,7 +33,7 @@ export async function replaceFile(file: string, text: string): Promise<void> {
   try {
     const target = (await orUndefined(realpath(file), '')) ?? file;
     const existing = await orUndefined(stat(target), '');
-    // Even where /dev/stdout is a file, whoever opened it looks there and not at a new one.
+    // Even where /dev/fd/3 is a file, whoever opened it looks there and not at a new one.
     const isStream = /^\/(dev|proc)\//.test(file) || (existing && !existing.isFile());
     if (isStream) return await writeFile(file, text);
     await mkdir(dirname(target), { recursive: true, mode: 0o755 });

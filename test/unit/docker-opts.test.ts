@@ -84,8 +84,8 @@ describe('docker-opts writes', () => {
     expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 0, stdout: '', stderr: '' });
   });
 
-  test('from another subnet.env, to standard output', async () => {
-    const { stdout, files } = await run(['-f', '/tmp/other', '-d', '-', '-c'], {
+  test.each(['-', '/dev/stdout'])('from another subnet.env, to standard output as %s', async (output) => {
+    const { stdout, files } = await run(['-f', '/tmp/other', '-d', output, '-c'], {
       files: { '/tmp/other': SUBNET_ENV },
     });
     expect(stdout).toBe(`DOCKER_OPTS=${all}`);
