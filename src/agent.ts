@@ -2,6 +2,7 @@
 import { overlayMtu } from './core/vxlan';
 import type { Self } from './core/peers';
 import { Announcer } from './engine/announcer';
+import { Recorder } from './engine/recorder';
 import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { PeerWatcher } from './engine/peer-watcher';
@@ -13,6 +14,7 @@ import { ConfigError, UnsupportedError, describeError } from './model/errors';
 import type { Lease, LeaseAttributes } from './model/lease';
 import { vxlanData, vxlanDataOf } from './model/lease-codec';
 import { localMacOf, type MacAddress } from './model/mac';
+import { parseMemory, type Memory } from './model/memory-codec';
 import type { NetworkConfig, SubnetRange, VxlanBackend } from './model/network-config';
 import { parseNetworkConfig } from './model/network-config-codec';
 import { linkNameOf, type Overlay, type ResolveMode } from './model/overlay';
@@ -36,8 +38,12 @@ export interface AgentPorts {
   readonly log: Log;
 }
 
+/** So long a start waits for etcd before it begins from memory. */
+const PATIENCE_MILLISECONDS = 3_000;
+
 /** A configuration this agent can carry out. */
 interface Network {
+  readonly text: string;
   readonly config: NetworkConfig;
   readonly range: SubnetRange;
   readonly backend: VxlanBackend;
@@ -49,6 +55,7 @@ export class Agent {
   readonly #reconciler: Reconciler;
   readonly #responder: MissResponder;
   readonly #announcer: Announcer;
+  readonly #recorder: Recorder;
   #holder: LeaseHolder | undefined;
   #underlay: UnderlayWatcher | undefined;
   #network: Network | undefined;
@@ -81,12 +88,14 @@ export class Agent {
         peersChanged: (changes) => {
           this.#responder.peersChanged(changes);
           this.#reconciler.peersChanged(changes);
+          this.#recorder.trigger();
         },
         ownLeaseChanged: (stored) => this.#holder?.noticeStored(stored),
       },
       options.peerGraceMilliseconds,
     );
     this.#announcer = new Announcer(host, clock, log);
+    this.#recorder = new Recorder(host, clock, log, () => this.#memory());
   }
 
   /** Asks for everything to be read and compared anew. */
@@ -109,11 +118,9 @@ export class Agent {
 
   async #start(signal: AbortSignal): Promise<void> {
     const { registry, kernel, host, clock, log } = this.ports;
-    // The first snapshot does not depend on the configuration: both are on their way at once.
-    const [network, underlay] = await Promise.all([
-      awaitNetworkConfig(registry, clock, log, (text) => this.#readNetwork(text), signal),
+    const [{ network, memory }, underlay] = await Promise.all([
+      this.#learn(signal),
       awaitUnderlay(kernel, clock, log, this.options.underlay, signal),
-      this.#watcher.sync(signal),
     ]);
     this.#network = network;
     const linkName = linkNameOf(network.backend);
@@ -123,7 +130,6 @@ export class Agent {
       this.#existingMac(network, linkName, signal),
       this.#previousSubnet(),
     ]);
-
     this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, underlay);
     this.#holder = new LeaseHolder(registry, clock, log, {
       range: network.range,
@@ -132,8 +138,79 @@ export class Agent {
       renewMarginSeconds: this.options.renewMarginSeconds,
       attributesFor: this.#attributesFrom(network, existingMac),
     });
-    const lease = await this.#holder.acquire(this.#watcher.leases, signal);
-    this.#settle(lease);
+    const remembered = memory && this.#adoptFrom(memory, existingMac);
+    this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
+  }
+
+  /**
+   * The configuration and the first snapshot, from etcd or, if it does not answer for a while and we remember enough, from
+   * memory.
+   */
+  async #learn(signal: AbortSignal): Promise<{ network: Network; memory: Memory | undefined }> {
+    const { registry, clock, log } = this.ports;
+    const decided = new AbortController();
+    const until = AbortSignal.any([signal, decided.signal]);
+    // The snapshot does not depend on the configuration: both are on their way at once.
+    const fromEtcd = Promise.all([
+      awaitNetworkConfig(registry, clock, log, (text) => this.#readNetwork(text), until),
+      this.#watcher.sync(until),
+    ]).then(([network]) => ({ network, memory: undefined }));
+    try {
+      return await Promise.race([fromEtcd, this.#recall(until)]);
+    } finally {
+      decided.abort();
+      await fromEtcd.catch(() => undefined);
+    }
+  }
+
+  /** Resolves when etcd had time enough to answer and there is a memory to go by; otherwise never, but for an abort. */
+  async #recall(signal: AbortSignal): Promise<{ network: Network; memory: Memory }> {
+    const { clock, host, log } = this.ports;
+    await clock.sleep(PATIENCE_MILLISECONDS, signal);
+    const text = await host.readMemory().catch((error: unknown) => {
+      log.warn('cannot read what was remembered', { error: describeError(error) });
+      return undefined;
+    });
+    const memory = text === undefined ? undefined : parseMemory(text);
+    if (memory && memory.expiresAt > clock.wallTime()) {
+      const { leases, ownLease } = memory;
+      log.warn('etcd does not answer; starting from memory', { lease: ownLease, leases: leases.length });
+      return { network: this.#readNetwork(memory.config), memory };
+    }
+    if (text !== undefined)
+      log.warn('etcd does not answer, and what was remembered is out of date; waiting for etcd');
+    return new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    });
+  }
+
+  /** Our lease from memory, if it is that of this host as it is now. */
+  #adoptFrom(memory: Memory, existingMac: MacAddress | undefined): Lease | undefined {
+    this.#watcher.restore(memory.leases);
+    const lease = memory.leases.find(({ name }) => name === memory.ownLease);
+    const vtepMac = lease && vxlanDataOf(lease.attributes.backendData)?.vtepMac;
+    const isOurs =
+      lease?.attributes.publicIp === this.#underlay!.current.publicIp &&
+      vtepMac !== undefined &&
+      (existingMac === undefined || existingMac === vtepMac);
+    if (!lease || !isOurs) {
+      this.ports.log.warn('the lease we remember is not that of this host as it is now; waiting for etcd');
+      return undefined;
+    }
+    this.#holder!.adopt(lease, (memory.expiresAt - this.ports.clock.wallTime()) / 1000);
+    return lease;
+  }
+
+  /** What a later start without etcd needs to know. */
+  #memory(): Memory | undefined {
+    const lease = this.#holder?.lease;
+    if (!this.#network || !lease) return undefined;
+    return {
+      config: this.#network.text,
+      ownLease: lease.name,
+      expiresAt: this.ports.clock.wallTime() + this.#holder!.remainingSeconds * 1000,
+      leases: this.#watcher.leases,
+    };
   }
 
   async #serve(signal: AbortSignal): Promise<void> {
@@ -146,6 +223,7 @@ export class Agent {
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
       this.#announcer.run(until),
+      this.#recorder.run(until),
     ];
     try {
       await Promise.all(run);
@@ -171,7 +249,7 @@ export class Agent {
       this.ports.log.warn('IPv6 of the network configuration is not effective yet; the overlay carries IPv4');
     if (backend.directRouting)
       this.ports.log.warn('Backend.DirectRouting is not effective yet; all traffic goes by VXLAN');
-    return { config, range: ipv4, backend };
+    return { text, config, range: ipv4, backend };
   }
 
   /** The MAC of the device that is there, if it can stay: peers know it already. */
@@ -218,6 +296,7 @@ export class Agent {
     this.#self = { leaseName: lease.name, publicIp: underlay.publicIp, vtepMac };
     this.#watcher.identify(this.#self);
     this.#reconciler.trigger(NEW_LEASE);
+    this.#recorder.trigger();
   }
 
   /** The kernel first, for packets leave by the new way at once; peers follow when they read our lease. */

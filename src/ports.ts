@@ -169,6 +169,10 @@ export interface Host {
   /** Replaces subnet.env at once and durably, making its directory; the old file is intact if this fails. */
   writeSubnetFile(text: string): Promise<void>;
   removeSubnetFile(): Promise<void>;
+  /** What was last written by {@link writeMemory}, by this agent or an earlier one; undefined when there is nothing. */
+  readMemory(): Promise<string | undefined>;
+  /** Remembers a text across restarts and reboots, as safely as subnet.env. Does nothing where the user wants no memory. */
+  writeMemory(text: string): Promise<void>;
   /**
    * Makes this process the one agent of that link in this network namespace, for as long as it lives. Throws EBUSY, naming the
    * other's process ID, when there is one already.
@@ -179,12 +183,14 @@ export interface Host {
   randomBytes(count: number): Uint8Array;
 }
 
-/** Time that never jumps. */
+/** Time that never jumps, but for {@link wallTime}. */
 export interface Clock {
   /** Monotonic milliseconds. */
   now(): number;
   /** Resolves after that many milliseconds; rejects with the signal's reason when it aborts first. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+  /** Milliseconds since 1970, as the host believes: only for what must outlive a reboot. */
+  wallTime(): number;
   /** A number from 0 up to, not including, 1: for jitter and choices. */
   random(): number;
 }

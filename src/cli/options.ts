@@ -35,6 +35,8 @@ export interface OptionValues {
 
   readonly subnetFile: string;
   readonly renewMarginMinutes: number;
+  /** Undefined: nothing is remembered for a start without etcd. */
+  readonly stateFile: string | undefined;
 
   readonly resolve: 'preload' | 'on-demand';
   readonly idleTimeoutSeconds: number;
@@ -226,6 +228,17 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     read: readInteger(1, 1439, 'minutes'),
     since: '0.7.0',
     help: 'So long before our lease of 24 hours ends it has been renewed.',
+  },
+  stateFile: {
+    name: 'state-file',
+    group: 'host',
+    placeholder: 'FILE',
+    fallback: '/var/lib/vtepd/state.json',
+    read: readText,
+    since: undefined,
+    help:
+      'What was last seen in etcd, for a start while etcd is away: after a reboot the overlay is there without it. Empty: ' +
+      'nothing is remembered, and a start waits for etcd.',
   },
 
   resolve: {

@@ -44,6 +44,7 @@ export class FirewallKeeper {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
   readonly #unmet: Trouble;
+  readonly #obstacle: Trouble;
   #reasons = new Set<string>();
   #isFirst = true;
   #inPlace = false;
@@ -62,9 +63,10 @@ export class FirewallKeeper {
   ) {
     this.#trouble = new Trouble(clock, log);
     this.#unmet = new Trouble(clock, log);
+    this.#obstacle = new Trouble(clock, log);
   }
 
-  /** True after a pass that left nothing to do. */
+  /** True after a pass that left nothing to do, but for the {@link obstacle} of somebody else's. */
   get isInPlace(): boolean {
     return this.#inPlace;
   }
@@ -72,6 +74,11 @@ export class FirewallKeeper {
   /** Passes since the start that put back what somebody else had changed or removed. */
   get repairs(): number {
     return this.#repairs;
+  }
+
+  /** Somebody else's chain that may drop what we forward, and that we may not write to. */
+  get obstacle(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#obstacle.current;
   }
 
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
@@ -140,10 +147,14 @@ export class FirewallKeeper {
     }
     const desired = desiredBlocks(wish, choice?.tool ?? 'nftables', state);
     const { puts, removals } = planFirewall(wish.link, desired, state);
-    const failed = [...(await this.firewall.apply(puts, signal))];
+    const refused = await this.firewall.apply(puts, signal);
+    const failed = refused.filter((failure) => !isObstacle(failure));
+    this.#complainOf(refused.find(isObstacle));
     const isMasqueradePut = !failed.some(({ operation }) => operation.block.place.role === 'masquerade');
     if (isMasqueradePut) failed.push(...(await this.firewall.apply(removals, signal)));
-    this.#report([...puts, ...removals], failed, reasons, choice?.tool, choice?.because);
+    const obstacles = new Set(refused.filter(isObstacle).map(({ operation }) => operation));
+    const done = [...puts, ...removals].filter((operation) => !obstacles.has(operation));
+    this.#report(done, failed, reasons, choice?.tool, choice?.because);
     this.#inPlace = failed.length === 0;
     this.#isFirst &&= failed.length > 0;
     return this.#inPlace;
@@ -156,6 +167,12 @@ export class FirewallKeeper {
     if (this.#isFirst && wish.options.fullyRandom && state.tools.size > 0 && !isRandom) {
       this.log.warn('this iptables cannot masquerade with random ports; update it to 1.6.2 or later');
     }
+  }
+
+  #complainOf(obstacle: FailedFirewallOperation | undefined): void {
+    if (!obstacle) return this.#obstacle.clear('forwarded packets are let through again');
+    const fields = { place: printFirewallPlace(obstacle.operation.block.place) };
+    this.#obstacle.report('another firewall may drop what we forward', obstacle.error, fields);
   }
 
   #report(
@@ -200,6 +217,11 @@ export class FirewallKeeper {
     this.#streak = isCalm ? 1 : this.#streak + 1;
     this.#lastRepair = now;
   }
+}
+
+/** A chain that its owner keeps to himself: he may let the overlay pass by a rule of his own, which we cannot judge. */
+function isObstacle({ operation, error }: FailedFirewallOperation): boolean {
+  return operation.block.place.chain !== undefined && error instanceof HostError && error.code === 'EPERM';
 }
 
 /** Removes all firewall rules of ours, of whatever link; says what it removed, and returns what it could not. */

@@ -41,7 +41,9 @@ export class LeaseHolder {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
   #lease: Lease | undefined;
+  /** What was left of the lease when it was last kept alive, and when that was (monotonic milliseconds). */
   #remainingSeconds = LEASE_TTL_SECONDS;
+  #keptAliveAt = 0;
   #isStale = false;
   /** What a watch saw of our key since we last looked. */
   #seen: { stored: Lease | MalformedLease | undefined } | undefined;
@@ -73,6 +75,18 @@ export class LeaseHolder {
   republish(): void {
     this.#isStale = true;
     this.#wake.raise();
+  }
+
+  /** Holds a lease from memory, for a start without the registry; the first snapshot shows whether it still is ours. */
+  adopt(lease: Lease, remainingSeconds: number): void {
+    this.#lease = lease;
+    this.#keepUntil(remainingSeconds);
+  }
+
+  /** For how many seconds the lease is good without being kept alive; Infinity for a reservation. */
+  get remainingSeconds(): number {
+    if (this.#lease?.etcdLeaseId === undefined) return Infinity;
+    return this.#remainingSeconds - (this.clock.now() - this.#keptAliveAt) / 1000;
   }
 
   /**
@@ -148,13 +162,18 @@ export class LeaseHolder {
     return Math.min(this.#remainingSeconds / 3, margin) * 1000 * (0.9 + this.clock.random() / 10);
   }
 
+  #keepUntil(remainingSeconds: number): void {
+    this.#remainingSeconds = remainingSeconds;
+    this.#keptAliveAt = this.clock.now();
+  }
+
   /** False if the lease is lost. */
   async #keepAlive(signal: AbortSignal): Promise<boolean> {
     const id = this.#lease?.etcdLeaseId;
     if (id === undefined) return true;
     const remaining = await this.registry.keepAlive(id, signal);
     if (remaining === 'lost') return false;
-    this.#remainingSeconds = remaining;
+    this.#keepUntil(remaining);
     this.log.debug('lease kept alive', { subnet: printSubnet(this.#lease!.subnet), seconds: remaining });
     return true;
   }
@@ -268,7 +287,7 @@ export class LeaseHolder {
     if (lease.etcdLeaseId !== undefined) {
       const remaining = await this.registry.keepAlive(lease.etcdLeaseId, signal);
       if (remaining === 'lost') return 'raced';
-      this.#remainingSeconds = remaining;
+      this.#keepUntil(remaining);
     }
     const attributes = this.options.attributesFor(lease);
     const fields = { subnet: printSubnet(lease.subnet), reservation: lease.etcdLeaseId === undefined };
@@ -293,7 +312,7 @@ export class LeaseHolder {
         return 'raced';
       }
       isWritten = true;
-      this.#remainingSeconds = LEASE_TTL_SECONDS;
+      this.#keepUntil(LEASE_TTL_SECONDS);
       this.log.info('lease acquired', { subnet: printSubnet(subnet) });
       return result.lease;
     } finally {

@@ -81,6 +81,11 @@ export class PeerWatcher {
     this.#publish(changes, []);
   }
 
+  /** Takes leases as they were last seen, for a start without the registry; the first snapshot corrects them. */
+  restore(leases: readonly Lease[]): void {
+    for (const lease of leases) this.#remember(lease);
+  }
+
   /** Takes the first snapshot, trying until it succeeds or the signal aborts. */
   async sync(signal: AbortSignal): Promise<void> {
     for (let attempt = 0; ; attempt++) {

@@ -19,6 +19,10 @@ export class MonotonicClock implements Clock {
     } while (left > 0);
   }
 
+  wallTime(): number {
+    return Date.now();
+  }
+
   random(): number {
     return Math.random();
   }

@@ -17,7 +17,9 @@ export class FakeMachine {
 export class FakeHost implements Host {
   /** What subnet.env says; undefined when there is none. */
   subnetFile: string | undefined;
-  /** How often it was written. */
+  /** What the agent remembers; undefined when there is nothing. */
+  memory: string | undefined;
+  /** How often subnet.env was written. */
   writes = 0;
   /** Everything systemd was told, in order. */
   readonly notified: ServiceState[] = [];
@@ -53,6 +55,14 @@ export class FakeHost implements Host {
       this.subnetFile = text;
       this.writes++;
     });
+  }
+
+  readMemory(): Promise<string | undefined> {
+    return this.#attempt('read', () => this.memory);
+  }
+
+  writeMemory(text: string): Promise<void> {
+    return this.#attempt('write', () => void (this.memory = text));
   }
 
   removeSubnetFile(): Promise<void> {

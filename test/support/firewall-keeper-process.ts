@@ -36,6 +36,7 @@ const clock: Clock = {
   now: () => performance.now(),
   sleep: (milliseconds, signal) => sleep(milliseconds, undefined, { signal }),
   random: Math.random,
+  wallTime: Date.now,
 };
 
 const execute = executeWith(given.path ? ['env', `PATH=${given.path}`] : []);

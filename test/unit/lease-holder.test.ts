@@ -30,7 +30,12 @@ function host(store: FakeStore, changes: Partial<LeaseHolderOptions> = {}, seed 
   const registry = store.client();
   const holder = new LeaseHolder(
     registry,
-    { now: () => clock.now(), sleep: (ms, signal) => clock.sleep(ms, signal), random: () => random.random() },
+    {
+      now: () => clock.now(),
+      sleep: (ms, signal) => clock.sleep(ms, signal),
+      random: () => random.random(),
+      wallTime: () => clock.wallTime(),
+    },
     log,
     {
       range: {

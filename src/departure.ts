@@ -1,0 +1,78 @@
+/** Leaving for good: what a stop of the agent does not do. */
+import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import { subnet } from './model/address';
+import { ConfigError } from './model/errors';
+import { keyOf } from './model/kernel-state';
+import { printOperation, type Operation } from './model/operation';
+import type { Host, Kernel, LeaseRegistry } from './ports';
+
+/** Everything of ours, whatever the network was. */
+const EVERYWHERE = [subnet('0.0.0.0/0'), subnet('::/0')];
+
+/** Says one line to the person who asked. */
+export type Say = (line: string) => void;
+
+/**
+ * Gives back every lease with our PublicIP, but for reservations, which an administrator made. Throws a ConfigError when our
+ * PublicIP cannot be told, and what the registry throws.
+ */
+export async function giveBackLeases(
+  registry: LeaseRegistry,
+  kernel: Kernel,
+  options: UnderlayOptions,
+  say: Say,
+  signal: AbortSignal,
+): Promise<void> {
+  const choice = await lookForUnderlay(kernel, options, signal);
+  if (choice.kind === 'none') throw new ConfigError(`cannot tell which lease is ours: ${choice.reason}`);
+  const { publicIp } = choice.underlay;
+  const { leases } = await registry.list(signal);
+  const own = leases.filter(({ attributes }) => attributes.publicIp === publicIp);
+  if (own.length === 0) say(`no lease names our PublicIP ${publicIp}: nothing to give back`);
+  for (const lease of own) {
+    if (lease.etcdLeaseId === undefined) {
+      say(`${lease.name} is a reservation, and stays one`);
+      continue;
+    }
+    const outcome = await registry.remove(lease, signal);
+    if (outcome === 'conflict') {
+      say(`${lease.name} was changed by somebody else meanwhile, and stays`);
+      continue;
+    }
+    await registry.revoke(lease.etcdLeaseId, signal);
+    say(`gave back ${lease.name}`);
+  }
+}
+
+/**
+ * Removes everything of ours from the kernel: the routes with our mark, and our links with all that is on them. Refuses, by
+ * what {@link Host.lock} throws, while an agent runs. Says each thing it removed, and what the kernel refused; true if nothing
+ * of ours is left.
+ */
+export async function cleanUpKernel(
+  kernel: Kernel,
+  host: Host,
+  say: Say,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const links = await kernel.ownLinks(signal);
+  for (const link of links) host.lock(link);
+  // Routes that hang on no link (unreachable ones) are reported with any link, there or not.
+  const removals = new Map<string, Operation>();
+  for (const link of links.length > 0 ? links : ['flannel.1']) {
+    for (const object of (await kernel.observe({ link, networks: EVERYWHERE }, signal)).values()) {
+      const isOurs = object.kind === 'route' || (object.kind === 'link' && links.includes(link));
+      if (isOurs) removals.set(keyOf(object), { verb: 'remove', object });
+    }
+  }
+  // Routes first: a link takes its own routes with it, and would make their removal a surprise.
+  const operations = [...removals.values()].sort((a) => (a.object.kind === 'route' ? -1 : 1));
+  const failed = await kernel.apply(operations, signal);
+  const refused = new Set(failed.map(({ operation }) => operation));
+  const gone = operations.filter((operation) => operation.object.kind === 'link' && !refused.has(operation));
+  say(
+    `removed ${operations.length - failed.length} objects${gone.map(({ object }) => `, ${keyOf(object)}`).join('')}`,
+  );
+  for (const { operation, error } of failed) say(`could not ${printOperation(operation)}: ${error.message}`);
+  return failed.length === 0;
+}

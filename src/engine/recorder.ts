@@ -1,0 +1,59 @@
+/** Keeps on disk what a start without etcd needs. */
+import { printMemory, type Memory } from '../model/memory-codec';
+import type { Clock, Host, Log } from '../ports';
+import { Trouble } from './trouble';
+import { Wake } from './wake';
+
+/** However often things change, the file is written no more often than this. */
+const REST_MILLISECONDS = 10_000;
+const LONG_WAIT_MILLISECONDS = 3_600_000;
+
+/** Owns whether the file is out of date. What it cannot write it says, and tries again with the next change. */
+export class Recorder {
+  readonly #wake = new Wake();
+  readonly #trouble: Trouble;
+  #written: string | undefined;
+
+  /** `memory` is asked anew for each writing; undefined while there is nothing worth remembering. */
+  constructor(
+    private readonly host: Host,
+    private readonly clock: Clock,
+    log: Log,
+    private readonly memory: () => Memory | undefined,
+  ) {
+    this.#trouble = new Trouble(clock, log);
+  }
+
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
+  }
+
+  /** Something changed. */
+  trigger(): void {
+    this.#wake.raise();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#wake.wait(this.clock, LONG_WAIT_MILLISECONDS, signal);
+        await this.#write();
+        await this.clock.sleep(REST_MILLISECONDS, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#trouble.report('cannot remember the leases for a start without etcd', error);
+        await this.clock.sleep(REST_MILLISECONDS, signal).catch(() => undefined);
+        this.#wake.raise();
+      }
+    }
+  }
+
+  async #write(): Promise<void> {
+    const memory = this.memory();
+    const text = memory && printMemory(memory);
+    if (text === undefined || text === this.#written) return;
+    await this.host.writeMemory(text);
+    this.#written = text;
+    this.#trouble.clear('the leases are remembered again');
+  }
+}

@@ -1,0 +1,145 @@
+/** Carries out one command with the real outside world. */
+import { Agent } from './agent';
+import type { Command } from './cli/command-line';
+import { needsRegistry, runConfigCommand } from './cli/config-command';
+import { processIo } from './cli/config-io';
+import { notEffective, printableOptions, type Options } from './cli/read-options';
+import { cleanUpKernel, giveBackLeases } from './departure';
+import type { UnderlayOptions } from './engine/prerequisites';
+import { EtcdRegistry } from './etcd/registry';
+import { MonotonicClock } from './host/clock';
+import { LinuxHost } from './host/linux-host';
+import { openKernel } from './kernel/linux-kernel';
+import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
+import { createLog, isJournal } from './log';
+import type { LeaseRegistry, Log } from './ports';
+
+/** How the process's signals reach what runs; filled in while it runs. */
+export interface SignalHooks {
+  moreVerbose: () => void;
+  lessVerbose: () => void;
+  audit: () => void;
+}
+
+/** Returns the exit code. `stop` is what SIGTERM and SIGINT abort. */
+export async function execute(
+  command: Exclude<Command, { kind: 'print' }>,
+  hooks: SignalHooks,
+  stop: AbortSignal,
+): Promise<number> {
+  switch (command.kind) {
+    case 'run':
+      return run(command.options, hooks, stop);
+    case 'leave':
+    case 'cleanup':
+      return depart(command.kind, command.options, stop);
+    case 'config':
+      return withRegistry(needsRegistry(command) ? command.options : undefined, (registry) =>
+        runConfigCommand(command, registry, processIo(stop)),
+      );
+  }
+}
+
+async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Promise<number> {
+  const log = createLog({
+    format: options.logFormat,
+    verbosity: options.verbosity,
+    journald: isJournal(process.env),
+  });
+  let { verbosity } = options;
+  const setVerbosity = (wanted: number) => {
+    verbosity = Math.max(0, wanted);
+    log.setVerbosity(verbosity);
+    log.info('log verbosity changed', { verbosity });
+  };
+  log.info('vtepd starts', { ...printableOptions(options), pid: process.pid });
+  for (const notice of [...options.notices, ...notEffective(options)]) log.warn(notice);
+
+  sayLimits(raiseNeighborLimits(), log);
+  const kernel = openKernel();
+  const registry = etcdOf(options);
+  const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
+  const clock = new MonotonicClock();
+  try {
+    const agent = new Agent(
+      {
+        underlay: underlayOf(options),
+        resolve:
+          options.resolve === 'preload'
+            ? { kind: 'preload' }
+            : { kind: 'on-demand', idleMilliseconds: options.idleTimeoutSeconds * 1000 },
+        renewMarginSeconds: options.renewMarginMinutes * 60,
+        peerGraceMilliseconds: options.peerGraceSeconds * 1000,
+        ipMasq: options.ipMasq,
+      },
+      { registry, kernel, host, clock, log },
+    );
+    Object.assign(hooks, {
+      moreVerbose: () => setVerbosity(verbosity + 1),
+      lessVerbose: () => setVerbosity(verbosity - 1),
+      audit: () => agent.audit('SIGHUP'),
+    });
+    await agent.run(stop);
+    host.notify({ stopping: true });
+    log.info('vtepd stops; lease and kernel state stay as they are');
+    return 0;
+  } finally {
+    kernel.close();
+    registry.close();
+  }
+}
+
+function sayLimits(limits: NeighborLimits, log: Log): void {
+  if (limits.kind === 'refused')
+    log.warn('cannot raise the limits of the neighbor table', { error: limits.reason });
+  if (limits.kind === 'set' && limits.raised.length > 0) {
+    log.info('limits of the neighbor table raised', { changes: limits.raised.join('; ') });
+  }
+}
+
+async function depart(kind: 'leave' | 'cleanup', options: Options, stop: AbortSignal): Promise<number> {
+  const say = (line: string) => void process.stdout.write(`${line}\n`);
+  const kernel = openKernel();
+  const host = new LinuxHost({ subnetFile: options.subnetFile });
+  try {
+    if (kind === 'leave') {
+      await withRegistry(options, (registry) =>
+        giveBackLeases(registry!, kernel, underlayOf(options), say, stop),
+      );
+    }
+    const isClean = await cleanUpKernel(kernel, host, say, stop);
+    // Its subnet is nobody's now: the next start is to take another's leavings, not ours.
+    if (kind === 'leave') await host.removeSubnetFile();
+    return isClean ? 0 : 1;
+  } finally {
+    kernel.close();
+  }
+}
+
+async function withRegistry<T>(
+  options: Options | undefined,
+  use: (registry: LeaseRegistry | undefined) => Promise<T>,
+): Promise<T> {
+  const registry = options && etcdOf(options);
+  try {
+    return await use(registry);
+  } finally {
+    registry?.close();
+  }
+}
+
+function etcdOf(options: Options): EtcdRegistry {
+  return new EtcdRegistry({
+    endpoints: options.etcdEndpoints,
+    prefix: options.etcdPrefix,
+    caFile: options.etcdCafile,
+    certFile: options.etcdCertfile,
+    keyFile: options.etcdKeyfile,
+    username: options.etcdUsername,
+    password: options.etcdPassword,
+  });
+}
+
+function underlayOf({ iface, ifaceRegex, ifaceCanReach, publicIp }: Options): UnderlayOptions {
+  return { iface, ifaceRegex, canReach: ifaceCanReach, publicIp };
+}

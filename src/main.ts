@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+/** The process edge: arguments in, exit code out. The only place that ends the process. */
+import { parseCommandLine, type Command } from './cli/command-line';
+import type { SignalHooks } from './execute';
+import { describeError, UsageError } from './model/errors';
+
+const nothing = () => undefined;
+const hooks: SignalHooks = { moreVerbose: nothing, lessVerbose: nothing, audit: nothing };
+const stop = new AbortController();
+
+// Node opens its debugger on SIGUSR1. An agent that runs as root must not: from the first moment it is a signal of ours.
+process.on('SIGUSR1', () => hooks.moreVerbose());
+process.on('SIGUSR2', () => hooks.lessVerbose());
+process.on('SIGHUP', () => hooks.audit());
+// The second one finds Node's default again, and ends the process at once.
+process.once('SIGTERM', () => stop.abort());
+process.once('SIGINT', () => stop.abort());
+// A reader of our output that went away is no reason to stop carrying packets.
+process.stdout.on('error', nothing);
+process.stderr.on('error', nothing);
+
+async function main(): Promise<number> {
+  let command: Command;
+  try {
+    command = parseCommandLine(process.argv.slice(2), process.env);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`vtepd: ${error.message}\n`);
+    return 2;
+  }
+  if (command.kind === 'print') {
+    process.stdout.write(command.text);
+    return 0;
+  }
+  // What runs something is loaded only now: --help and a mistyped flag answer at once.
+  const { execute } = await import('./execute.js');
+  return execute(command, hooks, stop.signal);
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`vtepd: ${describeError(error)}\n`);
+    process.exit(error instanceof UsageError ? 2 : 1);
+  },
+);

@@ -1,0 +1,62 @@
+/**
+ * What the agent remembers on disk for a start without etcd: the configuration, all leases as last seen, and until when ours
+ * is good.
+ */
+import type { Lease } from './lease';
+import { parseLease, printLeaseAttributes } from './lease-codec';
+
+export interface Memory {
+  /** The text of the network configuration. */
+  readonly config: string;
+  /** The name of our own lease, which is one of `leases`. */
+  readonly ownLease: string;
+  /** When our lease ends unless it was kept alive since: wall clock, milliseconds since 1970; Infinity for a reservation. */
+  readonly expiresAt: number;
+  readonly leases: readonly Lease[];
+}
+
+const VERSION = 1;
+
+export function printMemory({ config, ownLease, expiresAt, leases }: Memory): string {
+  return JSON.stringify({
+    version: VERSION,
+    config,
+    ownLease,
+    expiresAt: Number.isFinite(expiresAt) ? expiresAt : null,
+    leases: leases.map(({ name, attributes, etcdLeaseId }) => [
+      name,
+      printLeaseAttributes(attributes),
+      etcdLeaseId ?? null,
+    ]),
+  });
+}
+
+/** The inverse of {@link printMemory}; undefined for anything else (an older version, a damaged file). */
+export function parseMemory(text: string): Memory | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(value) || value['version'] !== VERSION || !Array.isArray(value['leases'])) return undefined;
+  const { config, ownLease, expiresAt } = value;
+  if (typeof config !== 'string' || typeof ownLease !== 'string') return undefined;
+  if (expiresAt !== null && typeof expiresAt !== 'number') return undefined;
+  const leases = (value['leases'] as unknown[]).flatMap(leaseOf);
+  return { config, ownLease, expiresAt: expiresAt ?? Infinity, leases };
+}
+
+function leaseOf(row: unknown): Lease[] {
+  if (!Array.isArray(row)) return [];
+  const [name, value, id] = row as unknown[];
+  if (typeof name !== 'string' || typeof value !== 'string') return [];
+  const etcdLeaseId = typeof id === 'string' ? id : undefined;
+  // Older than any revision of etcd: whatever is stored there is newer.
+  const parsed = parseLease({ name, value, etcdLeaseId, modRevision: '0' });
+  return parsed.kind === 'lease' ? [parsed.lease] : [];
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
