@@ -285,6 +285,30 @@ it('a Docker that comes later, and drops what is forwarded, is answered at once'
   expect(performance.now() - begin).toBeLessThan(5_000);
 });
 
+it('a table that its owner keeps to himself is left alone: a warning says what to do, and the rest is done', async () => {
+  const owner = lab.host.start('nft', ['-i'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  try {
+    for (const line of [
+      'add table inet firewalld { flags owner; }',
+      'add chain inet firewalld filter_FORWARD { type filter hook forward priority 10; policy drop; }',
+    ]) {
+      owner.stdin!.write(`${line}\n`);
+    }
+    const isThere = async () => (await sh('nft list chains')).includes('filter_FORWARD');
+    await until('the table is there', isThere, { withinMilliseconds: 5_000 });
+    const keeper = await new Keeper({ enableNfTables: true }).settled();
+    const line = await keeper.said('another firewall may drop what we forward');
+    expect(line).toMatchObject({
+      level: 'warn',
+      error: expect.stringContaining('firewall-cmd --permanent --zone=trusted') as string,
+    });
+    expect(await lab.ruleset()).toContain('table ip vtepd-flannel.1');
+  } finally {
+    owner.stdin!.end();
+    await exitOf(owner);
+  }
+});
+
 describe('tools that are missing', () => {
   let bin: string;
   beforeEach(() => (bin = mkdtempSync(join(tmpdir(), 'vf-bin-'))));

@@ -166,9 +166,9 @@ describe('the firewall keeper', () => {
     await stop();
   });
 
-  it('one place that refuses for ever stops no other, and is said once', async () => {
-    const { firewall, clock, log, stop } = setUp();
-    firewall.refuse(/inet firewalld/, new HostError('FAILED', 'Operation not permitted'));
+  it('a chain that its owner keeps to himself stops nothing else, and is said once', async () => {
+    const { firewall, clock, keeper, log, stop } = setUp();
+    firewall.refuse(/inet firewalld/, new HostError('EPERM', 'nobody else may write'));
     const place = {
       tool: 'nftables',
       family: 'ipv4',
@@ -178,7 +178,24 @@ describe('the firewall keeper', () => {
     firewall.putGate({ place, drops: true });
     await clock.advance(50_000);
     expect(firewall.printed()).toEqual(['flannel.1 masquerade rules (ipv4, nftables): 6 rules']);
+    expect(log.messages('warn')).toEqual(['another firewall may drop what we forward']);
+    expect(log.messages('info')).toEqual(['firewall rules put in order']);
+    expect(keeper).toMatchObject({ isInPlace: true, repairs: 0, trouble: undefined });
+    expect(keeper.obstacle?.complaint).toMatch('nobody else may write');
+    firewall.putGate({ place, drops: false });
+    await clock.advance(1_000);
+    expect(keeper.obstacle).toBeUndefined();
+    await stop();
+  });
+
+  it('one place that fails for ever stops no other, and is said once', async () => {
+    const { firewall, clock, keeper, log, stop } = setUp();
+    firewall.refuse(/forward/);
+    firewall.putGate({ place: { tool: 'iptables-nft', family: 'ipv4', role: 'forward' }, drops: true });
+    await clock.advance(50_000);
+    expect(firewall.printed()).toEqual(['flannel.1 masquerade rules (ipv4, nftables): 6 rules']);
     expect(log.messages('warn')).toEqual(['a firewall rule could not be written; trying again']);
+    expect(keeper.isInPlace).toBe(false);
     await stop();
   });
 

@@ -95,7 +95,7 @@ export class Nftables {
       return [];
     } catch (error) {
       signal.throwIfAborted();
-      return operations.map((operation) => ({ operation, error: error as Error }));
+      return operations.map((operation) => ({ operation, error: explain(error as Error, operation) }));
     }
   }
 
@@ -158,6 +158,19 @@ export class Nftables {
       throw new HostError('FAILED', `cannot read the answer of 'nft -j list ${what}'`, { cause });
     }
   }
+}
+
+/**
+ * A table can belong to the process that made it (`flags owner`; firewalld's does since 2.1, unless NftablesTableOwner=no):
+ * nobody else may write to it then.
+ */
+function explain(error: Error, { block: { place } }: FirewallOperation): Error {
+  if (!place.chain || !error.message.includes('Operation not permitted')) return error;
+  const advice = place.chain.startsWith('inet firewalld ')
+    ? '; let the overlay pass with firewall-cmd --permanent --zone=trusted --add-source=NETWORK, and firewall-cmd --reload'
+    : '';
+  const message = `the program that made ${place.chain} lets nobody else write to it${advice}`;
+  return new HostError('EPERM', message, { cause: error });
 }
 
 function scriptOf(operation: FirewallOperation): string[] {
