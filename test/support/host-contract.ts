@@ -44,6 +44,15 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       await host.removeSubnetFile();
     });
 
+    test('remembers a text, apart from the subnet file', async () => {
+      expect(await host.readMemory()).toBeUndefined();
+      await host.writeMemory('a longer text than what comes after it');
+      await host.writeMemory('{"version":1}');
+      expect(await host.readMemory()).toBe('{"version":1}');
+      expect(await setup.other.readMemory()).toBeUndefined();
+      expect(await host.readSubnetFile()).toBeUndefined();
+    });
+
     test('lets one agent run for a link, and tells the other who it is', () => {
       host.lock('flannel.1');
       expect(() => setup.other.lock('flannel.1')).toThrow(HostError);

@@ -20,6 +20,7 @@ describeHostContract('a Linux host', () => {
   const create = (name: string) =>
     new LinuxHost({
       subnetFile: join(directory, name, 'flannel', 'subnet.env'),
+      memoryFile: join(directory, name, 'state', 'state.json'),
       lockDirectory: join(directory, 'locks'),
       env: { NOTIFY_SOCKET: join(directory, 'nobody') },
     });
@@ -35,4 +36,15 @@ describeHostContract('a Linux host', () => {
       return Promise.resolve();
     },
   });
+});
+
+test('a Linux host whose user wants no memory has none', async () => {
+  const directory = temporaryDirectory();
+  try {
+    const host = new LinuxHost({ subnetFile: join(directory, 'subnet.env'), lockDirectory: directory });
+    await host.writeMemory('{}');
+    expect(await host.readMemory()).toBeUndefined();
+  } finally {
+    removeTemporaryDirectories();
+  }
 });
