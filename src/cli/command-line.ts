@@ -1,7 +1,6 @@
 /** The command line as a whole: which command, with which options. */
 import { Command as Commander, CommanderError, Option } from 'commander';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { version } from '../../package.json';
 import { UsageError } from '../model/errors';
 import { COMMANDS, COMMAND_NAMES, commandHelp, helpPage, type CommandName } from './help';
 import { nearest } from './nearest';
@@ -36,7 +35,7 @@ export type Command =
  */
 export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv): Command {
   const { words, asksFor } = respell(argv);
-  if (asksFor === 'version') return { kind: 'print', text: `vtepd ${version()}\n` };
+  if (asksFor === 'version') return { kind: 'print', text: `vtepd ${version}\n` };
   if (asksFor === 'help') return { kind: 'print', text: helpFor(words.find(isCommandName)) };
   const { choice, written } = parseWords(words);
   switch (choice.name) {
@@ -158,9 +157,4 @@ function strayWord(word: string): string {
 
 function helpFor(topic: CommandName | undefined): string {
   return topic === undefined || topic === 'help' ? helpPage() : commandHelp(topic);
-}
-
-function version(): string {
-  const text = readFileSync(join(__dirname, '../../package.json'), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
