@@ -60,8 +60,9 @@ export class EtcdClient {
     this.#tlsFiles = new TlsFiles(options);
     this.#deadlineMilliseconds = options.callDeadlineMilliseconds ?? CALL_DEADLINE_MILLISECONDS;
     const { username = '', password = '' } = options;
-    if (password !== '' && username === '')
+    if (password !== '' && username === '') {
       throw new UsageError('--etcd-password is given without --etcd-username');
+    }
     this.#login = username === '' ? undefined : { username, password };
   }
 
@@ -167,10 +168,10 @@ export class EtcdClient {
     const old = this.#set;
     if (old && performance.now() - this.#tlsCheckedAt < TLS_CHECK_MILLISECONDS) return old;
     this.#tlsCheckedAt = performance.now();
-    const stamp = this.#endpoints.some(({ tls }) => tls) ? this.#tlsFiles.stamp : '';
-    if (old?.tlsStamp === stamp) return old;
+    const usesTls = this.#endpoints.some(({ tls }) => tls);
+    if (old?.tlsStamp === (usesTls ? this.#tlsFiles.stamp : '')) return old;
     try {
-      const tls = this.#endpoints.some((endpoint) => endpoint.tls) ? this.#tlsFiles.read() : undefined;
+      const tls = usesTls ? this.#tlsFiles.read() : undefined;
       const connections = this.#endpoints.map((endpoint) => new Connection(endpoint, tls, this.#login));
       this.#set = { connections, tlsStamp: tls?.stamp ?? '', users: 0 };
     } catch (error) {

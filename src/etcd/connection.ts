@@ -1,8 +1,8 @@
 /** A connection to one etcd server. The only user of etcd3 (and of cockatiel, which it wants its policies from). */
 import { noop } from 'cockatiel';
-import { Etcd3, type ICallable, type IDuplexStream, type Services } from 'etcd3';
+import { ClientClosedError, Etcd3, type ICallable, type IDuplexStream, type Services } from 'etcd3';
 import type { Endpoint } from './endpoints';
-import { CallError, callErrorOf, connectionLost } from './errors';
+import { CallError, callErrorOf, CLIENT_CLOSED, connectionLost } from './errors';
 import type { TlsMaterial } from './tls-files';
 
 export interface Login {
@@ -171,7 +171,8 @@ export class Connection {
       return await this.#etcd.withConnection(service, use);
     } catch (error) {
       limits.signal.throwIfAborted();
-      throw callErrorOf(error, limits.deadlineMilliseconds);
+      if (error instanceof ClientClosedError) throw new CallError('unavailable', CLIENT_CLOSED, error);
+      throw error;
     }
   }
 

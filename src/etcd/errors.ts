@@ -26,6 +26,7 @@ export class CallError extends Error {
   }
 }
 
+export const CLIENT_CLOSED = 'the etcd client was closed';
 const CONNECTION_LOST = 'connection lost';
 const SERVER_STOPPING = 'the server is stopping';
 
@@ -55,7 +56,7 @@ const SERVER_TEXTS: readonly [RegExp, CallFailure, string?][] = [
 
 /** Errors of the system and of TLS, inside what grpc-js tells of them. */
 const CONNECTION_TEXTS: readonly [RegExp, CallFailure, string][] = [
-  [/Cancelled on client|was already closed/, 'unavailable', 'the etcd client was closed'],
+  [/Cancelled on client/, 'unavailable', CLIENT_CLOSED],
   [/ECONNREFUSED/, 'unavailable', 'connection refused'],
   [/EHOSTUNREACH|ENETUNREACH/, 'unavailable', 'no route to it'],
   [/ENOTFOUND|EAI_AGAIN|Name resolution failed/, 'unavailable', 'its name cannot be resolved'],

@@ -186,6 +186,31 @@ describe('a server that hangs', () => {
   });
 });
 
+describe('a call that ran into its deadline', () => {
+  test('does not harm the watch beside it, which goes on when the server does', async () => {
+    const registry = open(proxied());
+    const probe = watch(registry, (await registry.list(signal)).revision);
+    await probe.ready();
+    proxy.pause();
+    await expect(registry.list(signal)).rejects.toMatchObject({ code: 'unavailable' });
+    proxy.resume();
+    await server.put(`${prefix}/subnets/10.5.1.0-24`, '{}');
+    await probe.until(({ changes }) => changes.length > 0);
+    await registry.list(signal);
+    await server.put(`${prefix}/subnets/10.5.2.0-24`, '{}');
+    await probe.until(({ changes }) => changes.length > 1);
+  });
+
+  test('does not keep a watch from noticing that the server hangs', async () => {
+    const registry = open(proxied());
+    const probe = watch(registry, (await registry.list(signal)).revision);
+    await probe.ready();
+    proxy.pause();
+    await expect(registry.list(signal)).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await probe.failure(20_000)).toMatchObject({ code: 'unavailable' });
+  });
+});
+
 describe('after trouble', () => {
   test('the next watch begins with the next endpoint', async () => {
     const registry = open(proxied(), server.url);
