@@ -4,16 +4,16 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CNI_CODES, CniError } from './cni-error';
 import { isObject, isPluginName, type JsonObject } from './network-conf';
-import type { CniCommand } from './request';
+import type { Request } from './request';
 
 /** A result is a few kilobytes; a delegate that talks without end is ended. */
 const LONGEST_OUTPUT = 16 * 1024 * 1024;
 
 /**
- * Runs the plugin named by `config.type`, found in `path`, with our environment, and returns what it printed. No shell is
- * involved; what it says on its standard error goes to ours. Throws the delegate's own error if it has one.
+ * Makes the same request of the plugin named by `config.type`, and returns what it printed. No shell is involved; what it says
+ * on its standard error goes to ours. Throws the delegate's own error if it has one.
  */
-export function runDelegate(command: CniCommand, path: readonly string[], config: JsonObject): string {
+export function runDelegate({ command, path, environment }: Request, config: JsonObject): string {
   const type = typeof config['type'] === 'string' ? config['type'] : '';
   const failed = (code: number, why: string, details?: string) =>
     new CniError(code, `failed to delegate ${command.toLowerCase()}: ${why}`, details);
@@ -23,7 +23,7 @@ export function runDelegate(command: CniCommand, path: readonly string[], config
 
   const { error, status, signal, stdout } = spawnSync(program, [], {
     input: JSON.stringify(config),
-    env: { ...process.env, CNI_COMMAND: command },
+    env: environment,
     stdio: ['pipe', 'pipe', 'inherit'],
     encoding: 'utf8',
     maxBuffer: LONGEST_OUTPUT,

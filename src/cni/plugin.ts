@@ -61,20 +61,20 @@ function carryOut(request: Request, conf: NetworkConf): Answer {
 }
 
 /** Saves what the delegate will be told before it is told: whatever happens from here on, DEL finds it. */
-function add({ containerId, path }: Request, conf: NetworkConf): Answer {
+function add(request: Request, conf: NetworkConf): Answer {
   const config = delegateConfig(conf, hostSubnets(conf, CNI_CODES.tryAgainLater));
-  savedConfigsOf(conf).save(containerId, JSON.stringify(config));
-  const result = runDelegate('ADD', path, config);
+  savedConfigsOf(conf).save(request.containerId, JSON.stringify(config));
+  const result = runDelegate(request, config);
   parseObject(result, `${String(config['type'])} did not answer ADD with a result`);
   return success(result);
 }
 
 /** The file goes only when the delegate has cleaned up, so that a DEL that failed can be repeated, and any number may follow. */
-function remove({ containerId, path }: Request, conf: NetworkConf): Answer {
+function remove(request: Request, conf: NetworkConf): Answer {
   const savedConfigs = savedConfigsOf(conf);
-  const saved = savedConfigs.load(containerId);
+  const saved = savedConfigs.load(request.containerId);
   if (!saved) {
-    savedConfigs.removeUnfinished(containerId);
+    savedConfigs.removeUnfinished(request.containerId);
     return success();
   }
   let config: JsonObject;
@@ -87,14 +87,14 @@ function remove({ containerId, path }: Request, conf: NetworkConf): Answer {
       `${cniErrorOf(error).message}; nothing is cleaned up, and the file stays for a look at it\n`,
     );
   }
-  runDelegate('DEL', path, config);
+  runDelegate(request, config);
   savedConfigs.remove(saved);
   return success();
 }
 
-function check({ containerId, path }: Request, conf: NetworkConf): Answer {
+function check(request: Request, conf: NetworkConf): Answer {
   if (!conf.prevResult) throw new CniError(CNI_CODES.invalidConfig, 'required prevResult missing');
-  const saved = savedConfigsOf(conf).load(containerId);
+  const saved = savedConfigsOf(conf).load(request.containerId);
   if (!saved)
     throw new CniError(CNI_CODES.unknownContainer, `nothing is saved for this container in ${conf.dataDir}`);
   const config = replayed(saved, conf);
@@ -108,24 +108,24 @@ function check({ containerId, path }: Request, conf: NetworkConf): Answer {
       'other hosts cannot reach the container; it gets a new address when it is made anew',
     );
   }
-  runDelegate('CHECK', path, config);
+  runDelegate(request, config);
   return success();
 }
 
-function status({ path }: Request, conf: NetworkConf): Answer {
-  runDelegate('STATUS', path, delegateConfig(conf, hostSubnets(conf, CNI_CODES.notAvailable)));
+function status(request: Request, conf: NetworkConf): Answer {
+  runDelegate(request, delegateConfig(conf, hostSubnets(conf, CNI_CODES.notAvailable)));
   return success();
 }
 
 /** The delegate collects its own first: only then nobody will need what we saved. */
-function collect({ path }: Request, conf: NetworkConf): Answer {
+function collect(request: Request, conf: NetworkConf): Answer {
   const savedConfigs = savedConfigsOf(conf);
   const all = savedConfigs.list();
   const host = readSubnetFile(conf.subnetFile);
   const config = host ? delegateConfig(conf, host) : all[0] && replayed(all[0], conf);
   if (!config) return success();
   const valid = new Set(conf.validAttachments.map((each) => each['containerID']));
-  runDelegate('GC', path, { ...config, 'cni.dev/valid-attachments': conf.validAttachments });
+  runDelegate(request, { ...config, 'cni.dev/valid-attachments': conf.validAttachments });
   for (const saved of all) if (!valid.has(saved.containerId)) savedConfigs.remove(saved);
   return success();
 }

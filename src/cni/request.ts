@@ -19,6 +19,8 @@ export interface Request {
   readonly containerId: string;
   /** Where delegates are looked for, in this order. */
   readonly path: readonly string[];
+  /** What a delegate gets too. */
+  readonly environment: NodeJS.ProcessEnv;
 }
 
 /** The request that these variables make. Throws code 4 for a command that does not exist, and for a variable missing or wrong. */
@@ -38,6 +40,7 @@ export function readRequest(environment: NodeJS.ProcessEnv): Request {
     command: command as CniCommand,
     containerId: isPerContainer ? containerId : '',
     path: (environment['CNI_PATH'] ?? '').split(':').filter((directory) => directory !== ''),
+    environment,
   };
 }
 
