@@ -21,7 +21,10 @@ const parsedProto = {
       const source = readFileSync(path, 'utf8');
       if (source.split(call).length !== 2) throw new Error(`${path} does not load its protocol as expected`);
       const protobuf = require('protobufjs');
-      const proto = protobuf.loadSync(join(dirname(path), '../proto/rpc.proto'));
+      // As etcd3 asks for it: with the names of fields as they are written.
+      const proto = new protobuf.Root().loadSync(join(dirname(path), '../proto/rpc.proto'), {
+        keepCase: true,
+      });
       const json = JSON.stringify(proto.toJSON({ keepComments: false }));
       return { contents: source.replace(call, `(0, proto_loader_1.fromJSON)(${json},`), loader: 'js' };
     });
