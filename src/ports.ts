@@ -4,6 +4,7 @@
  * contract suites. Every wait takes an AbortSignal and rejects with its reason soon after it aborted.
  */
 import type { Family, IpAddress, Subnet } from './model/address';
+import type { Admission, AdmittedPeer, InstalledAdmission } from './model/admission';
 import type { FailedFirewallOperation, FirewallOperation, FirewallState } from './model/firewall';
 import type { KernelState } from './model/kernel-state';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './model/lease';
@@ -160,6 +161,23 @@ export interface Firewall {
    * about iptables-legacy. Throws a {@link KernelError} if it cannot start to listen.
    */
   listen(onChange: () => void, signal: AbortSignal): void;
+}
+
+/** Who may send to our VXLAN port; by default anybody. Methods throw {@link HostError}. */
+export interface VxlanGuard {
+  /** What is installed for that link; undefined: anybody may send. */
+  observe(link: string, signal: AbortSignal): Promise<InstalledAdmission | undefined>;
+  /** Replaces all there is for that link at once. */
+  install(admission: Admission, signal: AbortSignal): Promise<void>;
+  /** Admits peers, and refuses others that were (by {@link printAdmittedPeer}), at once; throws if they were not. */
+  change(
+    admission: Admission,
+    add: readonly AdmittedPeer[],
+    remove: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Anybody may send again. No error if it was so. */
+  remove(link: string, signal: AbortSignal): Promise<void>;
 }
 
 /** The host we run on, apart from its network. Methods throw {@link HostError}. */
