@@ -9,6 +9,7 @@ import {
   type JsonObject,
   type NetworkConf,
 } from './network-conf';
+import { withGateways } from './prev-result';
 import { readRequest, type Request } from './request';
 import { SavedConfigs, type SavedConfig } from './saved-configs';
 import { readSubnetFile, type HostSubnets } from './subnet-file';
@@ -97,7 +98,7 @@ function check(request: Request, conf: NetworkConf): Answer {
   const saved = savedConfigsOf(conf).load(request.containerId);
   if (!saved)
     throw new CniError(CNI_CODES.unknownContainer, `nothing is saved for this container in ${conf.dataDir}`);
-  const config = replayed(saved, conf);
+  const config = replayed(saved, { ...conf, prevResult: withGateways(conf.prevResult) });
   // Without the file we do not know: packets flow while the agent is away.
   const now = readSubnetFile(conf.subnetFile)?.subnets;
   const strayed = now && subnetsOf(config).filter((subnet) => !now.includes(subnet));

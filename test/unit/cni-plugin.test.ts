@@ -360,6 +360,30 @@ describe('CHECK', () => {
     expect(savedFiles()).toEqual(['c1']);
   });
 
+  test('names the gateway of every route, which the delegate took from the address', () => {
+    request('ADD');
+    delegateAnswers('');
+    const ips = [
+      { address: '10.5.72.2/24', gateway: '10.5.72.1' },
+      { address: 'fd00::2/64', gateway: 'fd00::1' },
+    ];
+    const routes = [
+      { dst: '10.5.0.0/16' },
+      { dst: 'fd00::/48', mtu: 1400 },
+      { dst: '0.0.0.0/0', gw: '10.5.72.9' },
+    ];
+    request('CHECK', { prevResult: { ...prevResult, ips, routes } });
+    expect(calls()[1]!.config['prevResult']).toEqual({
+      ...prevResult,
+      ips,
+      routes: [
+        { dst: '10.5.0.0/16', gw: '10.5.72.1' },
+        { dst: 'fd00::/48', mtu: 1400, gw: 'fd00::1' },
+        { dst: '0.0.0.0/0', gw: '10.5.72.9' },
+      ],
+    });
+  });
+
   test("passes the delegate's complaint on", () => {
     request('ADD');
     delegateAnswers('{"code":999,"msg":"eth0 is gone"}', 1);
