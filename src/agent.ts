@@ -2,6 +2,7 @@
 import { overlayMtu } from './core/vxlan';
 import type { Self } from './core/peers';
 import { Announcer } from './engine/announcer';
+import { Conditions, type Check, type Condition } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
@@ -61,6 +62,7 @@ export class Agent {
   #network: Network | undefined;
   #overlay: Overlay | undefined;
   #self: Self | undefined;
+  readonly #conditions: Conditions;
 
   constructor(
     private readonly options: AgentOptions,
@@ -95,7 +97,34 @@ export class Agent {
       options.peerGraceMilliseconds,
     );
     this.#announcer = new Announcer(host, clock, log);
+    this.#conditions = new Conditions(clock);
     this.#recorder = new Recorder(host, clock, log, () => this.#memory());
+  }
+
+  /** What packets need: where it is bad, they may be lost. Advisory: what the agent needs to follow changes. */
+  readiness(): Check[] {
+    const conditions: Condition[] = [
+      condition(
+        'lease',
+        this.#holder?.lease ? undefined : 'there is no subnet lease yet',
+        this.#holder?.trouble,
+      ),
+      condition(
+        'kernel',
+        this.#reconciler.isBaseInPlace ? undefined : 'device, address or network route are missing',
+      ),
+      condition(
+        'subnet file',
+        this.#announcer.isAnnounced ? undefined : 'it is not written',
+        this.#announcer.trouble,
+      ),
+      advice('etcd', this.#watcher.trouble),
+      advice('lease renewal', this.#holder?.trouble),
+      advice('underlay', this.#underlay?.trouble),
+      advice('peers in the kernel', this.#reconciler.trouble),
+      advice('state file', this.#recorder.trouble),
+    ];
+    return this.#conditions.check(conditions);
   }
 
   /** Asks for everything to be read and compared anew. */
@@ -266,7 +295,10 @@ export class Agent {
       });
       return undefined;
     });
-    return text === undefined ? undefined : parsePreviousSubnets(text).ipv4;
+    if (text === undefined) return undefined;
+    const { ipv4, problems } = parsePreviousSubnets(text);
+    for (const problem of problems) this.ports.log.warn('the subnet file is not quite readable', { problem });
+    return ipv4;
   }
 
   /** Our lease's value. The VTEP MAC is decided once: the device's, else the one our lease names, else a new one. */
@@ -350,4 +382,20 @@ export class Agent {
     const { size } = this.#watcher.peers;
     this.ports.host.notify({ status: `${printSubnet(subnet)} on ${linkNameOf(backend)}, ${size} peers` });
   }
+}
+
+type Grievance = { complaint: string; forMilliseconds: number } | undefined;
+
+function condition(name: string, reason: string | undefined, trouble?: Grievance): Condition {
+  if (reason === undefined) return { name, reason, advisory: false };
+  return {
+    name,
+    reason: trouble?.complaint ?? reason,
+    forMilliseconds: trouble?.forMilliseconds,
+    advisory: false,
+  };
+}
+
+function advice(name: string, trouble: Grievance): Condition {
+  return { name, reason: trouble?.complaint, forMilliseconds: trouble?.forMilliseconds, advisory: true };
 }

@@ -8,6 +8,7 @@ import { cleanUpKernel, giveBackLeases } from './departure';
 import type { UnderlayOptions } from './engine/prerequisites';
 import { EtcdRegistry } from './etcd/registry';
 import { MonotonicClock } from './host/clock';
+import { startHealthServer, type HealthServer } from './host/health';
 import { LinuxHost } from './host/linux-host';
 import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
@@ -60,6 +61,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   const registry = etcdOf(options);
   const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   const clock = new MonotonicClock();
+  let health: HealthServer | undefined;
   try {
     const agent = new Agent(
       {
@@ -79,13 +81,26 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       lessVerbose: () => setVerbosity(verbosity - 1),
       audit: () => agent.audit('SIGHUP'),
     });
+    if (options.healthzPort > 0) {
+      const { healthzIp: address, healthzPort: port } = options;
+      // Liveness is that somebody answers: a blocked event loop does not.
+      health = await startHealthServer({
+        address,
+        port,
+        clock,
+        live: () => [],
+        ready: () => agent.readiness(),
+      });
+    }
     await agent.run(stop);
     host.notify({ stopping: true });
     log.info('vtepd stops; lease and kernel state stay as they are');
     return 0;
   } finally {
+    await health?.close();
     kernel.close();
     registry.close();
+    await log.flush();
   }
 }
 

@@ -55,6 +55,7 @@ export class Reconciler {
   /** When something that was held back may be repaired (monotonic milliseconds). */
   #heldUntil = Infinity;
   #converged = false;
+  #baseInPlace = false;
   #operations = 0;
   #repairs = 0;
 
@@ -71,6 +72,11 @@ export class Reconciler {
   get isConverged(): boolean {
     const isIdle = this.#reasons.size === 0 && this.#changes.size === 0;
     return this.#converged && isIdle && this.#heldUntil === Infinity;
+  }
+
+  /** True if the last whole pass found or left our link, its parameters, its address and the network route in place. */
+  get isBaseInPlace(): boolean {
+    return this.#baseInPlace;
   }
 
   /** Kernel operations carried out since the start. */
@@ -239,6 +245,7 @@ export class Reconciler {
   }
 
   #report(report: PassReport): void {
+    if (report.kind === 'whole') this.#baseInPlace = report.isBaseInPlace;
     this.#converged = report.failed.length === 0;
     const [first] = report.failed;
     if (first) {

@@ -14,6 +14,8 @@ export interface Check {
   readonly since: number;
   /** Why it is not well. */
   readonly reason?: string | undefined;
+  /** Worth knowing, but no reason to answer 503. */
+  readonly advisory?: boolean;
 }
 
 export interface HealthOptions {
@@ -97,7 +99,7 @@ function answerOf(options: HealthOptions, request: IncomingMessage): [status: nu
   } catch (error) {
     return [500, `the checks failed: ${(error as Error).message}\n`];
   }
-  const bad = checks.filter(({ ok }) => !ok);
+  const bad = checks.filter(({ ok, advisory }) => !ok && !advisory);
   const word = isLiveness ? 'running' : 'ready';
   const verdict =
     bad.length === 0
@@ -108,9 +110,9 @@ function answerOf(options: HealthOptions, request: IncomingMessage): [status: nu
   return [bad.length === 0 ? 200 : 503, [...list, verdict, ''].join('\n')];
 }
 
-/** `[+] etcd: well for 12 s`, as Kubernetes prints checks. */
-function printCheck({ name, ok, since, reason }: Check, now: number): string {
+/** `[+] etcd: well for 12 s`, as Kubernetes prints checks; `[!]` for what is not well but does no harm yet. */
+function printCheck({ name, ok, since, reason, advisory }: Check, now: number): string {
   const seconds = Math.max(0, Math.round((now - since) / 1000));
   if (ok) return `[+] ${name}: well for ${seconds} s`;
-  return `[-] ${name}: not well for ${seconds} s${reason ? `: ${reason}` : ''}`;
+  return `[${advisory ? '!' : '-'}] ${name}: not well for ${seconds} s${reason ? `: ${reason}` : ''}`;
 }
