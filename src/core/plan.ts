@@ -27,25 +27,31 @@ function rankOf(object: KernelObject): number {
 
 /**
  * The operations that turn `actual` into `desired`: puts first, so that a new way exists before an old one goes; then
- * removals. Nothing to do gives none. A link that must be made anew is removed first, and everything on it put again.
+ * removals. Nothing to do gives none. A link that must be made anew is removed first, and everything on it put again; so are
+ * the neighbors of a link that gets another MAC.
  */
 export function plan(desired: KernelState, actual: KernelState): Operation[] {
   const remakes: Operation[] = [];
   const gone = new Set<string>();
+  const flushed = new Set<string>();
   for (const object of desired.values()) {
     if (object.kind !== 'link') continue;
     const existing = actual.get(keyOf(object));
-    const reasons = existing?.kind === 'link' ? misfits(object, existing) : [];
-    if (existing && reasons.length > 0) {
+    if (existing?.kind !== 'link') continue;
+    const reasons = misfits(object, existing);
+    if (reasons.length > 0) {
       remakes.push({ verb: 'remove', object: existing, reason: reasons.join(', ') });
       gone.add(object.name);
-    }
+    } else if (existing.mac !== object.mac) flushed.add(object.name);
   }
+  // A new MAC costs a link all its neighbors, permanent ones too (neigh_changeaddr in net/core/neighbour.c).
+  const isLost = (object: KernelObject) =>
+    gone.has(linkOf(object) ?? '') || (object.kind === 'neighbor' && flushed.has(object.link));
 
   const puts: Operation[] = [];
   for (const [key, object] of desired) {
     const existing = actual.get(key);
-    const isThere = existing !== undefined && !gone.has(linkOf(existing) ?? '');
+    const isThere = existing !== undefined && !isLost(existing);
     if (isThere && fits(object, existing)) continue;
     const reason = isThere ? reasonOf(object, existing) : undefined;
     puts.push(reason ? { verb: 'put', object, reason } : { verb: 'put', object });

@@ -27,8 +27,12 @@ const textOf = (operations: readonly Operation[]) => operations.map(printOperati
 function applied(actual: KernelState, operations: readonly Operation[]): KernelState {
   const state = new Map(actual);
   for (const { verb, object } of operations) {
+    const before = state.get(keyOf(object));
     if (verb === 'put') state.set(keyOf(object), object);
-    else state.delete(keyOf(object));
+    if (verb === 'put' && object.kind === 'link' && before?.kind === 'link' && before.mac !== object.mac) {
+      for (const [key, other] of state) if (other.kind === 'neighbor') state.delete(key);
+    }
+    if (verb === 'remove') state.delete(keyOf(object));
     if (verb === 'remove' && object.kind === 'link') {
       for (const [key, other] of state)
         if (other.kind !== 'link' && other.link === object.name) state.delete(key);
@@ -77,6 +81,16 @@ describe('the plan for a host', () => {
     actual.set('link flannel.1', { ...link, mtu: 1500, up: false });
     expect(plan(whole(2), actual)).toMatchObject([
       { verb: 'put', reason: 'mtu 1500 → 1450, up false → true' },
+    ]);
+  });
+
+  it('puts the neighbors again when the device gets another MAC, for the kernel forgets them', () => {
+    const actual = new Map(whole(2));
+    const link = actual.get('link flannel.1') as Link;
+    actual.set('link flannel.1', { ...link, mac: macAddress('02:00:00:00:00:99') });
+    expect(textOf(plan(whole(2), actual))).toEqual([
+      'put link flannel.1 02:00:00:00:00:01 mtu 1450 up vxlan id 1 local 192.168.0.1 dev if2 dstport 8472 nolearning (mac 02:00:00:00:00:99 → 02:00:00:00:00:01)',
+      'put neigh 10.5.2.0 dev flannel.1 lladdr 02:00:00:00:00:02 permanent',
     ]);
   });
 
