@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { CommandResult } from './lab/command';
+import type { Host } from './lab/host';
 import { Namespace } from './lab/namespace';
 
 /** The plugin under test: as `scripts/setup` builds it, or another that $VTEPD_CNI names (an installed package's). */
@@ -37,13 +38,14 @@ export class CniHost {
   readonly namespace: Namespace;
   readonly directory = mkdtempSync(join(tmpdir(), 'vtepd-cni-host-'));
   readonly #prefix = `vc-${process.pid}-${made++}`;
-  readonly #containers: Namespace[] = [];
+  readonly #made: Namespace[] = [];
 
-  constructor() {
+  /** On a host of the lab, or on one that is nothing but a namespace. */
+  constructor(private readonly labHost?: Host) {
     if (!existsSync(join(DELEGATES, 'bridge')))
       throw new Error(`there is no ${DELEGATES}/bridge: install Debian's containernetworking-plugins`);
     removeAbandoned();
-    this.namespace = this.#make('h');
+    this.namespace = labHost?.namespace ?? this.#make('h');
   }
 
   /** What subnet.env says to the plugin. */
@@ -53,7 +55,7 @@ export class CniHost {
   }
 
   get subnetFile(): string {
-    return join(this.directory, 'subnet.env');
+    return this.labHost?.agent.subnetFile ?? join(this.directory, 'subnet.env');
   }
 
   /** The containers whose delegate's configuration is saved. */
@@ -68,11 +70,9 @@ export class CniHost {
     return existsSync(directory) ? readdirSync(directory).filter((name) => /^[\da-f]+[.:_]/.test(name)) : [];
   }
 
-  /** A container without network: the namespace's last letters are its container ID. */
+  /** A container without network; its namespace's name is its ID. */
   container(): Namespace {
-    const container = this.#make(`c${this.#containers.length}`);
-    this.#containers.push(container);
-    return container;
+    return this.#make(`c${this.#made.length}`);
   }
 
   /** As a runtime makes the request: how the plugin ended, and what it said. */
@@ -147,7 +147,7 @@ export class CniHost {
 
   /** Removes all of it. */
   end(): void {
-    for (const { name } of [...this.#containers, this.namespace]) removeNamespace(name);
+    for (const { name } of this.#made) removeNamespace(name);
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -159,9 +159,11 @@ export class CniHost {
 
   #make(suffix: string): Namespace {
     const name = `${this.#prefix}-${suffix}`;
+    const namespace = new Namespace(name);
+    this.#made.push(namespace);
     execFileSync('ip', ['netns', 'add', name]);
     execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
-    return new Namespace(name);
+    return namespace;
   }
 }
 
