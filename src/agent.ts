@@ -7,7 +7,12 @@ import { Recorder } from './engine/recorder';
 import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { PeerWatcher } from './engine/peer-watcher';
-import { awaitNetworkConfig, awaitUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import {
+  awaitKernelState,
+  awaitNetworkConfig,
+  awaitUnderlay,
+  type UnderlayOptions,
+} from './engine/prerequisites';
 import { NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
 import { UnderlayWatcher } from './engine/underlay-watcher';
 import { printSubnet } from './model/address';
@@ -283,7 +288,9 @@ export class Agent {
 
   /** The MAC of the device that is there, if it can stay: peers know it already. */
   async #existingMac(network: Network, link: string, signal: AbortSignal): Promise<MacAddress | undefined> {
-    const state = await this.ports.kernel.observe({ link, networks: [network.range.network] }, signal);
+    const { kernel, clock, log } = this.ports;
+    const scope = { link, networks: [network.range.network] };
+    const state = await awaitKernelState(kernel, clock, log, scope, signal);
     const device = state.get(`link ${link}`);
     return device?.kind === 'link' && device.vxlan ? device.mac : undefined;
   }

@@ -3,8 +3,9 @@ import { backoffMilliseconds } from '../core/backoff';
 import { chooseUnderlay, type UnderlayWish } from '../core/underlay';
 import type { IpAddress } from '../model/address';
 import { ConfigError, KernelError, RegistryError } from '../model/errors';
+import type { KernelState } from '../model/kernel-state';
 import type { Underlay } from '../model/overlay';
-import type { Clock, Kernel, LeaseRegistry, Log } from '../ports';
+import type { Clock, Kernel, LeaseRegistry, Log, Scope } from '../ports';
 import { Trouble } from './trouble';
 
 const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 5_000 };
@@ -49,6 +50,19 @@ export function awaitUnderlay(
     log.info('underlay chosen', { interface: name, address, publicIp, mtu, because: choice.because });
     return choice.underlay;
   });
+}
+
+/** What the kernel holds, as soon as it can be read. */
+export function awaitKernelState(
+  kernel: Kernel,
+  clock: Clock,
+  log: Log,
+  scope: Scope,
+  signal: AbortSignal,
+): Promise<KernelState> {
+  return untilItWorks('waiting for the kernel to tell what it holds', clock, log, signal, () =>
+    kernel.observe(scope, signal),
+  );
 }
 
 /** Chooses the underlay from what the kernel has now. */
