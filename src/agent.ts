@@ -308,13 +308,19 @@ export class Agent {
     return ipv4;
   }
 
-  /** Our lease's value. The VTEP MAC is decided once: the device's, else the one our lease names, else a new one. */
+  /**
+   * Our lease's value. The VTEP MAC is the device's, else the one our lease names, else a new one; and a new one, too, when
+   * another lease has it.
+   */
   #attributesFrom(network: Network, existingMac: MacAddress | undefined) {
     let vtepMac = existingMac;
-    return (held: Lease | undefined): LeaseAttributes => {
-      vtepMac ??=
-        (held && vxlanDataOf(held.attributes.backendData)?.vtepMac) ??
-        localMacOf(this.ports.host.randomBytes(6));
+    return (held: Lease | undefined, name: string): LeaseAttributes => {
+      vtepMac ??= held && vxlanDataOf(held.attributes.backendData)?.vtepMac;
+      if (vtepMac !== undefined && this.#isClaimed(vtepMac, name)) {
+        this.ports.log.warn('another lease has our VTEP MAC; taking a new one', { vtepMac });
+        vtepMac = undefined;
+      }
+      vtepMac ??= localMacOf(this.ports.host.randomBytes(6));
       return {
         publicIp: this.#underlay!.current.publicIp,
         publicIpv6: undefined,
@@ -323,6 +329,20 @@ export class Agent {
         backendV6Data: undefined,
       };
     };
+  }
+
+  /**
+   * True if a lease other than that of this name leads to another host by this MAC: a clone of this host, or this host as it
+   * was at another address. Peers can send frames for one MAC to one host only.
+   */
+  #isClaimed(mac: MacAddress, name: string): boolean {
+    const { publicIp } = this.#underlay!.current;
+    return this.#watcher.leases.some(
+      (lease) =>
+        lease.name !== name &&
+        lease.attributes.publicIp !== publicIp &&
+        vxlanDataOf(lease.attributes.backendData)?.vtepMac === mac,
+    );
   }
 
   /** Takes our place in the overlay as the lease says. */

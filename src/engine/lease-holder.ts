@@ -10,6 +10,7 @@ import {
   type LeaseAttributes,
   type MalformedLease,
 } from '../model/lease';
+import { printLeaseName } from '../model/lease-codec';
 import type { SubnetRange } from '../model/network-config';
 import type { Clock, LeaseRegistry, Log } from '../ports';
 import { Trouble } from './trouble';
@@ -29,8 +30,8 @@ export interface LeaseHolderOptions {
   readonly previous: Subnet | undefined;
   /** The lease is kept alive so that at least this much of it is always left. */
   readonly renewMarginSeconds: number;
-  /** What to write into the lease, given the one we take over, if any: its VTEP MAC is ours. */
-  readonly attributesFor: (held: Lease | undefined) => LeaseAttributes;
+  /** What to write into the key of this name, given the lease we hold or take over, if any: its VTEP MAC is ours. */
+  readonly attributesFor: (held: Lease | undefined, name: string) => LeaseAttributes;
 }
 
 /**
@@ -90,11 +91,11 @@ export class LeaseHolder {
   }
 
   /**
-   * Gets a lease, however often it has to try: `known` are the leases as just read, used for the first try. Only an abort
-   * makes it reject.
+   * Gets a lease, however often it has to try: `known` are the leases, if they have just been read, used for the first try.
+   * Only an abort makes it reject.
    */
-  async acquire(known: readonly Lease[], signal: AbortSignal): Promise<Lease> {
-    let leases: readonly Lease[] | undefined = known;
+  async acquire(known: readonly Lease[] | undefined, signal: AbortSignal): Promise<Lease> {
+    let leases = known;
     const avoid: Subnet[] = [];
     for (let attempt = 0, races = 0; ;) {
       try {
@@ -103,7 +104,6 @@ export class LeaseHolder {
         if (typeof outcome !== 'string') {
           this.#trouble.clear('subnet lease acquired after all');
           this.#lease = outcome;
-          this.#seen = undefined;
           return outcome;
         }
         leases = undefined;
@@ -131,20 +131,29 @@ export class LeaseHolder {
 
   /** Keeps the lease until the signal aborts. Calls `onReplaced` whenever another lease or value has taken its place. */
   async run(onReplaced: (lease: Lease) => void, signal: AbortSignal): Promise<void> {
+    let reported = this.#lease!;
     for (let failures = 0; !signal.aborted;) {
+      let seen: { stored: Lease | MalformedLease | undefined } | undefined;
+      let isStale = false;
       try {
-        const wasNoticed = await this.#wake.wait(this.clock, this.#waitMilliseconds(failures), signal);
-        const before = this.#lease!;
-        const isOurs = wasNoticed ? await this.#look(signal) : await this.#keepAlive(signal);
-        if (isOurs && this.#isStale) await this.#refresh(signal);
+        await this.#wake.wait(this.clock, this.#waitMilliseconds(failures), signal);
+        // Taken before the work: what comes during it is for the next round.
+        seen = this.#seen;
+        isStale = this.#isStale;
+        this.#seen = undefined;
         this.#isStale = false;
+        const isOurs = seen ? await this.#look(seen.stored, signal) : await this.#keepAlive(signal);
+        if (isOurs && isStale) await this.#refresh(signal);
+        if (!isOurs) await this.#takeBack(this.#lease!, signal);
         failures = 0;
-        if (!isOurs) await this.#takeBack(before, signal);
         this.#trouble.clear('subnet lease is safe again');
-        if (this.#lease !== before) onReplaced(this.#lease!);
+        if (this.#lease !== reported) onReplaced((reported = this.#lease!));
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof RegistryError)) throw error;
+        // Nobody tells us again.
+        this.#seen ??= seen;
+        this.#isStale ||= isStale;
         failures++;
         this.#trouble.report('cannot keep the subnet lease alive; trying on', error);
       }
@@ -179,14 +188,12 @@ export class LeaseHolder {
   }
 
   /** Compares what is stored with what we hold. False if the key is not ours any more. */
-  async #look(signal: AbortSignal): Promise<boolean> {
+  async #look(seen: Lease | MalformedLease | undefined, signal: AbortSignal): Promise<boolean> {
     const held = this.#lease!;
-    const seen = this.#seen;
-    this.#seen = undefined;
-    if (!seen) return true;
-    const { stored } = seen;
+    // An older revision is our own older write, told late, or a store that was put back to a backup: it must say itself.
+    const isOlder = seen !== undefined && BigInt(seen.modRevision) < BigInt(held.modRevision);
+    const stored = isOlder ? await this.#read(held.name, signal) : seen;
     if (stored === undefined) return false;
-    if (stored.modRevision === held.modRevision) return true;
     if ('reason' in stored) {
       this.log.warn('our lease was overwritten with garbage; writing it again', {
         lease: held.name,
@@ -197,10 +204,8 @@ export class LeaseHolder {
         signal,
       );
     }
-    // What we have seen may be our own older write, told late.
-    if (BigInt(stored.modRevision) < BigInt(held.modRevision)) return true;
     if (sameAttributes(stored.attributes, held.attributes)) {
-      this.#lease = stored;
+      if (stored.modRevision !== held.modRevision) this.#lease = stored;
       return true;
     }
     if (stored.attributes.publicIp !== held.attributes.publicIp) {
@@ -215,10 +220,15 @@ export class LeaseHolder {
     return this.#write(stored, signal);
   }
 
+  async #read(name: string, signal: AbortSignal): Promise<Lease | MalformedLease | undefined> {
+    const { leases, malformed } = await this.registry.list(signal);
+    return [...leases, ...malformed].find((stored) => stored.name === name);
+  }
+
   /** Writes our lease again if what we say of ourselves is not what it says. Throws, to be tried again, on a lost race. */
   async #refresh(signal: AbortSignal): Promise<void> {
     const held = this.#lease!;
-    const attributes = this.options.attributesFor(held);
+    const attributes = this.options.attributesFor(held, held.name);
     if (sameAttributes(held.attributes, attributes)) return;
     const result = await this.registry.update(held, attributes, held.etcdLeaseId, signal);
     if (result.kind === 'conflict')
@@ -229,7 +239,7 @@ export class LeaseHolder {
 
   /** Writes our attributes over a stored lease. False if it changed meanwhile. */
   async #write(stored: Lease, signal: AbortSignal): Promise<boolean> {
-    const attributes = this.options.attributesFor(this.#lease);
+    const attributes = this.options.attributesFor(this.#lease, stored.name);
     const id = await this.#etcdLeaseFor(stored, signal);
     const result = await this.registry.update(stored, attributes, id, signal);
     if (result.kind !== 'written') return false;
@@ -249,8 +259,7 @@ export class LeaseHolder {
   async #takeBack(lost: Lease, signal: AbortSignal): Promise<void> {
     const subnet = printSubnet(lost.subnet);
     this.log.warn('subnet lease lost; taking it back', { subnet });
-    const { leases } = await this.registry.list(signal);
-    const lease = await this.acquire(leases, signal);
+    const lease = await this.acquire(undefined, signal);
     if (printSubnet(lease.subnet) === subnet) this.log.info('subnet lease taken back', { subnet });
     else
       this.log.error('another host has our subnet; we have a new one', {
@@ -289,7 +298,7 @@ export class LeaseHolder {
       if (remaining === 'lost') return 'raced';
       this.#keepUntil(remaining);
     }
-    const attributes = this.options.attributesFor(lease);
+    const attributes = this.options.attributesFor(lease, lease.name);
     const fields = { subnet: printSubnet(lease.subnet), reservation: lease.etcdLeaseId === undefined };
     if (sameAttributes(lease.attributes, attributes)) {
       this.log.info('lease reused as it is', fields);
@@ -305,8 +314,9 @@ export class LeaseHolder {
     const id = await this.registry.grant(LEASE_TTL_SECONDS, signal);
     let isWritten = false;
     try {
-      const attributes = this.options.attributesFor(this.#lease);
-      const result = await this.registry.create({ subnet, ipv6Subnet: undefined }, attributes, id, signal);
+      const subnets = { subnet, ipv6Subnet: undefined };
+      const attributes = this.options.attributesFor(this.#lease, printLeaseName(subnets));
+      const result = await this.registry.create(subnets, attributes, id, signal);
       if (result.kind === 'conflict') {
         avoid.push(subnet);
         return 'raced';

@@ -286,6 +286,98 @@ describe('holding a lease', () => {
     await stop();
   });
 
+  it('publishes an address that changes while another is being published', async () => {
+    const store = newStore();
+    let publicIp = ipAddress('192.168.0.7');
+    const one = host(store, {
+      publicIp: () => publicIp,
+      attributesFor: () => ({ ...attributesOf(7), publicIp }),
+    });
+    const { name } = await one.acquire();
+    const { tell, stop } = one.run();
+    const update = one.registry.update.bind(one.registry);
+    one.registry.update = (...args) => {
+      one.registry.update = update;
+      publicIp = ipAddress('192.168.0.78');
+      one.holder.republish();
+      return update(...args);
+    };
+    publicIp = ipAddress('192.168.0.77');
+    one.holder.republish();
+    await tell();
+    expect(store.valueOf(`subnets/${name}`)).toContain('"PublicIP":"192.168.0.78"');
+    await stop();
+  });
+
+  it('writes its value again when the store was put back to a backup with an older one', async () => {
+    const store = newStore();
+    let vtepMac = macAddress('02:00:00:00:00:07');
+    const one = host(store, {
+      attributesFor: () => ({ ...attributesOf(7), backendData: vxlanData(1, vtepMac) }),
+    });
+    const { name } = await one.acquire();
+    const backup = store.backup();
+    const { tell, stop } = one.run();
+    vtepMac = NEW_MAC;
+    one.holder.republish();
+    await tell();
+    expect(store.valueOf(`subnets/${name}`)).toContain(NEW_MAC);
+    store.restore(backup);
+    await tell();
+    await tell();
+    expect(store.valueOf(`subnets/${name}`)).toContain(NEW_MAC);
+    await stop();
+  });
+
+  it('gives way when the store was put back to a backup in which another host has its subnet', async () => {
+    const store = newStore();
+    const one = host(store, { previous: subnet('10.5.9.0/24') });
+    const earlier = store.put('subnets/10.5.9.0-24', printLeaseAttributes(attributesOf(2)));
+    const backup = store.backup();
+    store.delete('subnets/10.5.9.0-24');
+    const { name, modRevision } = await one.acquire();
+    expect({ name, isLater: Number(modRevision) > earlier.modRevision }).toEqual({
+      name: '10.5.9.0-24',
+      isLater: true,
+    });
+    const { tell, stop } = one.run();
+    store.restore(backup);
+    await tell();
+    expect(one.holder.lease?.name).not.toBe(name);
+    expect(store.valueOf('subnets/10.5.9.0-24')).toContain('192.168.0.2');
+    await stop();
+  });
+
+  it.each(['list', 'grant', 'create'] as const)(
+    'takes its subnet back when the key was deleted, although %s fails just then',
+    async (method) => {
+      const store = newStore();
+      const one = host(store);
+      const { name } = await one.acquire();
+      const { stop } = one.run();
+      store.delete(`subnets/${name}`);
+      one.registry.failNext(method);
+      one.holder.noticeStored(undefined);
+      await one.clock.advance(2_000);
+      expect(store.valueOf(`subnets/${name}`)).toBeDefined();
+      await stop();
+    },
+  );
+
+  it('writes its value again after garbage, although the first try fails', async () => {
+    const store = newStore();
+    const one = host(store);
+    const { name } = await one.acquire();
+    const good = store.valueOf(`subnets/${name}`);
+    const { tell, stop } = one.run();
+    store.put(`subnets/${name}`, 'garbage');
+    one.registry.failNext('update');
+    await tell();
+    await one.clock.advance(1_000);
+    expect(store.valueOf(`subnets/${name}`)).toBe(good);
+    await stop();
+  });
+
   it('outlives an outage of the registry shorter than its lease', async () => {
     const store = newStore();
     const one = host(store);
