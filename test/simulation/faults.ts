@@ -27,6 +27,8 @@ type Fault = (scene: Scene) => string | undefined;
 /** Longer than a lease lives. */
 const LONG_MILLISECONDS = 25 * 3_600_000;
 const KEPT_BACKUPS = 5;
+/** So long hosts have to write their own keys again. */
+export const MENDING_MILLISECONDS = 60_000;
 
 /** By name, with how often each comes compared with the others. */
 export const FAULTS: Readonly<Record<string, readonly [weight: number, fault: Fault]>> = {
@@ -83,7 +85,7 @@ export function provoke(scene: Scene, faults: typeof FAULTS): string {
   return `${name}: ${faults[name]![1](scene) ?? 'nothing to do'}`;
 }
 
-/** Everything works from now on, everybody is up, and what nobody will ever clear away is cleared away. */
+/** Everything works from now on, and everybody is up. */
 export function heal(scene: Scene): void {
   scene.storeState.isDown = false;
   for (const host of scene.hosts) {
@@ -94,11 +96,20 @@ export function heal(scene: Scene): void {
     host.diskOdds = 0;
     host.start();
   }
-  const own = new Set(scene.hosts.flatMap((host) => [...host.ownAddresses]));
-  for (const key of [...scene.store.entries.keys()]) {
+  clear(scene, () => false);
+  // What still cannot be read then belongs to nobody who remembers: who knew it keeps it, so that no two hosts need be alike.
+  later(scene, MENDING_MILLISECONDS, 'an administrator clears up', () => {
+    clear(scene, (key) => scene.store.isUnreadable(key));
+  });
+}
+
+/** Deletes what no host will ever delete: keys of nobody here, and what else is to go. */
+function clear({ store, hosts }: Scene, isDue: (key: string) => boolean): void {
+  const own = new Set(hosts.flatMap((host) => [...host.ownAddresses]));
+  for (const key of [...store.entries.keys()]) {
     if (!key.startsWith(SUBNETS)) continue;
-    const holder = scene.store.holderOf(key);
-    if (holder === undefined || !own.has(holder)) scene.store.delete(key);
+    const holder = store.holderOf(key);
+    if (holder === undefined || !own.has(holder) || isDue(key)) store.delete(key);
   }
 }
 
@@ -248,12 +259,10 @@ function attributes(publicIp: IpAddress, number: number): string {
 }
 
 function giveAway(scene: Scene): string | undefined {
-  return onKey(scene, (key) => {
-    const value = scene.chance.chance(0.5)
-      ? strangerValue(scene)
-      : scene.chance.pick(leasesOf(scene.store).map(({ attributes }) => printLeaseAttributes(attributes)));
-    if (value) scene.store.put(key, value);
-  });
+  const leases = scene.chance.chance(0.5) ? leasesOf(scene.store) : [];
+  const value =
+    leases.length > 0 ? printLeaseAttributes(scene.chance.pick(leases).attributes) : strangerValue(scene);
+  return onKey(scene, (key) => scene.store.put(key, value));
 }
 
 function writeAgain({ store }: Scene, key: string): void {

@@ -59,7 +59,7 @@ export class MemoryHost implements Host {
         try {
           resolve(work());
         } catch (error) {
-          reject(error as Error);
+          reject(error);
         }
       });
     });

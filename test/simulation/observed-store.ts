@@ -78,6 +78,10 @@ export class ObservedStore extends FakeStore {
     return this.#holdings.get(key)?.publicIp;
   }
 
+  isUnreadable(key: string): boolean {
+    return this.#holdings.get(key)?.isUnreadable ?? false;
+  }
+
   /** False where the key's value can be read, and is another's; of a value that nobody can read, any past holder may say so. */
   mayWrite(key: string, own: ReadonlySet<IpAddress>): boolean {
     const holding = this.#holdings.get(key);

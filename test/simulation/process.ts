@@ -71,7 +71,7 @@ export class Process implements Clock {
       signal.addEventListener('abort', abort, { once: true });
       appointment = begin(
         (value) => settle(() => resolve(value)),
-        (error) => settle(() => reject(error as Error)),
+        (error) => settle(() => reject(error)),
       );
     });
   }

@@ -4,7 +4,7 @@ import type { SubnetRange, VxlanBackend } from '../../src/model/network-config';
 import { parseNetworkConfig } from '../../src/model/network-config-codec';
 import type { Backup } from '../support/fake-registry';
 import { findUnconverged, type Expectation } from './convergence';
-import { FAULTS, GOOD_LATENCY, LONG_FAULTS, heal, provoke, type Scene } from './faults';
+import { FAULTS, GOOD_LATENCY, LONG_FAULTS, MENDING_MILLISECONDS, heal, provoke, type Scene } from './faults';
 import { Invariants, type Violation } from './invariants';
 import { ObservedStore } from './observed-store';
 import { Random } from './random';
@@ -99,6 +99,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     // What undoes itself later does so while all is well.
     scheduler.note('ALL FAULTS END');
     heal(scene);
+    await scheduler.run(MENDING_MILLISECONDS + 1, isOver);
     convergedAfterSeconds = await converge();
     if (convergedAfterSeconds !== undefined) await stayQuiet();
   }
