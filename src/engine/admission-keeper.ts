@@ -91,8 +91,9 @@ export class AdmissionKeeper {
     }
   }
 
+  /** `otherwise` if no audit is asked for, or nothing can be compared yet. */
   #untilAudit(otherwise: number): number {
-    if (!this.#isAuditDue) return otherwise;
+    if (!this.#isAuditDue || !this.situation()) return otherwise;
     return Math.max(0, this.#lastAudit + SHORTEST_AUDIT_MILLISECONDS - this.clock.now());
   }
 

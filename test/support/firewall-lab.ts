@@ -175,6 +175,25 @@ export class FirewallLab {
     return heard[0]!.heard;
   }
 
+  /**
+   * Sends these packets to the host's VXLAN port, each by that address of `outside`; returns the sources that the host's
+   * station heard 'group' from, up to the `last` one.
+   */
+  async heardOfVxlan(
+    packets: readonly { readonly from: string; readonly bytes: string }[],
+    last: string,
+  ): Promise<string[]> {
+    const { heard } = this.#stations.get('host')!;
+    heard.length = 0;
+    for (const { from, bytes } of packets) {
+      const question = { kind: 'udp4', from, to: ADDRESSES.ipv4.host, port: 8472, hex: bytes };
+      await this.#stations.get('outside')!.ask(question);
+    }
+    const isHeard = () => heard.some(({ heard: source }) => source === last);
+    await until('the last packet is heard', isHeard, { withinMilliseconds: 5_000 });
+    return heard.map(({ heard: source }) => source);
+  }
+
   /** Everything that every tool holds in the host, as text that compares. */
   async ruleset(): Promise<string> {
     const script =

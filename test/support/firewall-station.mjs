@@ -1,9 +1,10 @@
 /**
  * Asks others by UDP which address they see it come from, and answers when asked; one process for each namespace of the lab.
  * Arguments: ports to answer on, then `kind group interface` for groups to hear. Reads questions as JSON lines
- * ({ id, kind, from, to, port, group }), prints answers ({ id, answer }), `{ heard, kind }` for what groups said, and first
+ * ({ id, kind, from, to, port, group }; with `hex`, bytes to send as they are), prints answers ({ id, answer }), `{ heard, kind }` for what groups said, and first
  * `{ ready: true }`.
  */
+import { Buffer } from 'node:buffer';
 import dgram from 'node:dgram';
 import { createInterface } from 'node:readline';
 import { clearTimeout, setTimeout } from 'node:timers';
@@ -30,7 +31,7 @@ const listening = ['udp4', 'udp6'].flatMap((kind) =>
   }),
 );
 
-function ask({ id, kind, from, to, port, group }) {
+function ask({ id, kind, from, to, port, group, hex }) {
   const socket = dgram.createSocket(kind);
   const timer = setTimeout(() => end('no answer'), ANSWER_MILLISECONDS);
   const end = (answer) => {
@@ -42,7 +43,8 @@ function ask({ id, kind, from, to, port, group }) {
   socket.on('error', (error) => end(error.code));
   socket.bind({ address: from }, () => {
     if (group) socket.setMulticastInterface(group);
-    socket.send(group ? 'group' : 'who', port, to, () => group && end('sent'));
+    const message = hex ? Buffer.from(hex, 'hex') : group ? 'group' : 'who';
+    socket.send(message, port, to, () => (group || hex) && end('sent'));
   });
 }
 

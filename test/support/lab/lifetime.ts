@@ -1,4 +1,5 @@
 /** How long a lab lives: as long as its owner, unless it is kept. */
+import { randomInt } from 'node:crypto';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import {
   cpSync,
@@ -104,7 +105,7 @@ function startTimeOf(pid: number): string | undefined {
   }
 }
 
-let made = 0;
+/** Of this process and no other lab's: jest loads this module anew for each test file, so counting would begin anew as well. */
 function newId(): string {
-  return `${process.pid.toString(36)}${(made++).toString(36)}`;
+  return `${process.pid.toString(36)}${randomInt(36 ** 3, 36 ** 4).toString(36)}`;
 }

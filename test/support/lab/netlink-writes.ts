@@ -6,6 +6,8 @@ export function traced(file: string): string[] {
   // Whole messages, or a long batch would hide what is at its end.
   return [
     'strace',
+    // As a process of its own, so that the program is our child, and hears our signals.
+    '-D',
     '-f',
     '-qq',
     '-v',

@@ -1,5 +1,6 @@
 /**
- * stream-sender.mjs ADDRESS PORT RATE: sends RATE numbered UDP packets a second until its standard input ends, then prints
+ * stream-sender.mjs ADDRESS PORT RATE: sends RATE numbered UDP packets a second, printing "sending" after the first, until its
+ * standard input ends, then prints
  * {"sent":…,"latestMilliseconds":…}: how many, and by how much the latest of them was behind its time.
  */
 import { Buffer } from 'node:buffer';
@@ -28,6 +29,7 @@ socket.connect(Number(port), address, () => {
     setTimeout(tick, 1);
   };
   tick();
+  console.log('sending');
 });
 
 function send(number) {

@@ -38,22 +38,24 @@ export interface StreamReport extends Receipt {
 export class Stream {
   private constructor(
     private readonly sender: ChildProcess,
+    private readonly fromSender: AsyncIterator<string>,
     private readonly receiver: Receiver,
   ) {}
 
-  /** Starts it from one host's container to another's. Rate: packets a second. */
+  /** Starts it from one host's container to another's; when this returns, packets flow. Rate: packets a second. */
   static async start(from: Host, to: Host, rate = 1000): Promise<Stream> {
     const receiver = await Receiver.start(to.container);
     const words = ['-n', '-10', NODE, script('stream-sender'), to.containerAddress, PORT, String(rate)];
     const sender = from.container.start('nice', words, { stdio: ['pipe', 'pipe', 'inherit'] });
-    return new Stream(sender, receiver);
+    const fromSender = linesOf(sender);
+    if ((await fromSender.next()).value !== 'sending') throw new Error('the stream sender does not send');
+    return new Stream(sender, fromSender, receiver);
   }
 
   /** Ends the stream, lets the last packets arrive, and counts. */
   async end(): Promise<StreamReport> {
-    const fromSender = linesOf(this.sender);
     this.sender.stdin?.end();
-    const sending = await reportOf<Omit<StreamReport, keyof Receipt>>(fromSender, 'sender');
+    const sending = await reportOf<Omit<StreamReport, keyof Receipt>>(this.fromSender, 'sender');
     return { ...sending, ...(await this.receiver.count(sending.sent)) };
   }
 }
