@@ -18,11 +18,20 @@ process.once('SIGINT', () => stop.abort());
 // A reader of our output that went away is no reason to stop carrying packets.
 process.stdout.on('error', nothing);
 process.stderr.on('error', nothing);
+// One of grpc's calls (a server name that is an address) is deprecated; nobody who reads our log can do anything about it.
+process.noDeprecation = true;
 
 async function main(): Promise<number> {
+  const words = process.argv.slice(2);
+  if (words[0] === 'docker-opts') {
+    // It reads its own words: they are those of flannel's script.
+    const { runDockerOpts } = await import('./cli/docker-opts.js');
+    const { processDockerOptsIo } = await import('./cli/docker-opts-io.js');
+    return runDockerOpts(words.slice(1), processDockerOptsIo());
+  }
   let command: Command;
   try {
-    command = parseCommandLine(process.argv.slice(2), process.env);
+    command = parseCommandLine(words, process.env);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`vtepd: ${error.message}\n`);

@@ -40,6 +40,12 @@ the agent runs with: they say which etcd, and which PublicIP is ours.`,
     details: `Removes everything of ours from the kernel, and leaves etcd alone. Stop the
 agent first. A later start finds the same lease.`,
   },
+  'docker-opts': {
+    usage: ['vtepd docker-opts [-d FILE]'],
+    summary: ["writes Docker's options for our subnet"],
+    details: `From subnet.env, as flannel's mk-docker-opts.sh does, with its options:
+'vtepd docker-opts --help' lists them.`,
+  },
   help: {
     usage: ['vtepd help [COMMAND]'],
     summary: ['this page, or more about a command'],
