@@ -16,6 +16,13 @@ describe('on demand', () => {
   beforeAll(async () => {
     lab = await Lab.start({ hosts: 3, agentOptions: ['--resolve=on-demand', '--idle-timeout=3'] });
     await lab.startAgents();
+    // The kernel itself says for how long nobody used a neighbor, but only once it is not REACHABLE any more: after 15 to 45
+    // seconds, unless told otherwise. And it probes instead, if the last use was less than delay_first_probe_time ago.
+    const soon = {
+      'ipv4/neigh/flannel.1/base_reachable_time_ms': 4000,
+      'ipv4/neigh/flannel.1/delay_first_probe_time': 1,
+    };
+    await Promise.all(lab.hosts.map(({ namespace }) => namespace.configure(soon)));
     [host, peer] = lab.hosts as [Host, Host];
   }, 60_000);
 
