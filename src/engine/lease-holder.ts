@@ -190,9 +190,10 @@ export class LeaseHolder {
   /** Compares what is stored with what we hold. False if the key is not ours any more. */
   async #look(seen: Lease | MalformedLease | undefined, signal: AbortSignal): Promise<boolean> {
     const held = this.#lease!;
-    // An older revision is our own older write, told late, or a store that was put back to a backup: it must say itself.
-    const isOlder = seen !== undefined && BigInt(seen.modRevision) < BigInt(held.modRevision);
-    const stored = isOlder ? await this.#read(held.name, signal) : seen;
+    // An older revision may be our own older write, told late, or a store that was put back to a backup; and a key that seems
+    // to be gone may be back. The store itself must say.
+    const isDoubtful = seen === undefined || BigInt(seen.modRevision) < BigInt(held.modRevision);
+    const stored = isDoubtful ? await this.#read(held.name, signal) : seen;
     if (stored === undefined) return false;
     if ('reason' in stored) {
       this.log.warn('our lease was overwritten with garbage; writing it again', {

@@ -11,6 +11,11 @@ import { Wake } from './wake';
 /** After this long a watch that seems well is replaced by a full list and a new watch: the audit. */
 const AUDIT_MILLISECONDS = 600_000;
 const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 10_000 };
+/**
+ * A watch begins where a snapshot ended that is no older than this. Were the store put back to a backup between the two, and
+ * written to until its revision is the same again, the watch would tell of another past, and nobody would notice.
+ */
+const FRESH_MILLISECONDS = 1_000;
 /** How often a registry that does not answer is asked again how a lease went. */
 const EXAMINE_RETRY_MILLISECONDS = 5_000;
 const LONG_WAIT_MILLISECONDS = 3_600_000;
@@ -48,6 +53,7 @@ export class PeerWatcher {
   readonly #trouble: Trouble;
   #self: Self | undefined;
   #revision: string | undefined;
+  #snapshotAt = -Infinity;
 
   constructor(
     private readonly registry: LeaseRegistry,
@@ -76,9 +82,11 @@ export class PeerWatcher {
 
   /** Says who we are: from now on every lease but our own is judged, and the good ones are peers. */
   identify(self: Self): void {
+    // What happened to another key was not ours to tell until now.
+    const isOtherKey = this.#self !== undefined && this.#self.leaseName !== self.leaseName;
     this.#self = self;
     const changes = [...this.#leases.values()].flatMap((lease) => this.#judge(lease));
-    this.#publish(changes, []);
+    this.#publish(changes, isOtherKey && self.leaseName !== undefined ? [this.#stored(self.leaseName)] : []);
   }
 
   /** Takes leases as they were last seen, for a start without the registry; the first snapshot corrects them. */
@@ -107,7 +115,8 @@ export class PeerWatcher {
     let attempt = 0;
     while (!signal.aborted) {
       try {
-        if (this.#revision === undefined) await this.#takeSnapshot(signal);
+        const isFresh = this.clock.now() - this.#snapshotAt <= FRESH_MILLISECONDS;
+        if (this.#revision === undefined || !isFresh) await this.#takeSnapshot(signal);
         await this.#watchUntilAudit(signal, () => (attempt = 0));
         this.#revision = undefined;
       } catch (error) {
@@ -152,7 +161,15 @@ export class PeerWatcher {
     const snapshot = await this.registry.list(signal);
     this.#trouble.clear('etcd answers again');
     this.#revision = snapshot.revision;
-    this.#take(differenceTo(this.#leases.keys(), snapshot));
+    this.#snapshotAt = this.clock.now();
+    const known = new Set([...this.#leases.keys(), ...this.#malformed.keys()]);
+    // Our own key may have come and gone unseen.
+    if (this.#self?.leaseName !== undefined) known.add(this.#self.leaseName);
+    this.#take(differenceTo(known, snapshot));
+  }
+
+  #stored(name: string): Lease | MalformedLease | undefined {
+    return this.#malformed.get(name) ?? this.#leases.get(name);
   }
 
   #take(leaseChanges: readonly LeaseChange[]): void {

@@ -172,6 +172,50 @@ describe('the peer watcher', () => {
     await stop();
   });
 
+  it('tells that our own key is gone after a snapshot, though it never saw it', async () => {
+    const { store, registry, clock, own, stop } = await watching(2);
+    registry.down = true;
+    put(store, 1);
+    store.delete('subnets/10.5.1.0-24');
+    registry.down = false;
+    await clock.advance(20_000);
+    expect(own).toEqual([undefined]);
+    await stop();
+  });
+
+  it('tells what is stored of a key that becomes our own', async () => {
+    const { store, clock, watcher, own, stop } = await watching(2);
+    put(store, 3);
+    store.delete('subnets/10.5.3.0-24');
+    await clock.advance(0);
+    const { publicIp, vtepMac } = examplePeer(1);
+    watcher.identify({ leaseName: '10.5.3.0-24', publicIp, vtepMac });
+    expect(own).toEqual([undefined]);
+    await stop();
+  });
+
+  it('begins no watch after a snapshot that has become old, for the store may have another past now', async () => {
+    const clock = new FakeClock();
+    const store = new FakeStore(clock);
+    const backup = store.backup();
+    put(store, 2);
+    const registry = store.client();
+    const events = { peersChanged: () => undefined, ownLeaseChanged: () => undefined };
+    const watcher = new PeerWatcher(registry, clock, new FakeLog(), events, 0);
+    const stop = new AbortController();
+    await watcher.sync(stop.signal);
+    store.restore(backup);
+    put(store, 3);
+    const { publicIp, vtepMac } = examplePeer(1);
+    watcher.identify({ leaseName: '10.5.1.0-24', publicIp, vtepMac });
+    await clock.advance(60_000);
+    const end = watcher.run(stop.signal);
+    await clock.advance(0);
+    expect([...watcher.peers]).toEqual([examplePeer(3)]);
+    stop.abort();
+    await end;
+  });
+
   it('reads everything anew now and then, though the watch seems well', async () => {
     const { registry, clock, stop } = await watching(2);
     const before = registry.countOf('list');
