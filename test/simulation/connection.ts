@@ -18,6 +18,26 @@ export interface ConnectionOptions {
   readonly odds: number;
 }
 
+/** Times at which the store answers nobody. */
+export class Outage {
+  #until = 0;
+
+  constructor(private readonly now: () => number) {}
+
+  get isDown(): boolean {
+    return this.now() < this.#until;
+  }
+
+  /** Begins or prolongs it. */
+  lasts(milliseconds: number): void {
+    this.#until = Math.max(this.#until, this.now() + milliseconds);
+  }
+
+  end(): void {
+    this.#until = 0;
+  }
+}
+
 /** State that faults change; every host has its own, and all share the store's. */
 export class Connection {
   /** This host is cut off. */
@@ -28,7 +48,7 @@ export class Connection {
   lastTrouble = 0;
 
   constructor(
-    private readonly store: { isDown: boolean },
+    private readonly outage: Outage,
     private readonly chance: Random,
     options: ConnectionOptions,
   ) {
@@ -37,7 +57,7 @@ export class Connection {
   }
 
   get isDown(): boolean {
-    return this.isCut || this.store.isDown;
+    return this.isCut || this.outage.isDown;
   }
 
   setLatency(latency: readonly [number, number]): void {

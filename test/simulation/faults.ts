@@ -5,6 +5,7 @@ import { printLeaseAttributes, printLeaseName, vxlanData } from '../../src/model
 import { localMacOf } from '../../src/model/mac';
 import type { Backup } from '../support/fake-registry';
 import { freeSubnet } from '../../src/core/subnets';
+import type { Outage } from './connection';
 import { leasesOf } from './convergence';
 import { SUBNETS, type ObservedStore } from './observed-store';
 import type { Random } from './random';
@@ -15,11 +16,13 @@ import type { SubnetRange } from '../../src/model/network-config';
 export interface Scene {
   readonly hosts: readonly SimulatedHost[];
   readonly store: ObservedStore;
-  readonly storeState: { isDown: boolean };
+  readonly outage: Outage;
   readonly scheduler: Scheduler;
   readonly chance: Random;
   readonly range: SubnetRange;
   readonly backups: Backup[];
+  /** No more faults: those that were to come later do not. */
+  isOver: boolean;
 }
 
 type Fault = (scene: Scene) => string | undefined;
@@ -87,7 +90,8 @@ export function provoke(scene: Scene, faults: typeof FAULTS): string {
 
 /** Everything works from now on, and everybody is up. */
 export function heal(scene: Scene): void {
-  scene.storeState.isDown = false;
+  scene.isOver = true;
+  scene.outage.end();
   for (const host of scene.hosts) {
     host.connection.isCut = false;
     host.connection.odds = 0;
@@ -176,8 +180,8 @@ function cutOff(scene: Scene, host: SimulatedHost, milliseconds: number): void {
 }
 
 function storeOutage(scene: Scene, milliseconds: number): string {
-  const { storeState, hosts, scheduler } = scene;
-  storeState.isDown = true;
+  const { outage, hosts, scheduler } = scene;
+  outage.lasts(milliseconds);
   for (const host of hosts) {
     host.connection.lastTrouble = scheduler.now;
     later(scene, host.connection.timeToDetect(), `${host.name} finds its watches dead`, () => {
@@ -185,7 +189,6 @@ function storeOutage(scene: Scene, milliseconds: number): string {
     });
   }
   later(scene, milliseconds, 'the store is back', () => {
-    storeState.isDown = false;
     for (const { connection } of hosts) connection.lastTrouble = scheduler.now;
   });
   return `${Math.round(milliseconds / 1000)} s`;
@@ -217,14 +220,19 @@ function backup({ store, backups }: Scene): string {
   return `revision ${store.revision}`;
 }
 
+/** etcd is stopped, its data put back, and started: a while without it, and then a past that is not everybody's. */
 function restore(scene: Scene): string | undefined {
-  const { store, backups, chance, hosts } = scene;
+  const { store, backups, chance } = scene;
   if (backups.length === 0) return undefined;
   const chosen = chance.pick(backups);
-  const before = store.revision;
-  store.restore(chosen);
-  for (const host of hosts) host.cutWatches();
-  return `revision ${chosen.revision} instead of ${before}`;
+  const milliseconds = chance.between(6_000, 30_000);
+  storeOutage(scene, milliseconds);
+  later(scene, milliseconds, `the store is put back to revision ${chosen.revision}`, () => {
+    if (scene.isOver) return;
+    store.restore(chosen);
+    for (const host of scene.hosts) host.cutWatches();
+  });
+  return `to revision ${chosen.revision}, from ${store.revision}`;
 }
 
 function garbage({ chance }: Scene): string {

@@ -5,7 +5,7 @@ import type { Kernel, LeaseRegistry } from '../../src/ports';
 import type { ResolveMode } from '../../src/model/overlay';
 import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
 import type { FakeRegistry } from '../support/fake-registry';
-import { Connection, type ConnectionOptions } from './connection';
+import { Connection, type ConnectionOptions, type Outage } from './connection';
 import { DistantRegistry } from './distant-registry';
 import type { Invariants, Suspect } from './invariants';
 import { Knowledge } from './knowledge';
@@ -29,7 +29,7 @@ export interface World {
   readonly chance: Random;
   readonly store: ObservedStore;
   readonly invariants: Invariants;
-  readonly storeState: { isDown: boolean };
+  readonly outage: Outage;
   readonly connection: ConnectionOptions;
   readonly resolve: ResolveMode;
   readonly peerGraceMilliseconds: number;
@@ -67,7 +67,7 @@ export class SimulatedHost implements Suspect {
     this.name = `h${number}`;
     this.#address = addressOf(number, 0);
     this.ownAddresses.add(this.#address);
-    this.connection = new Connection(world.storeState, world.chance.fork(), world.connection);
+    this.connection = new Connection(world.outage, world.chance.fork(), world.connection);
     this.kernel = this.#newKernel();
   }
 

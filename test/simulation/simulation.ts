@@ -3,6 +3,7 @@ import { addressToInteger, sizeOf } from '../../src/model/address';
 import type { SubnetRange, VxlanBackend } from '../../src/model/network-config';
 import { parseNetworkConfig } from '../../src/model/network-config-codec';
 import type { Backup } from '../support/fake-registry';
+import { Outage } from './connection';
 import { findUnconverged, type Expectation } from './convergence';
 import { FAULTS, GOOD_LATENCY, LONG_FAULTS, MENDING_MILLISECONDS, heal, provoke, type Scene } from './faults';
 import { Invariants, type Violation } from './invariants';
@@ -56,7 +57,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const range = config.ipv4!;
   const backend = config.backend as VxlanBackend;
   const invariants = new Invariants(store, scheduler, range.subnetLength);
-  const storeState = { isDown: false };
+  const outage = new Outage(() => scheduler.now);
   const resolve = options.onDemand
     ? ({ kind: 'on-demand', idleMilliseconds: 300_000 } as const)
     : ({ kind: 'preload' } as const);
@@ -65,7 +66,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     chance,
     store,
     invariants,
-    storeState,
+    outage,
     connection: { latency: GOOD_LATENCY, odds: 0 },
     resolve,
     peerGraceMilliseconds: chance.pick([0, 30_000]),
@@ -75,7 +76,16 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   };
   const hosts = Array.from({ length: options.hosts }, (_, number) => new SimulatedHost(number, world));
   const expectation: Expectation = { network: range.network, backend, resolve, isShown: () => true };
-  const scene: Scene = { hosts, store, storeState, scheduler, chance, range, backups: [] as Backup[] };
+  const scene: Scene = {
+    hosts,
+    store,
+    outage,
+    scheduler,
+    chance,
+    range,
+    backups: [] as Backup[],
+    isOver: false,
+  };
 
   const isOver = () => {
     invariants.checkOwners();
