@@ -41,7 +41,7 @@ the agent runs with: they say which etcd, and which PublicIP is ours.`,
 agent first. A later start finds the same lease.`,
   },
   'docker-opts': {
-    usage: ['vtepd docker-opts [-d FILE]'],
+    usage: ['vtepd docker-opts'],
     summary: ["writes Docker's options for our subnet"],
     details: `From subnet.env, as flannel's mk-docker-opts.sh does, with its options:
 'vtepd docker-opts --help' lists them.`,

@@ -555,7 +555,7 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         await expect(registry.grant(60, aborted)).rejects.toBe(reason);
         await expect(registry.keepAlive('1', aborted)).rejects.toBe(reason);
         await expect(registry.isAlive('1', aborted)).rejects.toBe(reason);
-      await expect(registry.revoke('1', aborted)).rejects.toBe(reason);
+        await expect(registry.revoke('1', aborted)).rejects.toBe(reason);
         await expect(
           registry.create(leaseSubnets('10.5.2.0/24'), vxlanAttributes(1), undefined, aborted),
         ).rejects.toBe(reason);
