@@ -1,6 +1,6 @@
 /** The composition root: which loop talks to which, and in which order they start. */
 import { overlayMtu } from './core/vxlan';
-import type { Self } from './core/peers';
+import { claimsOurMac, type Self } from './core/peers';
 import { Announcer } from './engine/announcer';
 import { Conditions, type Check, type Condition } from './engine/conditions';
 import { Recorder } from './engine/recorder';
@@ -98,6 +98,7 @@ export class Agent {
           this.#recorder.trigger();
         },
         ownLeaseChanged: (stored) => this.#holder?.noticeStored(stored),
+        ownMacClaimed: (lease) => this.#yieldMac(lease),
       },
       options.peerGraceMilliseconds,
     );
@@ -331,18 +332,16 @@ export class Agent {
     };
   }
 
-  /**
-   * True if a lease other than that of this name leads to another host by this MAC: a clone of this host, or this host as it
-   * was at another address. Peers can send frames for one MAC to one host only.
-   */
-  #isClaimed(mac: MacAddress, name: string): boolean {
-    const { publicIp } = this.#underlay!.current;
-    return this.#watcher.leases.some(
-      (lease) =>
-        lease.name !== name &&
-        lease.attributes.publicIp !== publicIp &&
-        vxlanDataOf(lease.attributes.backendData)?.vtepMac === mac,
-    );
+  /** True if a lease other than that of this name leads to another host by this MAC. */
+  #isClaimed(vtepMac: MacAddress, leaseName: string): boolean {
+    const self = { leaseName, publicIp: this.#underlay!.current.publicIp, vtepMac };
+    return this.#watcher.leases.some((lease) => claimsOurMac(lease, self));
+  }
+
+  /** The later of two claims gives way: writing our lease again takes another MAC. */
+  #yieldMac(other: Lease): void {
+    const own = this.#holder?.lease;
+    if (own && BigInt(other.modRevision) < BigInt(own.modRevision)) this.#holder!.republish();
   }
 
   /** Takes our place in the overlay as the lease says. */

@@ -46,6 +46,13 @@ function oddityOf(address: IpAddress): string | undefined {
   return undefined;
 }
 
+/** True if a lease leads to another host by the MAC that is ours: a clone of this host, or this host at an earlier address. */
+export function claimsOurMac(lease: Lease, self: Self): boolean {
+  const { publicIp, backendData } = lease.attributes;
+  if (lease.name === self.leaseName || publicIp === undefined || publicIp === self.publicIp) return false;
+  return vxlanDataOf(backendData)?.vtepMac === self.vtepMac;
+}
+
 function unusable(reason: string): PeerVerdict {
   return { kind: 'unusable', reason };
 }

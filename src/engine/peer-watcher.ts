@@ -1,6 +1,6 @@
 /** Keeps the peer table as the registry says. */
 import { backoffMilliseconds } from '../core/backoff';
-import { judgeLease, type Self } from '../core/peers';
+import { claimsOurMac, judgeLease, type Self } from '../core/peers';
 import { printSubnet } from '../model/address';
 import type { Lease, MalformedLease } from '../model/lease';
 import { MutablePeerTable, type PeerChange, type PeerTable } from '../model/peer';
@@ -33,6 +33,8 @@ export interface PeerWatcherEvents {
   peersChanged(changes: readonly PeerChange[]): void;
   /** Called when our own key was written or deleted, by whomever. */
   ownLeaseChanged(stored: Lease | MalformedLease | undefined): void;
+  /** Called when a lease of another host names our VTEP MAC; peers send what is for that MAC to one of the two. */
+  ownMacClaimed(lease: Lease): void;
 }
 
 /**
@@ -299,6 +301,7 @@ export class PeerWatcher {
   #judge(lease: Lease): PeerChange[] {
     if (!this.#self) return [];
     const verdict = judgeLease(lease, this.#self);
+    if (claimsOurMac(lease, this.#self)) this.events.ownMacClaimed(lease);
     if (verdict.kind === 'unusable') this.#complain(`unusable ${lease.name}`, lease.name, verdict.reason);
     else this.#complaints.delete(`unusable ${lease.name}`);
     const change = verdict.kind === 'peer' ? this.#peers.put(verdict.peer) : this.#peers.remove(lease.subnet);

@@ -22,6 +22,7 @@ async function watching(...peers: number[]) {
   const log = new FakeLog();
   const changes: PeerChange[] = [];
   const own: (Lease | MalformedLease | undefined)[] = [];
+  const claims: string[] = [];
   const watcher = new PeerWatcher(
     registry,
     clock,
@@ -29,6 +30,7 @@ async function watching(...peers: number[]) {
     {
       peersChanged: (some) => changes.push(...some),
       ownLeaseChanged: (stored) => own.push(stored),
+      ownMacClaimed: (lease) => claims.push(lease.name),
     },
     GRACE_MILLISECONDS,
   );
@@ -49,6 +51,7 @@ async function watching(...peers: number[]) {
     watcher,
     changes,
     own,
+    claims,
     subnets: () => [...watcher.peers].map((peer) => printSubnet(peer.subnet)).sort(),
     stop: () => (stop.abort(), end),
   };
@@ -200,7 +203,8 @@ describe('the peer watcher', () => {
     const backup = store.backup();
     put(store, 2);
     const registry = store.client();
-    const events = { peersChanged: () => undefined, ownLeaseChanged: () => undefined };
+    const nothing = () => undefined;
+    const events = { peersChanged: nothing, ownLeaseChanged: nothing, ownMacClaimed: nothing };
     const watcher = new PeerWatcher(registry, clock, new FakeLog(), events, 0);
     const stop = new AbortController();
     await watcher.sync(stop.signal);
@@ -214,6 +218,17 @@ describe('the peer watcher', () => {
     expect([...watcher.peers]).toEqual([examplePeer(3)]);
     stop.abort();
     await end;
+  });
+
+  it('tells of a lease that leads to another host by our own MAC, and of no other', async () => {
+    const { store, clock, claims, subnets, stop } = await watching(2);
+    const { backendData } = exampleLease(1).attributes;
+    put(store, 3, printLeaseAttributes({ ...exampleLease(3).attributes, backendData }));
+    put(store, 4, printLeaseAttributes(exampleLease(1).attributes));
+    await clock.advance(0);
+    expect(claims).toEqual(['10.5.3.0-24']);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    await stop();
   });
 
   it('reads everything anew now and then, though the watch seems well', async () => {
