@@ -94,8 +94,11 @@ export class ObservedStore extends FakeStore {
     const chapters = this.#chapters.get(subnetOrMac) ?? [];
     let index = chapters.findLastIndex(({ moment }) => moment <= from);
     if (index < 0) return true;
+    // Who cannot be read is somebody only to those who knew him when he could be.
+    const readable = chapters[index]!.holders.filter(({ unreadableSince }) => unreadableSince === undefined);
+    const known = new Set(readable.map(({ subnet }) => subnet));
     const isNobody = (holder: Holder) =>
-      isOwn(holder) || (holder.unreadableSince !== undefined && holder.unreadableSince <= from);
+      isOwn(holder) || (holder.unreadableSince !== undefined && !known.has(holder.subnet));
     for (; index < chapters.length && chapters[index]!.moment <= to; index++) {
       if (chapters[index]!.holders.every(isNobody)) return true;
     }
