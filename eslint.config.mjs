@@ -25,7 +25,7 @@ export default defineConfig(
     languageOptions: { globals: { process: 'readonly', console: 'readonly' } },
   },
   {
-    files: ['jest.config.js', 'native/*.js'],
+    files: ['jest.config.js', 'native/*.js', 'scripts/*.cjs'],
     languageOptions: { sourceType: 'commonjs', globals: { __dirname: 'readonly' } },
   },
 );

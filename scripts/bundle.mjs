@@ -3,7 +3,8 @@
  * The packages stay what they are; two things are done for them at build time instead of at every start: etcd3's protocol
  * definition is parsed, and modules that only a browser or a Windows machine would need stay out.
  */
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -41,12 +42,14 @@ const nativeOutside = {
 
 await build({
   absWorkingDir: root,
-  entryPoints: { main: 'src/main.ts', 'cni/main': 'src/cni/main.ts' },
+  entryPoints: { vtepd: 'src/main.ts', 'cni/main': 'src/cni/main.ts' },
   outdir: 'dist',
   bundle: true,
   platform: 'node',
   target: 'node20',
   format: 'cjs',
+  // Modules that are loaded later are in the bundle, too, or Node's own.
+  supported: { 'dynamic-import': false },
   minifySyntax: true,
   minifyWhitespace: true,
   sourcemap: 'linked',
@@ -54,3 +57,8 @@ await build({
   logLevel: 'warning',
   plugins: [parsedProto, nativeOutside],
 });
+
+rmSync(join(root, 'dist/vtepd.js.cache'), { force: true });
+copyFileSync(join(root, 'scripts/launcher.cjs'), join(root, 'dist/main.js'));
+chmodSync(join(root, 'dist/main.js'), 0o755);
+execFileSync(process.execPath, [join(root, 'scripts/compile.cjs'), join(root, 'dist/vtepd.js')]);

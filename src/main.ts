@@ -1,6 +1,6 @@
-#!/usr/bin/env node
 /** The process edge: arguments in, exit code out. The only place that ends the process. */
 import { parseCommandLine, type Command } from './cli/command-line';
+import { readConfigFile } from './cli/config-file-io';
 import type { SignalHooks } from './execute';
 import { describeError, UsageError } from './model/errors';
 
@@ -31,7 +31,7 @@ async function main(): Promise<number> {
   }
   let command: Command;
   try {
-    command = parseCommandLine(words, process.env);
+    command = parseCommandLine(words, process.env, readConfigFile);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`vtepd: ${error.message}\n`);
