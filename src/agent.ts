@@ -28,6 +28,8 @@ import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
 import type { Clock, Host, Kernel, KernelNotice, LeaseRegistry, Log } from './ports';
 
 export interface AgentOptions {
+  /** Where the network configuration is looked for, for a person: `/coreos.com/network/config`. */
+  readonly configPlace: string;
   readonly underlay: UnderlayOptions;
   readonly resolve: ResolveMode;
   readonly renewMarginSeconds: number;
@@ -46,6 +48,9 @@ export interface AgentPorts {
 
 /** So long a start waits for etcd before it begins from memory. */
 const PATIENCE_MILLISECONDS = 3_000;
+
+/** No pass takes so long, with however many peers: what it waits for will not come. */
+const STUCK_MILLISECONDS = 120_000;
 
 /** A configuration this agent can carry out. */
 interface Network {
@@ -68,6 +73,7 @@ export class Agent {
   #overlay: Overlay | undefined;
   #self: Self | undefined;
   readonly #conditions: Conditions;
+  #isReloading = false;
 
   constructor(
     private readonly options: AgentOptions,
@@ -133,6 +139,23 @@ export class Agent {
     return this.#conditions.check(conditions);
   }
 
+  /** What makes no progress although the event loop turns; undefined while all is well. */
+  stuck(): string | undefined {
+    const { passMilliseconds } = this.#reconciler;
+    if (passMilliseconds < STUCK_MILLISECONDS) return undefined;
+    return `a pass over the kernel state has lasted for ${Math.round(passMilliseconds / 1000)} s`;
+  }
+
+  /** Like {@link audit}, and systemd hears when it begins and when it is done. */
+  reload(): void {
+    // A start that is not over yet reads everything anyway, and must not be called ready by us.
+    if (this.#announcer.isAnnounced) {
+      this.#isReloading = true;
+      this.ports.host.notify({ reloading: true });
+    }
+    this.audit('SIGHUP');
+  }
+
   /** Asks for everything to be read and compared anew. */
   audit(reason: string): void {
     if (this.#overlay) this.#reconciler.trigger(reason);
@@ -187,7 +210,14 @@ export class Agent {
     const until = AbortSignal.any([signal, decided.signal]);
     // The snapshot does not depend on the configuration: both are on their way at once.
     const fromEtcd = Promise.all([
-      awaitNetworkConfig(registry, clock, log, (text) => this.#readNetwork(text), until),
+      awaitNetworkConfig(
+        registry,
+        clock,
+        log,
+        this.options.configPlace,
+        (text) => this.#readNetwork(text),
+        until,
+      ),
       this.#watcher.sync(until),
     ]).then(([network]) => ({ network, memory: undefined }));
     try {
@@ -395,6 +425,8 @@ export class Agent {
   }
 
   #afterPass(report: PassReport): void {
+    if (this.#isReloading) this.ports.host.notify({ ready: true });
+    this.#isReloading = false;
     const hopeless = report.failed.find(({ error }) => error.code === 'EPERM' || error.code === 'EOPNOTSUPP');
     if (hopeless && !report.isBaseInPlace && !this.#announcer.isAnnounced) {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });

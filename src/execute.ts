@@ -10,6 +10,8 @@ import { EtcdRegistry } from './etcd/registry';
 import { MonotonicClock } from './host/clock';
 import { startHealthServer, type HealthServer } from './host/health';
 import { LinuxHost } from './host/linux-host';
+import type { ServiceState } from './host/systemd';
+import { beatWatchdog } from './host/watchdog';
 import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
@@ -65,6 +67,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   try {
     const agent = new Agent(
       {
+        configPlace: `${options.etcdPrefix}/config`,
         underlay: underlayOf(options),
         resolve:
           options.resolve === 'preload'
@@ -79,7 +82,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     Object.assign(hooks, {
       moreVerbose: () => setVerbosity(verbosity + 1),
       lessVerbose: () => setVerbosity(verbosity - 1),
-      audit: () => agent.audit('SIGHUP'),
+      audit: () => agent.reload(),
     });
     if (options.healthzPort > 0) {
       const { healthzIp: address, healthzPort: port } = options;
@@ -92,6 +95,14 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
         ready: () => agent.readiness(),
       });
     }
+    const { env, pid } = process;
+    const watchdog = {
+      ...{ env, pid, clock },
+      notify: (state: ServiceState) => host.notify(state),
+      stuck: () => agent.stuck(),
+      silent: (reason: string) => log.error('stuck; systemd is to start another agent', { reason }),
+    };
+    void beatWatchdog(watchdog, stop);
     await agent.run(stop);
     host.notify({ stopping: true });
     log.info('vtepd stops; lease and kernel state stay as they are');

@@ -21,6 +21,7 @@ export function awaitNetworkConfig<Config>(
   registry: LeaseRegistry,
   clock: Clock,
   log: Log,
+  place: string,
   read: (text: string) => Config,
   signal: AbortSignal,
 ): Promise<Config> {
@@ -28,10 +29,15 @@ export function awaitNetworkConfig<Config>(
     const stored = await registry.readConfig(signal);
     if (!stored) {
       throw new ConfigError(
-        "there is none in etcd; write one with 'vtepd config set FILE' (or etcdctl, API version 3)",
+        `there is none at ${place} in etcd; write one with 'vtepd config set FILE' (or etcdctl, API version 3)`,
       );
     }
-    return read(stored.text);
+    try {
+      return read(stored.text);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      throw new ConfigError(`what is at ${place} cannot be used`, { cause: error });
+    }
   });
 }
 
