@@ -196,8 +196,8 @@ export interface Host {
    * other's process ID, when there is one already.
    */
   lock(linkName: string): void;
-  /** Tells systemd, if it is there: READY=1, STATUS=…, STOPPING=1. Never throws. */
-  notify(state: { ready?: boolean; stopping?: boolean; status?: string }): void;
+  /** Tells systemd, if it is there: READY=1, RELOADING=1, STOPPING=1, STATUS=…. Never throws. */
+  notify(state: { ready?: boolean; reloading?: boolean; stopping?: boolean; status?: string }): void;
   randomBytes(count: number): Uint8Array;
 }
 

@@ -55,6 +55,7 @@ export class Reconciler {
   /** When something that was held back may be repaired (monotonic milliseconds). */
   #heldUntil = Infinity;
   #converged = false;
+  #passBegan: number | undefined;
   #baseInPlace = false;
   #operations = 0;
   #repairs = 0;
@@ -87,6 +88,11 @@ export class Reconciler {
   /** Objects put back since the start that somebody else had changed or removed. */
   get repairs(): number {
     return this.#repairs;
+  }
+
+  /** For how long the pass under way has lasted; 0 between two. */
+  get passMilliseconds(): number {
+    return this.#passBegan === undefined ? 0 : this.clock.now() - this.#passBegan;
   }
 
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
@@ -148,6 +154,7 @@ export class Reconciler {
     const changes = this.#changes;
     this.#reasons = new Set();
     this.#changes = new Map();
+    this.#passBegan = this.clock.now();
     try {
       if (reasons.size > 0 || this.#needsWholePass(changes))
         return await this.#wholePass([...reasons], signal);
@@ -157,6 +164,8 @@ export class Reconciler {
       // What was taken over but not done is covered by the whole pass that the caller asks for.
       this.#reasons.add('retry');
       throw error;
+    } finally {
+      this.#passBegan = undefined;
     }
   }
 

@@ -1,5 +1,5 @@
 /** One agent for each link of each network namespace. */
-import { closeSync, ftruncateSync, mkdirSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fchownSync, ftruncateSync, mkdirSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { lockFile } from '../../native';
 import { HostError } from '../model/errors';
@@ -27,6 +27,7 @@ export class AgentLocks {
     }
     if (file < 0) throw new HostError('EBUSY', `another vtepd${holderOf(path)} runs for ${linkName} already`);
     this.#held.set(linkName, file);
+    giveToOwnerOf(this.directory, file);
     writeProcessId(file);
   }
 
@@ -41,6 +42,13 @@ export class AgentLocks {
     const { ino } = statSync('/proc/self/ns/net', { bigint: true });
     return join(this.directory, `${ino}-${encodeURIComponent(linkName)}.lock`);
   }
+}
+
+/** The file stays when we end: one that root made must not keep out an agent that runs as another user. */
+function giveToOwnerOf(directory: string, file: number): void {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = statSync(directory);
+  fchownSync(file, uid, gid);
 }
 
 /** For people. The lock holds without it, so a full disk is no reason to stop. */

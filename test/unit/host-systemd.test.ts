@@ -61,3 +61,18 @@ test('the text has one assignment on a line', () => {
   expect(printServiceState({ ready: true, stopping: false, status: '' })).toBe('READY=1\nSTATUS=');
   expect(printServiceState({})).toBe('');
 });
+
+test('a reload names its time on the clock that systemd reads', () => {
+  const before = process.hrtime.bigint() / 1000n;
+  const [word, time] = printServiceState({ reloading: true }).split('\n');
+  expect(word).toBe('RELOADING=1');
+  const microseconds = BigInt(time!.replace('MONOTONIC_USEC=', ''));
+  expect(microseconds).toBeGreaterThanOrEqual(before);
+  expect(microseconds).toBeLessThanOrEqual(process.hrtime.bigint() / 1000n);
+});
+
+test('a beat says how long to wait for the next word', () => {
+  expect(printServiceState({ alive: true, patienceMilliseconds: 20_000.4 })).toBe(
+    'WATCHDOG=1\nEXTEND_TIMEOUT_USEC=20000400',
+  );
+});
