@@ -77,6 +77,14 @@ describe('the VXLAN port', () => {
     ]);
   });
 
+  it('nobody’s other packets are touched, whatever bytes they have where VXLAN has its number', async () => {
+    await guard.install(ADMISSION, SIGNAL);
+    // Bytes 12 to 14 of this echo request are 00 00 01.
+    const ping = ['-n', '-c', '1', '-W', '2', '-s', '8', '-p', '010000', '-I', STRANGER, '192.168.0.1'];
+    expect(await lab.outside.run('ping', ping)).toContain('1 received');
+    expect(await lab.seen('ipv4', 'outside', 'pod', { own: STRANGER })).toBe(STRANGER);
+  });
+
   it('opens for who joins, and closes for who leaves', async () => {
     await guard.install(ADMISSION, SIGNAL);
     const joined = { publicIp: ipAddress(STRANGER), subnet: subnet('10.5.10.0/24') };

@@ -73,6 +73,7 @@ export class NftVxlanGuard implements VxlanGuard {
     const elements = (texts: readonly string[]) =>
       texts.length > 0 ? [`    elements = { ${texts.join(', ')} }`] : [];
     const terms = printAdmissionTerms(admission);
+    const { guard, input } = rulesOf(admission);
     await this.#run(
       [
         `add table inet ${table}`,
@@ -87,9 +88,12 @@ export class NftVxlanGuard implements VxlanGuard {
         '    flags interval',
         ...elements(peers.map(elementOf)),
         '  }',
+        '  chain guard {',
+        ...guard.map((rule, i) => `    ${rule} comment "${commentOf(terms, i)}"`),
+        '  }',
         '  chain input {',
         `    type filter hook input priority ${PRIORITY}; policy accept;`,
-        ...rulesOf(admission).map((rule, i) => `    ${rule} comment "${commentOf(terms, i)}"`),
+        ...input.map((rule, i) => `    ${rule} comment "${commentOf(terms, guard.length + i)}"`),
         '  }',
         '}',
       ],
@@ -153,20 +157,24 @@ function tableOf(link: string): string {
   return `vtepd-admission-${link}`;
 }
 
-/** In this order. What is no packet of our network's is let through to others' rules. */
-function rulesOf({ port, vni, network, family }: Admission): string[] {
+/**
+ * Only packets of our VXLAN network are looked at: the bytes of others mean something else there. The common case comes first
+ * and costs one look-up; what remains is from a stranger, or from a peer but not from its subnet.
+ */
+function rulesOf({ port, vni, network, family }: Admission): Record<'input' | 'guard', string[]> {
   const outer = `${NFT_FAMILY[family]} saddr`;
   const { protocol, source } = INNER[familyOf(network.address)];
   const bits = bitsOf(familyOf(network.address));
-  const isInner = `${INNER_PROTOCOL} ${protocol} @th,${source},${network.prefixLength} ${prefixOf(network)}`;
-  return [
-    `udp dport != ${port} accept`,
-    `${VNI} != ${vni} accept`,
-    // The other family's packets are strangers' too.
-    `meta nfproto != ${family} drop`,
-    `${outer} != @peers drop`,
-    `${isInner} ${outer} . @th,${source},${bits} != @sources drop`,
-  ];
+  return {
+    input: [`udp dport ${port} ${VNI} ${vni} jump guard`],
+    guard: [
+      `${outer} . @th,${source},${bits} @sources accept`,
+      // The other family's packets are strangers', too.
+      `meta nfproto != ${family} drop`,
+      `${outer} != @peers drop`,
+      `${INNER_PROTOCOL} ${protocol} @th,${source},${network.prefixLength} ${prefixOf(network)} drop`,
+    ],
+  };
 }
 
 /** Each rule says what it is one of, and which: so a missing, moved or strange one is seen without reading expressions. */
