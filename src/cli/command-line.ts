@@ -2,6 +2,8 @@
 import { Command as Commander, CommanderError, Option } from 'commander';
 import { version } from '../../package.json';
 import { UsageError } from '../model/errors';
+import { SHELLS, completionFor, isShell, type Shell } from './completion';
+import type { ReadConfigFile } from './config-file';
 import { COMMANDS, COMMAND_NAMES, commandHelp, helpPage, type CommandName } from './help';
 import { nearest } from './nearest';
 import { OPTIONS, OPTION_KEYS, type OptionKey } from './options';
@@ -30,10 +32,15 @@ export type Command =
   | { readonly kind: 'print'; readonly text: string };
 
 /**
- * What these arguments (without the program's name) and this environment ask for. Throws a {@link UsageError} that says what is
- * wrong and what is allowed; it never prints and never exits.
+ * What these arguments (without the program's name), this environment and the file of options ask for. Throws a
+ * {@link UsageError} that says what is wrong and what is allowed; it never prints and never exits. Without `readFile` there is
+ * no file.
  */
-export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv): Command {
+export function parseCommandLine(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv,
+  readFile: ReadConfigFile = () => undefined,
+): Command {
   const { words, asksFor } = respell(argv);
   if (asksFor === 'version') return { kind: 'print', text: `vtepd ${version}\n` };
   if (asksFor === 'help') return { kind: 'print', text: helpFor(words.find(isCommandName)) };
@@ -41,18 +48,21 @@ export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv
   switch (choice.name) {
     case 'help':
       return { kind: 'print', text: helpFor(choice.topic) };
+    case 'completion':
+      return { kind: 'print', text: completionFor(choice.shell) };
     case 'config':
-      return { kind: 'config', ...choice.config, options: readOptions(written, env) };
+      return { kind: 'config', ...choice.config, options: readOptions(written, env, readFile) };
     case 'run':
     case 'leave':
     case 'cleanup':
-      return { kind: choice.name, options: readOptions(written, env) };
+      return { kind: choice.name, options: readOptions(written, env, readFile) };
   }
 }
 
 type Choice =
   | { readonly name: 'run' | 'leave' | 'cleanup' }
   | { readonly name: 'help'; readonly topic: CommandName | undefined }
+  | { readonly name: 'completion'; readonly shell: Shell }
   | { readonly name: 'config'; readonly config: Pick<ConfigCommand, 'action' | 'file' | 'raw'> };
 
 function parseWords(words: readonly string[]): { choice: Choice; written: WrittenOptions } {
@@ -93,6 +103,14 @@ function commander(choose: (choice: Choice) => void): Commander {
     .action((topic?: string) => {
       if (topic !== undefined && !isCommandName(topic)) throw new UsageError(strayWord(topic));
       choose({ name: 'help', topic });
+    });
+  program
+    .command('completion')
+    .argument('[shell]')
+    .action((shell?: string) => {
+      if (shell === undefined || !isShell(shell))
+        throw new UsageError(`completion for which shell? there are: ${SHELLS.join(', ')}`);
+      choose({ name: 'completion', shell });
     });
   addConfig(program, choose);
   return program;

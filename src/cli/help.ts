@@ -46,6 +46,15 @@ agent first. A later start finds the same lease.`,
     details: `From subnet.env, as flannel's mk-docker-opts.sh does, with its options:
 'vtepd docker-opts --help' lists them.`,
   },
+  completion: {
+    usage: ['vtepd completion SHELL'],
+    summary: ['completion for bash, zsh or fish'],
+    details: `Prints a script that makes the shell complete commands, options and values:
+  source <(vtepd completion bash)        in ~/.bashrc
+  source <(vtepd completion zsh)         in ~/.zshrc, behind compinit
+  vtepd completion fish | source         in ~/.config/fish/config.fish
+The Debian package brings all three along.`,
+  },
   help: {
     usage: ['vtepd help [COMMAND]'],
     summary: ['this page, or more about a command'],
@@ -57,7 +66,7 @@ export type CommandName = keyof typeof COMMANDS;
 
 export const COMMAND_NAMES = Object.keys(COMMANDS) as CommandName[];
 
-const INTRODUCTION = `vtepd connects the containers of plain Linux hosts: each host leases a subnet
+export const INTRODUCTION = `vtepd connects the containers of plain Linux hosts: each host leases a subnet
 from etcd, and the kernel carries packets between them by VXLAN. It speaks
 flannel's protocol, takes flannel's options, and can share an overlay with it.`;
 
@@ -73,17 +82,23 @@ First steps:
   dockerd --bip="$FLANNEL_SUBNET" --mtu="$FLANNEL_MTU"
 `;
 
+export const EXIT_CODES = [
+  ['0', 'stopped as asked, or done'],
+  ['1', 'it could not go on, and said why'],
+  ['2', 'the command line, the environment or vtepd.conf is wrong'],
+] as const;
+
+export const SIGNALS = [
+  ['SIGTERM, SIGINT', 'stop; lease and kernel state stay, and so does the traffic'],
+  ['SIGHUP', 'read and compare everything anew'],
+  ['SIGUSR1, SIGUSR2', 'make the log one step more verbose, or less'],
+] as const;
+
 const ENDING = `
 Exit codes:
-  0  stopped as asked, or done
-  1  it could not go on, and said why
-  2  the command line or the environment is wrong
-
+${EXIT_CODES.map(([code, meaning]) => `  ${code}  ${meaning}\n`).join('')}
 Signals:
-  SIGTERM, SIGINT   stop; lease and kernel state stay, and so does the traffic
-  SIGHUP            read and compare everything anew
-  SIGUSR1, SIGUSR2  make the log one step more verbose, or less
-`;
+${SIGNALS.map(([names, meaning]) => `  ${names.padEnd(18)}${meaning}\n`).join('')}`;
 
 /** The whole page. */
 export function helpPage(): string {
@@ -113,7 +128,8 @@ function optionsPage(): string {
   });
   const introduction = wrap(
     'Options, with one dash or two, before or behind the command. Each can be set in the environment instead, as ' +
-      'FLANNELD_ and its name: FLANNELD_ETCD_ENDPOINTS. The command line wins.',
+      'FLANNELD_ and its name: FLANNELD_ETCD_ENDPOINTS; or, without dashes, in the file that --config-file names. The ' +
+      'command line wins, then the environment.',
     WIDTH,
   );
   return `${introduction.join('\n')}\n${groups.join('')}\nAbout vtepd:\n${optionLines('-h, --help', 'This page.')}${optionLines('--version', 'The version.')}`;

@@ -33,6 +33,8 @@ export interface OptionValues {
   readonly publicIp: IpAddress | undefined;
   readonly publicIpv6: IpAddress | undefined;
 
+  /** Undefined: no file is read. */
+  readonly configFile: string | undefined;
   readonly subnetFile: string;
   readonly renewMarginMinutes: number;
   /** Undefined: nothing is remembered for a start without etcd. */
@@ -82,6 +84,8 @@ export interface OptionSpec<Value> {
   /** How one text is read. The value of a repeatable option is the list of what was read. */
   readonly read: ReadValue<Value extends readonly (infer Item)[] ? Value | Item : Value>;
   readonly repeatable?: boolean;
+  /** All values there are, where they are few. */
+  readonly words?: readonly string[];
   /** Never shown. */
   readonly secret?: boolean;
   /** The first flannel that has it; undefined: it is vtepd's own. */
@@ -211,6 +215,17 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     notEffective: () => '--public-ipv6 is not effective yet: the overlay carries IPv4',
   },
 
+  configFile: {
+    name: 'config-file',
+    group: 'host',
+    placeholder: 'FILE',
+    fallback: '/etc/vtepd/vtepd.conf',
+    read: readText,
+    since: undefined,
+    help:
+      'These options in a file, one `name=value` a line; variables and the command line win over it. Empty: no file is ' +
+      'read. Only one that is named here must be there.',
+  },
   subnetFile: {
     name: 'subnet-file',
     group: 'host',
@@ -247,6 +262,7 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     placeholder: 'MODE',
     fallback: 'preload',
     read: readWord('preload', 'on-demand'),
+    words: ['preload', 'on-demand'],
     since: undefined,
     help: '`preload`: all peers at once, and no packet waits. `on-demand`: each when the kernel asks for it.',
   },
@@ -278,11 +294,7 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     fallback: 'false',
     read: readBoolean,
     since: '0.1.0',
-    help: 'Masquerade what leaves the overlay. So far only written to the subnet file, as `FLANNEL_IPMASQ`.',
-    notEffective: (isWanted) =>
-      isWanted
-        ? '--ip-masq is not effective yet: FLANNEL_IPMASQ=true is written to the subnet file, masquerade rules are not'
-        : undefined,
+    help: 'Masquerade what leaves the overlay. `FLANNEL_IPMASQ=true` in the subnet file tells Docker and CNI to leave it to us.',
   },
   ipMasqFullyRandomDisable: {
     name: 'ip-masq-fully-random-disable',
@@ -291,8 +303,7 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     fallback: 'false',
     read: readBoolean,
     since: '0.27.4',
-    help: 'Masquerade without fully random source ports. Not effective yet.',
-    notEffective: noRules('--ip-masq-fully-random-disable', 'masquerade rules'),
+    help: 'Masquerade without fully random source ports.',
   },
   iptablesForwardRules: {
     name: 'iptables-forward-rules',
@@ -301,8 +312,7 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     fallback: 'true',
     read: readBoolean,
     since: '0.11.0',
-    help: 'Let packets of the overlay pass the FORWARD chain. Not effective yet.',
-    notEffective: noRules('--iptables-forward-rules', 'FORWARD rules'),
+    help: 'Let packets of the overlay pass where another firewall (Docker’s, for one) would drop what is forwarded.',
   },
   iptablesResyncSeconds: {
     name: 'iptables-resync',
@@ -311,8 +321,7 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     fallback: '5',
     read: readInteger(1, 86_400, 'seconds'),
     since: '0.11.0',
-    help: 'How often the rules are looked at. Not effective yet.',
-    notEffective: noRules('--iptables-resync', 'firewall rules'),
+    help: 'How often the firewall rules are looked at, besides when the kernel tells that they changed.',
   },
   ipBlackholeRoute: {
     name: 'ip-blackhole-route',
@@ -359,6 +368,7 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     placeholder: 'FORM',
     fallback: 'text',
     read: readWord('text', 'json'),
+    words: ['text', 'json'],
     since: undefined,
     help: '`text` (under systemd with priorities for its journal) or `json`, one object a line.',
   },

@@ -1,5 +1,6 @@
-/** Options from what was written on the command line and in the environment. */
+/** Options from what was written on the command line, in the environment and in vtepd.conf. */
 import { UsageError } from '../model/errors';
+import { parseConfigFile, type ConfigLines, type ReadConfigFile } from './config-file';
 import { nearest } from './nearest';
 import { BadValue, SecretBadValue, isFalse } from './option-values';
 import {
@@ -14,7 +15,7 @@ import {
 import { REFUSED } from './refused-options';
 
 export interface Options extends OptionValues {
-  /** What the user set, by command line or environment. */
+  /** What the user set, by command line, environment or file. */
   readonly explicit: ReadonlySet<OptionKey>;
   /** Oddities that are no errors, each a sentence for the log. */
   readonly notices: readonly string[];
@@ -24,16 +25,21 @@ export interface Options extends OptionValues {
 export type WrittenOptions = Readonly<Partial<Record<OptionKey, readonly string[]>>>;
 
 /**
- * The command line wins over the environment, the environment over the defaults; empty variables count as unset. Throws a
- * {@link UsageError} that names the option or variable, what is wrong with it and what is allowed.
+ * The command line wins over the environment, the environment over the file, the file over the defaults; empty variables count
+ * as unset. Throws a {@link UsageError} that names the option, variable or line, what is wrong with it and what is allowed.
  */
-export function readOptions(written: WrittenOptions, env: NodeJS.ProcessEnv): Options {
+export function readOptions(
+  written: WrittenOptions,
+  env: NodeJS.ProcessEnv,
+  readFile: ReadConfigFile,
+): Options {
   const notices = noticesOfEnvironment(env);
+  const fromFile = readFromFile(written, env, readFile, notices);
   const explicit = new Set<OptionKey>();
   const values: Partial<Record<OptionKey, unknown>> = {};
   for (const key of OPTION_KEYS) {
     const spec = OPTIONS[key] as OptionSpec<unknown>;
-    const source = sourceOf(key, written, env);
+    const source = sourceOf(key, written, env) ?? fromFile.get(key);
     if (source) explicit.add(key);
     values[key] = source ? readSource(spec, source) : readDefault(spec);
   }
@@ -43,31 +49,54 @@ export function readOptions(written: WrittenOptions, env: NodeJS.ProcessEnv): Op
   return Object.freeze(options);
 }
 
-interface Source {
-  /** `--iface` or `FLANNELD_IFACE`. */
+/** Each occurrence of an option in the place that counts, in order. */
+type Source = readonly {
+  /** `--iface`, `FLANNELD_IFACE` or `/etc/vtepd/vtepd.conf, line 3: iface`. */
   readonly name: string;
-  readonly texts: readonly string[];
-}
+  readonly text: string;
+}[];
 
 function sourceOf(key: OptionKey, written: WrittenOptions, env: NodeJS.ProcessEnv): Source | undefined {
   const { name } = OPTIONS[key];
   const texts = written[key];
-  if (texts) return { name: dashed(name), texts };
+  if (texts) return texts.map((text) => ({ name: dashed(name), text }));
   const text = env[variableOf(name)];
-  return text ? { name: variableOf(name), texts: [text] } : undefined;
+  return text ? [{ name: variableOf(name), text }] : undefined;
+}
+
+function readFromFile(
+  written: WrittenOptions,
+  env: NodeJS.ProcessEnv,
+  readFile: ReadConfigFile,
+  notices: string[],
+): ConfigLines {
+  const spec = OPTIONS.configFile;
+  const source = sourceOf('configFile', written, env);
+  const path = (source?.at(-1)?.text ?? spec.fallback) || undefined;
+  const file = path === undefined ? undefined : readFile(path);
+  if (path === undefined || !file) {
+    if (path !== undefined && source)
+      throw new UsageError(`${source.at(-1)!.name}: there is no file ${path}`);
+    return new Map();
+  }
+  const lines = parseConfigFile(file.text, path);
+  if (file.isPublic && lines.has('etcdPassword'))
+    notices.push(
+      `every user of this host can read the password in ${path}: chgrp vtepd ${path}; chmod 640 ${path}`,
+    );
+  return lines;
 }
 
 function readSource(spec: OptionSpec<unknown>, source: Source): unknown {
-  const read = (text: string): unknown => {
+  const values = source.map(({ name, text }): unknown => {
     try {
       return spec.read(text);
     } catch (error) {
       if (!(error instanceof BadValue)) throw error;
       const shown = spec.secret || error instanceof SecretBadValue ? '' : `, not '${text}'`;
-      throw new UsageError(`${source.name} ${error.message}${shown}`);
+      throw new UsageError(`${name} ${error.message}${shown}`);
     }
-  };
-  const values = source.texts.map(read);
+  });
   return spec.repeatable ? Object.freeze(values) : values.at(-1);
 }
 

@@ -40,7 +40,10 @@ describe('the command line asks', () => {
 
 describe('refused:', () => {
   test.each([
-    [['foo'], "there is no command 'foo'; there are: run, config, leave, cleanup, docker-opts, help"],
+    [
+      ['foo'],
+      "there is no command 'foo'; there are: run, config, leave, cleanup, docker-opts, completion, help",
+    ],
     [['clean-up'], "there is no command 'clean-up'; did you mean 'cleanup'?"],
     [['help', 'laeve'], "there is no command 'laeve'; did you mean 'leave'?"],
     [

@@ -5,7 +5,8 @@ import { notEffective, printableOptions, type Options } from '../../src/cli/read
 import { UsageError } from '../../src/model/errors';
 
 function optionsOf(argv: readonly string[], env: NodeJS.ProcessEnv = {}): Options {
-  const command = parseCommandLine(argv, env);
+  // A file of options that says nothing is there, whatever its name.
+  const command = parseCommandLine(argv, env, () => ({ text: '', isPublic: true }));
   if (command.kind === 'print') throw new Error('it prints');
   return command.options;
 }
@@ -35,6 +36,7 @@ test('without anything said, the defaults are those of flannel', () => {
     ifaceCanReach: undefined,
     publicIp: undefined,
     publicIpv6: undefined,
+    configFile: '/etc/vtepd/vtepd.conf',
     subnetFile: '/run/flannel/subnet.env',
     renewMarginMinutes: 60,
     resolve: 'preload',
@@ -418,6 +420,7 @@ const TEXTS: Record<OptionKey, string> = {
   ifaceCanReach: '192.0.2.1',
   publicIp: '192.0.2.2',
   publicIpv6: '2001:db8::2',
+  configFile: '/tmp/vtepd.conf',
   subnetFile: '/tmp/subnet.env',
   renewMarginMinutes: '61',
   resolve: 'on-demand',

@@ -1,0 +1,82 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { parseCommandLine } from '../../src/cli/command-line';
+import { completionFor, SHELLS } from '../../src/cli/completion';
+import { COMMAND_NAMES } from '../../src/cli/help';
+import { dashed, OPTION_KEYS, OPTIONS } from '../../src/cli/options';
+import { UsageError } from '../../src/model/errors';
+
+const names = OPTION_KEYS.map((key) => OPTIONS[key].name);
+
+test.each(SHELLS)('vtepd completion %s prints the script', (shell) => {
+  expect(parseCommandLine(['completion', shell], {})).toEqual({ kind: 'print', text: completionFor(shell) });
+});
+
+test('completion for another shell is refused with those there are', () => {
+  for (const argv of [['completion'], ['completion', 'tcsh']])
+    expect(() => parseCommandLine(argv, {})).toThrow(
+      new UsageError('completion for which shell? there are: bash, zsh, fish'),
+    );
+});
+
+test.each(SHELLS)('the script for %s mentions every option and every command', (shell) => {
+  const script = completionFor(shell);
+  for (const name of names) {
+    const written = shell !== 'fish' ? dashed(name) : name.length === 1 ? `-s ${name}` : `-l ${name}`;
+    expect(script).toContain(written);
+  }
+  for (const name of COMMAND_NAMES.filter((each) => each !== 'run'))
+    expect(script).toMatch(new RegExp(`\\b${name}\\b`));
+});
+
+/** What bash offers for the last of these words; words as bash splits them, with = alone. */
+function offers(...words: string[]): string[] {
+  const script = `${completionFor('bash')}
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vtepd 2> /dev/null; printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const output = execFileSync('bash', ['-c', script, 'bash', 'vtepd', ...words], { encoding: 'utf8' });
+  return output.split('\n').filter((line) => line !== '');
+}
+
+describe('bash offers', () => {
+  test('every option', () => {
+    const offered = offers('-').map((flag) => flag.replace(/=$/, ''));
+    expect(offered).toEqual([...names.map(dashed), '--help', '--version']);
+  });
+
+  test('the options that begin so', () => {
+    expect(offers('--iface-')).toEqual(['--iface-regex=', '--iface-can-reach=']);
+    expect(offers('leave', '--ip-masq-')).toEqual(['--ip-masq-fully-random-disable']);
+  });
+
+  test('commands, and what stands behind them', () => {
+    expect(offers('')).toEqual(COMMAND_NAMES.filter((name) => name !== 'run'));
+    expect(offers('--iface', 'eth0', 'le')).toEqual(['leave']);
+    expect(offers('--iface', '=', 'eth0', '--ip-masq', 'c')).toEqual(['config', 'cleanup', 'completion']);
+    expect(offers('config', '')).toEqual(['set', 'get', 'check']);
+    expect(offers('completion', '')).toEqual([...SHELLS]);
+    expect(offers('docker-opts', '--')).toEqual(['--require', '--help']);
+  });
+
+  test('the values that an option has', () => {
+    for (const words of [
+      ['--resolve', ''],
+      ['--resolve', '='],
+      ['leave', '--resolve', '=', ''],
+    ])
+      expect(offers(...words)).toEqual(['preload', 'on-demand']);
+    expect(offers('--resolve', '=', 'o')).toEqual(['on-demand']);
+    expect(offers('--ip-masq', '=', '')).toEqual(['true', 'false']);
+    expect(offers('--iface', 'l')).toContain('lo');
+    expect(offers('--etcd-cafile', '=', '/etc/host')).toContain('/etc/hosts');
+    expect(offers('--healthz-port', '')).toEqual([]);
+  });
+});
+
+test.each(['zsh', 'fish'] as const)('%s, if it is here, takes the script', (shell) => {
+  const { status, error, stderr } = spawnSync(shell, ['-n'], {
+    input: completionFor(shell),
+    encoding: 'utf8',
+  });
+  // Nobody needs three shells to work on this; where it is missing, the script's text was looked at above.
+  if (error) expect(error).toMatchObject({ code: 'ENOENT' });
+  else expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+});
