@@ -1,8 +1,7 @@
 /** Containers on all hosts reach each other, and hosts may join at any time. */
 import type { Host } from '../support/lab/host';
 import { Lab } from '../support/lab/lab';
-import { ping, pingAllPairs, unanswered } from '../support/lab/ping';
-import { until } from '../support/lab/until';
+import { answered, pingAllPairs, unanswered } from '../support/lab/ping';
 
 const SCENES = [
   { hosts: 3, etcdMembers: 1, resolve: 'preload' },
@@ -53,7 +52,8 @@ describe.each(SCENES)('$hosts hosts, $etcdMembers etcd, $resolve', ({ hosts, etc
     joiner.agent.start();
     await joiner.agent.ready();
     await joiner.attachContainer();
-    await Promise.all(early.map((host) => reached(host, joiner)));
+    const { containerAddress } = joiner;
+    await Promise.all(early.map((host) => answered(host.container, containerAddress, 5000)));
     return performance.now() - joiner.agent.startedAt;
   }
 
@@ -62,12 +62,3 @@ describe.each(SCENES)('$hosts hosts, $etcdMembers etcd, $resolve', ({ hosts, etc
     expect(unanswered(trips)).toEqual([]);
   });
 });
-
-/** Resolves once a packet from one host's container to the other's was answered. */
-function reached(from: Host, to: Host): Promise<unknown> {
-  return until(
-    `${from.name} reaches ${to.name}`,
-    async () => (await ping(from.container, [to.containerAddress], 250)).size === 1,
-    { withinMilliseconds: 5000, everyMilliseconds: 1 },
-  );
-}

@@ -45,6 +45,16 @@ export class Etcd {
     if (process) await exitOf(process);
   }
 
+  /** Sends a member (the first one, if none is named) a signal: SIGSTOP and SIGCONT freeze it and let it go on. */
+  signal(signal: NodeJS.Signals, name = this.members[0]!.name): void {
+    this.#processes.get(name)?.kill(signal);
+  }
+
+  /** Where a member keeps its data. */
+  storeOf(name = this.members[0]!.name): string {
+    return join(this.directory, name);
+  }
+
   async put(key: string, value: string): Promise<void> {
     await this.etcdctl('put', key, value);
   }
@@ -109,7 +119,7 @@ export class Etcd {
     const process = namespace.start(
       'etcd',
       [
-        ...['--name', name, '--data-dir', join(this.directory, name)],
+        ...['--name', name, '--data-dir', this.storeOf(name)],
         ...[
           '--listen-client-urls',
           `http://${address}:2379`,

@@ -25,6 +25,13 @@ export async function ping(
   return new Map(Array.from(replies, ([, address, time]) => [address!, Number(time)]));
 }
 
+/** Resolves as soon as the address has answered an echo request; asks every 20 ms. Throws when the time is up. */
+export async function answered(from: Namespace, address: string, withinMilliseconds: number): Promise<void> {
+  // One process for all requests: spawning them would be most of what is measured. An ICMP error ends ping, and it begins anew.
+  const script = `until ping -n -q -c 1 -w ${Math.ceil(withinMilliseconds / 1000)} -i 0.02 ${address}; do :; done`;
+  await from.run('sh', ['-c', script], { withinMilliseconds });
+}
+
 /** One echo request from the container of each host to that of every other host. */
 export async function pingAllPairs(hosts: readonly Host[], withinMilliseconds = 2000): Promise<RoundTrip[]> {
   const trips: RoundTrip[] = [];
