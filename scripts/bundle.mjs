@@ -36,7 +36,7 @@ const parsedProto = {
 const nativeOutside = {
   name: 'native-outside',
   setup({ onResolve }) {
-    onResolve({ filter: /^\.\.\/\.\.\/native$/ }, () => ({ path: '../native', external: true }));
+    onResolve({ filter: /^(\.\.\/)+native$/ }, () => ({ path: '../native', external: true }));
   },
 };
 

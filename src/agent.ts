@@ -1,9 +1,11 @@
 /** The composition root: which loop talks to which, and in which order they start. */
+import type { FirewallOptions, FirewallWish } from './core/firewall';
 import { overlayMtu } from './core/vxlan';
 import { claimsOurMac, type Self } from './core/peers';
 import { Announcer } from './engine/announcer';
 import { Conditions, type Check, type Condition } from './engine/conditions';
 import { Recorder } from './engine/recorder';
+import { FirewallKeeper } from './engine/firewall-keeper';
 import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { PeerWatcher } from './engine/peer-watcher';
@@ -25,7 +27,7 @@ import type { NetworkConfig, SubnetRange, VxlanBackend } from './model/network-c
 import { parseNetworkConfig } from './model/network-config-codec';
 import { linkNameOf, type Overlay, type ResolveMode } from './model/overlay';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
-import type { Clock, Host, Kernel, KernelNotice, LeaseRegistry, Log } from './ports';
+import type { Clock, Firewall, Host, Kernel, KernelNotice, LeaseRegistry, Log } from './ports';
 
 export interface AgentOptions {
   /** Where the network configuration is looked for, for a person: `/coreos.com/network/config`. */
@@ -35,12 +37,16 @@ export interface AgentOptions {
   readonly renewMarginSeconds: number;
   /** For how long a peer is kept whose lease expired. */
   readonly peerGraceMilliseconds: number;
-  readonly ipMasq: boolean;
+  /** `--iptables-resync` */
+  readonly firewallResyncSeconds: number;
+  readonly firewall: Omit<FirewallOptions, 'enableNfTables'>;
 }
 
 export interface AgentPorts {
   readonly registry: LeaseRegistry;
   readonly kernel: Kernel;
+  /** Undefined: the packet filter is left alone. */
+  readonly firewall: Firewall | undefined;
   readonly host: Host;
   readonly clock: Clock;
   readonly log: Log;
@@ -67,6 +73,9 @@ export class Agent {
   readonly #responder: MissResponder;
   readonly #announcer: Announcer;
   readonly #recorder: Recorder;
+  readonly #firewall: FirewallKeeper | undefined;
+  /** The firewall's first pass is over, well or not. */
+  #isFirewallTried = false;
   #holder: LeaseHolder | undefined;
   #underlay: UnderlayWatcher | undefined;
   #network: Network | undefined;
@@ -110,6 +119,10 @@ export class Agent {
     );
     this.#announcer = new Announcer(host, clock, log);
     this.#conditions = new Conditions(clock);
+    const resyncMilliseconds = options.firewallResyncSeconds * 1000;
+    this.#firewall =
+      ports.firewall &&
+      new FirewallKeeper(ports.firewall, clock, log, resyncMilliseconds, () => this.#firewallWish());
     this.#recorder = new Recorder(host, clock, log, () => this.#memory());
   }
 
@@ -134,6 +147,7 @@ export class Agent {
       advice('lease renewal', this.#holder?.trouble),
       advice('underlay', this.#underlay?.trouble),
       advice('peers in the kernel', this.#reconciler.trouble),
+      advice('firewall', this.#firewall?.trouble ?? this.#firewall?.obstacle),
       advice('state file', this.#recorder.trouble),
     ];
     return this.#conditions.check(conditions);
@@ -288,6 +302,7 @@ export class Agent {
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
       this.#announcer.run(until),
+      this.#firewall?.run(until, () => this.#afterFirewallPass()),
       this.#recorder.run(until),
     ];
     try {
@@ -384,6 +399,7 @@ export class Agent {
     this.#self = { leaseName: lease.name, publicIp: underlay.publicIp, vtepMac };
     this.#watcher.identify(this.#self);
     this.#reconciler.trigger(NEW_LEASE);
+    this.#firewall?.trigger('our subnet');
     this.#recorder.trigger();
   }
 
@@ -431,14 +447,34 @@ export class Agent {
     if (hopeless && !report.isBaseInPlace && !this.#announcer.isAnnounced) {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
     }
-    if (report.kind !== 'whole' || !report.isBaseInPlace) return;
-    const { network, subnet, backend, underlay } = this.#overlay!;
-    const mtu = overlayMtu(backend, underlay);
-    this.#announcer.announce(
-      printSubnetEnv({ ipv4: { network, subnet }, ipv6: undefined, mtu, ipMasq: this.options.ipMasq }),
-    );
+    if (report.kind === 'whole') this.#announce();
+    const { subnet, backend } = this.#overlay!;
     const { size } = this.#watcher.peers;
     this.ports.host.notify({ status: `${printSubnet(subnet)} on ${linkNameOf(backend)}, ${size} peers` });
+  }
+
+  #afterFirewallPass(): void {
+    this.#isFirewallTried = true;
+    this.#announce();
+  }
+
+  /** Containers may start when packets can flow, and not before those to the outside are masqueraded, if they should be. */
+  #announce(): void {
+    if (!this.#overlay || !this.#reconciler.isBaseInPlace) return;
+    const { ipMasq } = this.options.firewall;
+    if (ipMasq && this.#firewall && !this.#isFirewallTried) return;
+    const { network, subnet, backend, underlay } = this.#overlay;
+    const mtu = overlayMtu(backend, underlay);
+    this.#announcer.announce(printSubnetEnv({ ipv4: { network, subnet }, ipv6: undefined, mtu, ipMasq }));
+  }
+
+  #firewallWish(): FirewallWish | undefined {
+    if (!this.#overlay || !this.#network) return undefined;
+    const { network, subnet, backend } = this.#overlay;
+    // Flannel's default is false, which nobody has to write: it asks for nothing.
+    const enableNfTables = this.#network.config.enableNfTables || undefined;
+    const options = { ...this.options.firewall, enableNfTables };
+    return { link: linkNameOf(backend), overlays: [{ network, subnet }], options };
   }
 }
 

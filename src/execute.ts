@@ -5,6 +5,7 @@ import { needsRegistry, runConfigCommand } from './cli/config-command';
 import { processIo } from './cli/config-io';
 import { notEffective, printableOptions, type Options } from './cli/read-options';
 import { cleanUpKernel, giveBackLeases } from './departure';
+import { removeFirewallRules } from './engine/firewall-keeper';
 import type { UnderlayOptions } from './engine/prerequisites';
 import { EtcdRegistry } from './etcd/registry';
 import { MonotonicClock } from './host/clock';
@@ -12,6 +13,7 @@ import { startHealthServer, type HealthServer } from './host/health';
 import { LinuxHost } from './host/linux-host';
 import type { ServiceState } from './host/systemd';
 import { beatWatchdog } from './host/watchdog';
+import { openFirewall } from './kernel/firewall/linux-firewall';
 import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
@@ -75,9 +77,14 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
             : { kind: 'on-demand', idleMilliseconds: options.idleTimeoutSeconds * 1000 },
         renewMarginSeconds: options.renewMarginMinutes * 60,
         peerGraceMilliseconds: options.peerGraceSeconds * 1000,
-        ipMasq: options.ipMasq,
+        firewallResyncSeconds: options.iptablesResyncSeconds,
+        firewall: {
+          ipMasq: options.ipMasq,
+          fullyRandom: !options.ipMasqFullyRandomDisable,
+          forward: options.iptablesForwardRules,
+        },
       },
-      { registry, kernel, host, clock, log },
+      { registry, kernel, firewall: openFirewall(), host, clock, log },
     );
     Object.assign(hooks, {
       moreVerbose: () => setVerbosity(verbosity + 1),
@@ -133,7 +140,9 @@ async function depart(kind: 'leave' | 'cleanup', options: Options, stop: AbortSi
         giveBackLeases(registry!, kernel, underlayOf(options), say, stop),
       );
     }
-    const isClean = await cleanUpKernel(kernel, host, say, stop);
+    const isKernelClean = await cleanUpKernel(kernel, host, say, stop);
+    const left = await removeFirewallRules(openFirewall(), say, stop);
+    const isClean = isKernelClean && left.length === 0;
     // Its subnet is nobody's now: the next start is to take another's leavings, not ours.
     if (kind === 'leave') await host.removeSubnetFile();
     return isClean ? 0 : 1;

@@ -12,8 +12,8 @@ const MASQUERADE_MARK = { value: 0x4000, mask: 0x4000 };
 const MULTICAST: Record<Family, Subnet> = { ipv4: subnet('224.0.0.0/4'), ipv6: subnet('ff00::/8') };
 
 /**
- * Who is hidden behind this host's address, in this order (flannel.md §7.1; its nftables rules mean something else, and are
- * not followed): between containers nobody, whoever comes from outside to our own containers neither; what leaves the overlay
+ * Who is hidden behind this host's address, in this order (flannel 0.28's iptables rules; its nftables rules mean something
+ * else, and are not followed): between containers nobody, whoever comes from outside to our own containers neither; what leaves the overlay
  * is, and so is what enters it on the way to another host, because the answer would not come back through us.
  */
 export function masqueradeRules(

@@ -91,8 +91,8 @@ export class FirewallKeeper {
     this.#wake.raise();
   }
 
-  /** Makes passes until the signal aborts, and leaves the rules as they are. */
-  async run(signal: AbortSignal): Promise<void> {
+  /** Makes passes until the signal aborts, `onPass` after each, and leaves the rules as they are. */
+  async run(signal: AbortSignal, onPass: () => void = () => undefined): Promise<void> {
     this.#listen(signal);
     this.trigger('start');
     for (let failures = 0; !signal.aborted;) {
@@ -113,6 +113,7 @@ export class FirewallKeeper {
         this.#inPlace = false;
         this.#trouble.report('cannot read or write the firewall rules; trying again', error);
       }
+      onPass();
       await this.clock.sleep(this.#restMilliseconds, signal).catch(() => undefined);
     }
   }

@@ -101,7 +101,7 @@ async function installForeignRules(): Promise<void> {
   done`);
 }
 
-/** What real flannel 0.28 leaves behind when it is stopped, in both of its ways (flannel.md §7). */
+/** What real flannel 0.28 leaves behind when it is stopped, in both of its ways. */
 async function installFlannelRules(): Promise<void> {
   for (const t of ['iptables-nft', 'ip6tables-nft']) {
     const C = t === 'iptables-nft' ? '10.5.0.0/16' : 'fd05::/48';

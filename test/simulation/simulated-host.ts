@@ -128,11 +128,13 @@ export class SimulatedHost implements Suspect {
       configPlace: '/coreos.com/network/config',
       renewMarginSeconds: 3600,
       peerGraceMilliseconds,
-      ipMasq: false,
+      firewallResyncSeconds: 5,
+      firewall: { ipMasq: false, fullyRandom: true, forward: true },
     };
     const agent = new Agent(options, {
       registry: bug?.registry?.(registry) ?? registry,
       kernel: bug?.kernel?.(kernel) ?? kernel,
+      firewall: undefined,
       host: new MemoryHost(this.state, process, () => this.diskOdds),
       clock: process,
       log: new QuietLog(process.name, scheduler, this.world.isHeard),

@@ -388,14 +388,15 @@ describe('what has no effect is said:', () => {
 
   test('options whose work is still to be done, if they ask for something', () => {
     expect(
-      notEffective(optionsOf(['--ip-masq', '--iptables-resync=5', '--public-ipv6=fd00::1', '--vmodule=x=2'])),
+      notEffective(
+        optionsOf(['--ip-masq', '--ip-blackhole-route', '--public-ipv6=fd00::1', '--vmodule=x=2']),
+      ),
     ).toEqual([
       '--public-ipv6 is not effective yet: the overlay carries IPv4',
-      '--ip-masq is not effective yet: FLANNEL_IPMASQ=true is written to the subnet file, masquerade rules are not',
-      '--iptables-resync is not effective yet: no firewall rules are written',
+      '--ip-blackhole-route is not effective yet: no blackhole routes are written',
       '--vmodule is ignored: use -v',
     ]);
-    expect(notEffective(optionsOf(['--ip-masq=false', '--iptables-forward-rules=false']))).toEqual([]);
+    expect(notEffective(optionsOf(['--ip-blackhole-route=false']))).toEqual([]);
     expect(notEffective(optionsOf([]))).toEqual([]);
   });
 });

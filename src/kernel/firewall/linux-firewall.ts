@@ -1,5 +1,5 @@
 /** The packet filter of this host, by its own tools. */
-import type { openMonitor } from '../../../native';
+import { openMonitor } from '../../../native';
 import type { Family } from '../../model/address';
 import type {
   FailedFirewallOperation,
@@ -13,10 +13,15 @@ import type {
 import { HostError } from '../../model/errors';
 import type { Firewall } from '../../ports';
 import { listenToChanges } from './change-monitor';
-import type { Execute } from './execute';
+import { executeWith, type Execute } from './execute';
 import { Iptables } from './iptables';
 import { Nftables } from './nftables';
 import { findTools, type FoundTools } from './tools';
+
+/** The packet filter of our network namespace. */
+export function openFirewall(): Firewall {
+  return new LinuxFirewall(executeWith(), openMonitor);
+}
 
 /** Where the tools' rules are; only the tools know how to say it. */
 export class LinuxFirewall implements Firewall {
