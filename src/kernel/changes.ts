@@ -18,7 +18,7 @@ import type { MessageWriter } from './message-writer';
 import { writeNeighborParameters } from './neighbor-parameters';
 import { writeFdbEntry, writeFdbRemoval, writeNeighbor, writeNeighborRemoval } from './neighbors';
 import { findLink } from './observation';
-import type { NoticeReader } from './notices';
+import type { Listening } from './listening';
 import { errnoName, kernelErrorOf, type Refusal } from './refusal';
 import { writeRoute, writeRouteRemoval } from './routes';
 import type { Rtnetlink } from './rtnetlink';
@@ -34,7 +34,7 @@ type LinkedObject = Exclude<KernelObject, Link>;
 export class Changes {
   constructor(
     private readonly netlink: Rtnetlink,
-    private readonly readers: Iterable<NoticeReader>,
+    private readonly listenings: Iterable<Listening>,
   ) {}
 
   /** Blocks until all are done: some microseconds each. Returns those the kernel refused. */
@@ -89,7 +89,7 @@ export class Changes {
 
   #expectFdbEntry({ verb }: Operation, object: LinkedObject & { kind: 'fdb-entry' }): void {
     const destination = verb === 'put' ? object.destination : undefined;
-    for (const { ownChanges } of this.readers) ownChanges.expectFdbEntry(object.mac, destination);
+    for (const listening of this.listenings) listening.expectFdbEntry(object.mac, destination);
   }
 
   #putLink(link: Link): Refusal | undefined {
@@ -143,7 +143,7 @@ export class Changes {
     const existing = findLink(this.netlink, name);
     if (!existing) return undefined;
     const refusal = this.#execute((writer) => writeLinkRemoval(writer, existing.index));
-    if (!refusal) for (const reader of this.readers) reader.forgetLink(existing.index);
+    if (!refusal) for (const listening of this.listenings) listening.forgetLink(existing.index);
     return refusal;
   }
 
@@ -154,7 +154,7 @@ export class Changes {
   }
 
   #expectLink(state: LinkRecord): void {
-    for (const { ownChanges } of this.readers) ownChanges.expectLink(state);
+    for (const listening of this.listenings) listening.expectLink(state);
   }
 
   #execute(write: (writer: MessageWriter) => void): Refusal | undefined {

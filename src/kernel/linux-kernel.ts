@@ -1,18 +1,17 @@
 /** The Kernel port on Linux. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { openMonitor, openRequestSocket } from '../../native';
+import { openRequestSocket } from '../../native';
 import type { IpAddress } from '../model/address';
 import type { KernelState } from '../model/kernel-state';
 import type { Miss } from '../model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
 import type { FailedOperation, Operation } from '../model/operation';
 import type { Kernel, KernelNotice, Scope } from '../ports';
-import { MulticastGroups, Protocol } from './constants';
+import { Protocol } from './constants';
 import { Changes } from './changes';
+import { Listening } from './listening';
 import type { Message } from './message';
 import { getNeighbors, parseNeighbor } from './neighbors';
-import { NoticeReader } from './notices';
-import { notificationFilter } from './notification-filter';
 import { dumpAll, findLink, observe } from './observation';
 import { systemErrorOf } from './refusal';
 import { Rtnetlink } from './rtnetlink';
@@ -22,18 +21,8 @@ import { FAMILIES, StateBit } from './wire';
 /** Carried out without others having their turn: a millisecond or so. */
 const OPERATIONS_AT_ONCE = 128;
 const REQUEST_BUFFER_BYTES = 4 << 20;
-/** Some 50 000 notifications. Beyond that an overrun is told, and everything read anew. */
-const MONITOR_BUFFER_BYTES = 8 << 20;
 /** The kernel answers before the request returns; without an answer something is broken. */
 const ANSWER_MILLISECONDS = 5_000;
-const GROUPS = [
-  MulticastGroups.LINK,
-  MulticastGroups.NEIGH,
-  MulticastGroups.IPV4_IFADDR,
-  MulticastGroups.IPV4_ROUTE,
-  MulticastGroups.IPV6_IFADDR,
-  MulticastGroups.IPV6_ROUTE,
-];
 
 /** Opens the network namespace this process is in. Throws a KernelError; any user may open it, and read. */
 export function openKernel(): Kernel {
@@ -45,12 +34,12 @@ class LinuxKernel implements Kernel {
   readonly #requests = openRtnetlink();
   #dumps = openRtnetlink();
   #lastDump: Promise<unknown> = Promise.resolve();
-  readonly #readers = new Set<NoticeReader>();
-  readonly #changes = new Changes(this.#requests, this.#readers);
+  readonly #listenings = new Set<Listening>();
+  readonly #changes = new Changes(this.#requests, this.#listenings);
   readonly #closing = new AbortController();
 
   observe(scope: Scope, signal: AbortSignal): Promise<KernelState> {
-    for (const reader of this.#readers) reader.networks = scope.networks;
+    for (const listening of this.#listenings) listening.networks = scope.networks;
     return this.#dumping((netlink) => observe(netlink, scope, signal), signal);
   }
 
@@ -58,7 +47,8 @@ class LinuxKernel implements Kernel {
     signal.throwIfAborted();
     const failed: FailedOperation[] = [];
     for (let at = 0; at < operations.length; at += OPERATIONS_AT_ONCE) {
-      if (at > 0) await nextTurn(undefined, { signal });
+      if (at > 0) await nextTurn();
+      signal.throwIfAborted();
       failed.push(...this.#changes.apply(operations.slice(at, at + OPERATIONS_AT_ONCE)));
     }
     return failed;
@@ -70,35 +60,23 @@ class LinuxKernel implements Kernel {
 
   listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
     signal.throwIfAborted();
-    let reader: NoticeReader | undefined;
-    const monitor = openMonitorOf(this.#requests.portId, (messages, isOverrun) => {
-      if (!reader) return;
-      const notices = messages ? reader.read(messages) : [];
-      if (notices.length > 0) listener(notices);
-      if (isOverrun) listener(reader.recover());
-    });
-    // Whoever hears of a link that cannot be read any more hears soon that it is gone.
+    let isOpen = false;
     const lookUp = (link: string | number) => {
       try {
         return findLink(this.#requests, link);
       } catch (error) {
-        if (!reader) throw error;
+        if (!isOpen) throw error;
+        // Whoever hears of a link that cannot be read any more hears soon that it is gone.
         return undefined;
       }
     };
+    const listening = new Listening(linkName, this.#requests.portId, lookUp, listener);
+    isOpen = true;
+    this.#listenings.add(listening);
     const stop = () => {
-      monitor.close();
-      if (reader) this.#readers.delete(reader);
-      reader = undefined;
+      this.#listenings.delete(listening);
+      listening.close();
     };
-    try {
-      // After the monitor, so that nothing is lost between the two.
-      reader = new NoticeReader(linkName, lookUp);
-    } catch (error) {
-      stop();
-      throw error;
-    }
-    this.#readers.add(reader);
     AbortSignal.any([signal, this.#closing.signal]).addEventListener('abort', stop, { once: true });
   }
 
@@ -167,21 +145,5 @@ function openRtnetlink(): Rtnetlink {
     );
   } catch (error) {
     throw systemErrorOf('cannot open a netlink socket', error);
-  }
-}
-
-function openMonitorOf(ownPortId: number, hear: (messages: Buffer | null, isOverrun: boolean) => void) {
-  try {
-    return openMonitor(
-      {
-        protocol: Protocol.ROUTE,
-        groups: GROUPS,
-        receiveBufferBytes: MONITOR_BUFFER_BYTES,
-        filter: notificationFilter(ownPortId),
-      },
-      hear,
-    );
-  } catch (error) {
-    throw systemErrorOf('cannot listen to the kernel', error);
   }
 }

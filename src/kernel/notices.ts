@@ -13,8 +13,6 @@ import { AF_BRIDGE, FlagBit, StateBit } from './wire';
 
 /** So many changes are told one by one; whoever flushes ten thousand neighbors need not be heard ten thousand times. */
 const CHANGES_AT_ONCE = 16;
-/** A buffer as full as this was cut off: what was already there at that time is still to come. */
-const CUT_OFF_BYTES = 900 << 10;
 /** Addresses of the underlay whose refreshing is recognised. */
 const KNOWN_ADDRESSES = 1_024;
 
@@ -24,8 +22,11 @@ export class NoticeReader {
   networks: readonly Subnet[] = [];
   /** Messages that made no sense. */
   malformed = 0;
-  #own = new OwnChanges();
+  /** What we do ourselves, to be told from what others do. */
+  readonly ownChanges = new OwnChanges();
   #link: LinkRecord | undefined;
+  /** Links that we removed, until the kernel says that they are gone. */
+  readonly #forgotten = new Set<number>();
   #underlay: LinkRecord | undefined;
   /** The underlay is gone; whoever comes by its name takes its place. */
   #lostUnderlay: string | undefined;
@@ -41,25 +42,18 @@ export class NoticeReader {
     this.#adopt(lookUp(linkName));
   }
 
-  /** What we do from now on, to be told from what others do. */
-  get ownChanges(): OwnChanges {
-    return this.#own;
-  }
-
   /** We removed the link of that index: what the kernel tells of it still, and of what was on it, is no news. */
   forgetLink(index: number): void {
+    this.#forgotten.add(index);
     if (this.#link?.index === index) this.#link = undefined;
   }
 
   /** The notices in these messages, in order. */
   read(messages: Buffer): readonly KernelNotice[] {
-    // What we change while these are being read will be told in the next ones.
-    const own = this.#own;
-    if (messages.length < CUT_OFF_BYTES) this.#own = new OwnChanges();
     this.#notices = [];
     this.#changes = 0;
     const isWhole = eachMessage(messages, (message) => {
-      if (!this.#hear(message, own)) this.malformed++;
+      if (!this.#hear(message)) this.malformed++;
     });
     if (!isWhole) this.malformed++;
     if (this.#changes > CHANGES_AT_ONCE)
@@ -69,23 +63,24 @@ export class NoticeReader {
 
   /** Notifications were lost: looks anew. */
   recover(): readonly KernelNotice[] {
+    this.#forgotten.clear();
     this.#adopt(this.lookUp(this.linkName));
     return [{ kind: 'overrun' }];
   }
 
   /** Returns false for a message that makes no sense. */
-  #hear(message: Message, own: OwnChanges): boolean {
+  #hear(message: Message): boolean {
     switch (message.type) {
       case MessageType.GETNEIGH:
       case MessageType.NEWNEIGH:
       case MessageType.DELNEIGH:
-        return this.#hearNeighbor(message, own);
+        return this.#hearNeighbor(message);
       case MessageType.NEWROUTE:
       case MessageType.DELROUTE:
         return this.#hearRoute(message);
       case MessageType.NEWLINK:
       case MessageType.DELLINK:
-        return this.#hearLink(message, own);
+        return this.#hearLink(message);
       case MessageType.NEWADDR:
       case MessageType.DELADDR:
         return this.#hearAddress(message);
@@ -94,7 +89,7 @@ export class NoticeReader {
     }
   }
 
-  #hearNeighbor(message: Message, own: OwnChanges): boolean {
+  #hearNeighbor(message: Message): boolean {
     // Most are about other links: not worth more than this look.
     if (neighborIndexOf(message) !== this.#link?.index) return true;
     const record = parseNeighbor(message);
@@ -109,7 +104,7 @@ export class NoticeReader {
     if (family === AF_BRIDGE) {
       if (mac === undefined) return false;
       const isRelevant = record.flags & FlagBit.SELF && state & StateBit.PERMANENT;
-      if (!isRelevant || own.isFdbEntry(mac, isGone ? undefined : address)) return true;
+      if (!isRelevant || this.ownChanges.isFdbEntry(mac, isGone ? undefined : address)) return true;
       this.#change(`fdb-entry ${mac} ${isGone ? 'removed' : `now leads to ${address ?? 'nowhere'}`}`);
       return true;
     }
@@ -157,13 +152,15 @@ export class NoticeReader {
     return !isGone && known === value;
   }
 
-  #hearLink(message: Message, own: OwnChanges): boolean {
+  #hearLink(message: Message): boolean {
     const record = parseLink(message);
     if (!record) return false;
     const isGone = message.type === MessageType.DELLINK;
-    if (record.index === this.#link?.index) this.#hearOfLink(record, isGone, own);
+    if (this.#forgotten.has(record.index)) {
+      if (isGone) this.#forgotten.delete(record.index);
+    } else if (record.index === this.#link?.index) this.#hearOfLink(record, isGone);
     else if (record.name === this.linkName && !isGone) {
-      if (!own.isLink(record)) this.#change(`link ${this.linkName} made anew`);
+      if (!this.ownChanges.takeLink(record)) this.#change(`link ${this.linkName} made anew`);
       this.#adopt(record);
     } else if (record.index === this.#underlay?.index) this.#hearOfUnderlay(record, isGone);
     else if (record.name === this.#lostUnderlay && !isGone) {
@@ -174,14 +171,15 @@ export class NoticeReader {
     return true;
   }
 
-  #hearOfLink(record: LinkRecord, isGone: boolean, own: OwnChanges): void {
+  #hearOfLink(record: LinkRecord, isGone: boolean): void {
     if (isGone || record.name !== this.linkName) {
       this.#change(`link ${this.linkName} ${isGone ? 'removed' : `renamed to ${record.name}`}`);
       this.#link = undefined;
       return;
     }
     const difference = differenceOf(this.#link!, record);
-    if (difference && !own.isLink(record)) this.#change(`link ${this.linkName} changed: ${difference}`);
+    if (!this.ownChanges.takeLink(record) && difference)
+      this.#change(`link ${this.linkName} changed: ${difference}`);
     this.#adopt(record);
   }
 

@@ -12,27 +12,44 @@ const MAX_EXPECTED = 20_000;
  * soon: what it tells is in our receive buffer before the request that caused it returns.
  */
 export class OwnChanges {
-  readonly #expected = new Set<string>();
+  #links: { readonly state: string; isOld: boolean }[] = [];
+  #fdbEntries = new Set<string>();
+  #oldFdbEntries = new Set<string>();
+
+  get isEmpty(): boolean {
+    return this.#links.length === 0 && this.#fdbEntries.size === 0 && this.#oldFdbEntries.size === 0;
+  }
 
   /** A link will be reported in this state. */
   expectLink(record: LinkRecord): void {
-    this.#expect(printLinkState(record));
+    if (this.#links.length >= MAX_EXPECTED) return;
+    this.#links.push({ state: printLinkState(record), isOld: false });
   }
 
   /** An FDB entry will be reported with this destination, or (undefined) as removed. */
   expectFdbEntry(mac: MacAddress, destination: IpAddress | undefined): void {
-    this.#expect(`${mac} ${destination}`);
+    if (this.#fdbEntries.size < MAX_EXPECTED) this.#fdbEntries.add(`${mac} ${destination}`);
   }
 
-  isLink(record: LinkRecord): boolean {
-    return this.#expected.has(printLinkState(record));
+  /** True if we brought a link into this state. It is then expected no more, nor are the states that came before it. */
+  takeLink(record: LinkRecord): boolean {
+    const text = printLinkState(record);
+    const at = this.#links.findIndex(({ state }) => state === text);
+    this.#links = this.#links.slice(at + 1);
+    return at >= 0;
   }
 
+  /** True if we gave this FDB entry its destination, or removed it. */
   isFdbEntry(mac: MacAddress, destination: IpAddress | undefined): boolean {
-    return this.#expected.has(`${mac} ${destination}`);
+    const text = `${mac} ${destination}`;
+    return this.#fdbEntries.has(text) || this.#oldFdbEntries.has(text);
   }
 
-  #expect(what: string): void {
-    if (this.#expected.size < MAX_EXPECTED) this.#expected.add(what);
+  /** The kernel had nothing more to tell: what was expected at the previous call is expected no more. */
+  age(): void {
+    this.#links = this.#links.filter(({ isOld }) => !isOld);
+    for (const link of this.#links) link.isOld = true;
+    this.#oldFdbEntries = this.#fdbEntries;
+    this.#fdbEntries = new Set();
   }
 }

@@ -76,17 +76,10 @@ export class Rtnetlink {
     return refusal;
   }
 
-  /** Dumps at once: for what is small. Returns the refusal, if the kernel refuses to dump. */
-  dumpNow(request: RequestWriter, collector: Collector): Refusal | undefined {
-    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-      const dump = this.#beginDump(request, collector);
-      while (!dump.isDone) this.#receive(dump.take);
-      if (!dump.isInterrupted) return dump.refusal;
-    }
-    throw interrupted();
-  }
-
-  /** Like {@link dumpNow}, but lets others have their turn between parts. Never two at a time on one socket. */
+  /**
+   * Dumps, letting others have their turn between parts; again if it was interrupted. Never two at a time on one socket.
+   * Returns the refusal, if the kernel refuses to dump.
+   */
   async dump(
     request: RequestWriter,
     collector: Collector,

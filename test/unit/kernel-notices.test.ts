@@ -159,19 +159,24 @@ describe('our own changes', () => {
     address: FDB.destination,
   });
 
-  test('of FDB entries are known again, once', () => {
+  test('of FDB entries are known again, until the kernel has had nothing to tell for two turns', () => {
     const reader = readerOf();
     reader.ownChanges.expectFdbEntry(MAC, FDB.destination);
     reader.ownChanges.expectFdbEntry(MAC, undefined);
+    reader.ownChanges.age();
     expect(reader.read(Buffer.concat([put, removal]))).toEqual([]);
+    reader.ownChanges.age();
+    expect(reader.ownChanges.isEmpty).toBe(true);
     expect(changes(reader.read(removal))).toEqual([`fdb-entry ${MAC} removed`]);
   });
 
-  test('made while notices are being read are told in the next ones', () => {
+  test('of links are known again once, in their order', () => {
     const reader = readerOf();
-    reader.read(put);
-    reader.ownChanges.expectFdbEntry(MAC, FDB.destination);
-    expect(reader.read(put)).toEqual([]);
+    const states = [1400, 1300, 1200].map((mtu) => ({ ...LINK, mtu }));
+    for (const state of states) reader.ownChanges.expectLink(state);
+    expect(states.slice(1).map((state) => reader.ownChanges.takeLink(state))).toEqual([true, true]);
+    expect(reader.ownChanges.takeLink(states[0]!)).toBe(false);
+    expect(reader.ownChanges.isEmpty).toBe(true);
   });
 
   test('are not confused with others of the same MAC', () => {
