@@ -17,7 +17,7 @@ import {
 } from './engine/prerequisites';
 import { NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
 import { UnderlayWatcher } from './engine/underlay-watcher';
-import { printSubnet } from './model/address';
+import { contains, printSubnet, type IpAddress } from './model/address';
 import { ConfigError, UnsupportedError, describeError } from './model/errors';
 import type { Lease, LeaseAttributes } from './model/lease';
 import { vxlanData, vxlanDataOf } from './model/lease-codec';
@@ -34,6 +34,8 @@ export interface AgentOptions {
   readonly configPlace: string;
   readonly underlay: UnderlayOptions;
   readonly resolve: ResolveMode;
+  /** Addresses of etcd: no lease may lead them into the overlay. */
+  readonly etcdAddresses: readonly IpAddress[];
   readonly renewMarginSeconds: number;
   /** For how long a peer is kept whose lease expired. */
   readonly peerGraceMilliseconds: number;
@@ -81,6 +83,7 @@ export class Agent {
   #network: Network | undefined;
   #overlay: Overlay | undefined;
   #self: Self | undefined;
+  #gateways: readonly IpAddress[] = [];
   readonly #conditions: Conditions;
   #isReloading = false;
 
@@ -195,6 +198,7 @@ export class Agent {
       awaitUnderlay(kernel, clock, log, this.options.underlay, signal),
     ]);
     this.#network = network;
+    this.#gateways = (await kernel.defaultRoutes(signal)).flatMap(({ gateway }) => gateway ?? []);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
     kernel.listen(linkName, (notices) => this.#hear(notices), signal);
@@ -394,9 +398,35 @@ export class Agent {
     const underlay = this.#underlay!.current;
     const { range, backend } = this.#network!;
     const { vtepMac } = vxlanDataOf(lease.attributes.backendData)!;
-    const { resolve } = this.options;
-    this.#overlay = { network: range.network, subnet: lease.subnet, backend, underlay, vtepMac, resolve };
-    this.#self = { leaseName: lease.name, publicIp: underlay.publicIp, vtepMac };
+    const { network } = range;
+    const guarded = [underlay.address, underlay.publicIp, ...this.#gateways, ...this.options.etcdAddresses];
+    const conflict = guarded.find((address) => contains(network, address));
+    this.#overlay = {
+      network,
+      subnet: lease.subnet,
+      backend,
+      underlay,
+      vtepMac,
+      hasNetworkRoute: conflict === undefined,
+      resolve: conflict === undefined ? this.options.resolve : { kind: 'preload' },
+    };
+    if (conflict !== undefined) {
+      this.ports.log.warn(
+        'the network holds an address of the underlay: only peers are routed, all at once',
+        {
+          network: printSubnet(network),
+          address: conflict,
+        },
+      );
+    }
+    this.#self = {
+      leaseName: lease.name,
+      publicIp: underlay.publicIp,
+      vtepMac,
+      network,
+      subnet: lease.subnet,
+      guarded,
+    };
     this.#watcher.identify(this.#self);
     this.#reconciler.trigger(NEW_LEASE);
     this.#firewall?.trigger('our subnet');

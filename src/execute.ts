@@ -17,6 +17,7 @@ import { openFirewall } from './kernel/firewall/linux-firewall';
 import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
+import { parseIpAddress } from './model/address';
 import type { LeaseRegistry, Log } from './ports';
 
 /** How the process's signals reach what runs; filled in while it runs. */
@@ -75,6 +76,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
           options.resolve === 'preload'
             ? { kind: 'preload' }
             : { kind: 'on-demand', idleMilliseconds: options.idleTimeoutSeconds * 1000 },
+        etcdAddresses: options.etcdEndpoints.flatMap((url) => parseIpAddress(hostOf(url)) ?? []),
         renewMarginSeconds: options.renewMarginMinutes * 60,
         peerGraceMilliseconds: options.peerGraceSeconds * 1000,
         firewallResyncSeconds: options.iptablesResyncSeconds,
@@ -177,4 +179,9 @@ function etcdOf(options: Options): EtcdRegistry {
 
 function underlayOf({ iface, ifaceRegex, ifaceCanReach, publicIp }: Options): UnderlayOptions {
   return { iface, ifaceRegex, canReach: ifaceCanReach, publicIp };
+}
+
+/** The host of a URL; an IPv6 address without its brackets. */
+function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, '');
 }

@@ -36,17 +36,21 @@ export function baseObjects(overlay: Overlay): KernelObject[] {
       queueBytes: NEIGHBOR_QUEUE_BYTES,
     },
     { kind: 'address', link, address, prefixLength: bitsOf(familyOf(address)) },
-    {
-      kind: 'route',
-      type: 'unicast',
-      destination: overlay.network,
-      link,
-      gateway: undefined,
-      source: address,
-      metric: 0,
-      protocol: ROUTE_PROTOCOL,
-    },
+    ...(overlay.hasNetworkRoute ? [networkRoute(overlay)] : []),
   ];
+}
+
+function networkRoute(overlay: Overlay): Route {
+  return {
+    kind: 'route',
+    type: 'unicast',
+    destination: overlay.network,
+    link: linkNameOf(overlay.backend),
+    gateway: undefined,
+    source: overlay.subnet.address,
+    metric: 0,
+    protocol: ROUTE_PROTOCOL,
+  };
 }
 
 /** A peer's three objects, in the order they must be written. */

@@ -1,5 +1,5 @@
 /** Which leases are peers we can send to. */
-import { type IpAddress } from '../model/address';
+import { contains, overlap, printSubnet, type IpAddress, type Subnet } from '../model/address';
 import type { Lease } from '../model/lease';
 import { vxlanDataOf } from '../model/lease-codec';
 import { isUnicast, type MacAddress } from '../model/mac';
@@ -11,6 +11,11 @@ export interface Self {
   readonly leaseName: string | undefined;
   readonly publicIp: IpAddress;
   readonly vtepMac: MacAddress;
+  readonly network: Subnet;
+  /** Our own subnet. */
+  readonly subnet: Subnet;
+  /** Addresses that must be reached by the underlay, whatever leases say: our own, the default gateways, etcd. */
+  readonly guarded: readonly IpAddress[];
 }
 
 export type PeerVerdict =
@@ -32,8 +37,19 @@ export function judgeLease(lease: Lease, self: Self): PeerVerdict {
   if (publicIp === self.publicIp) return unusable(`its PublicIP ${publicIp} is our own`);
   const oddity = oddityOf(publicIp);
   if (oddity) return unusable(`its PublicIP ${publicIp} is ${oddity}`);
-  if (lease.subnet.prefixLength === 0) return unusable('it has no IPv4 subnet');
+  const harm = harmOf(lease.subnet, publicIp, self);
+  if (harm) return unusable(harm);
   return { kind: 'peer', peer: { subnet: lease.subnet, publicIp, vtepMac: vtep.vtepMac } };
+}
+
+/** What a route to this subnet would take from where it belongs. */
+function harmOf(subnet: Subnet, publicIp: IpAddress, self: Self): string | undefined {
+  if (!contains(self.network, subnet))
+    return `its subnet is outside the network ${printSubnet(self.network)}`;
+  if (overlap(subnet, self.subnet)) return `its subnet overlaps ours, ${printSubnet(self.subnet)}`;
+  if (contains(subnet, publicIp)) return `its PublicIP ${publicIp} is in its own subnet`;
+  const guarded = self.guarded.find((address) => contains(subnet, address));
+  return guarded && `its subnet holds ${guarded}, which the underlay must reach`;
 }
 
 /** Why packets cannot be sent to an address as to one host. */
@@ -47,7 +63,7 @@ function oddityOf(address: IpAddress): string | undefined {
 }
 
 /** True if a lease leads to another host by the MAC that is ours: a clone of this host, or this host at an earlier address. */
-export function claimsOurMac(lease: Lease, self: Self): boolean {
+export function claimsOurMac(lease: Lease, self: Pick<Self, 'leaseName' | 'publicIp' | 'vtepMac'>): boolean {
   const { publicIp, backendData } = lease.attributes;
   if (lease.name === self.leaseName || publicIp === undefined || publicIp === self.publicIp) return false;
   return vxlanDataOf(backendData)?.vtepMac === self.vtepMac;

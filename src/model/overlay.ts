@@ -29,6 +29,11 @@ export interface Overlay {
   readonly underlay: Underlay;
   readonly vtepMac: MacAddress;
   readonly resolve: ResolveMode;
+  /**
+   * Whether the whole network may be routed to the VTEP, which is what makes the kernel ask about unknown peers. Not if it
+   * holds an address that the underlay must reach.
+   */
+  readonly hasNetworkRoute: boolean;
 }
 
 /** `flannel.1`, as flannel names it. */

@@ -87,8 +87,23 @@ async function kernelProblem(
   const vtepMac = vxlanDataOf(own.attributes.backendData)?.vtepMac;
   if (!vtepMac) return `${host.name}'s lease names no VTEP`;
   const underlay = { name: 'eth0', index: 2, mtu: 1500, address: host.address, publicIp: host.address };
-  const overlay: Overlay = { network, subnet: own.subnet, backend, underlay, vtepMac, resolve };
-  const self = { leaseName: own.name, publicIp: host.address, vtepMac };
+  const overlay: Overlay = {
+    network,
+    subnet: own.subnet,
+    backend,
+    underlay,
+    vtepMac,
+    resolve,
+    hasNetworkRoute: true,
+  };
+  const self = {
+    leaseName: own.name,
+    publicIp: host.address,
+    vtepMac,
+    network,
+    subnet: own.subnet,
+    guarded: [],
+  };
   const peers = leases.flatMap((lease) => {
     const verdict = isShown(host, lease) ? judgeLease(lease, self) : undefined;
     return verdict?.kind === 'peer' ? [verdict.peer] : [];

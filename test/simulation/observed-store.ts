@@ -1,6 +1,6 @@
 /** A store that remembers who held what, and when: the truth that invariants are checked against. */
 import { judgeLease } from '../../src/core/peers';
-import { ipAddress, printSubnet, type IpAddress } from '../../src/model/address';
+import { ipAddress, subnet, printSubnet, type IpAddress } from '../../src/model/address';
 import type { Lease } from '../../src/model/lease';
 import { parseLease, parseLeaseName, vxlanDataOf } from '../../src/model/lease-codec';
 import { macAddress, type MacAddress } from '../../src/model/mac';
@@ -35,6 +35,9 @@ const ANYBODY = {
   leaseName: undefined,
   publicIp: ipAddress('203.0.113.1'),
   vtepMac: macAddress('02:ff:ff:ff:ff:ff'),
+  network: subnet('0.0.0.0/0'),
+  subnet: subnet('203.0.113.0/32'),
+  guarded: [],
 };
 
 /** Moments count the changes of the store; unlike its revisions they never go back. */

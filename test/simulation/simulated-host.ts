@@ -125,6 +125,7 @@ export class SimulatedHost implements Suspect {
     const options = {
       underlay: { iface: [], ifaceRegex: [], canReach: undefined, publicIp: undefined },
       resolve,
+      etcdAddresses: [],
       configPlace: '/coreos.com/network/config',
       renewMarginSeconds: 3600,
       peerGraceMilliseconds,

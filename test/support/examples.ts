@@ -4,6 +4,7 @@ import { macAddress } from '../../src/model/mac';
 import type { Lease } from '../../src/model/lease';
 import type { Overlay, ResolveMode } from '../../src/model/overlay';
 import type { Peer } from '../../src/model/peer';
+import type { Self } from '../../src/core/peers';
 
 export const IDLE_MILLISECONDS = 300_000;
 export const ON_DEMAND: ResolveMode = { kind: 'on-demand', idleMilliseconds: IDLE_MILLISECONDS };
@@ -31,6 +32,7 @@ export function exampleOverlay(changes: Partial<Overlay> = {}): Overlay {
     },
     vtepMac: macAddress('02:00:00:00:00:01'),
     resolve: { kind: 'preload' },
+    hasNetworkRoute: true,
     ...changes,
   };
 }
@@ -61,6 +63,20 @@ export function exampleLease(n: number, changes: Partial<Lease> = {}): Lease {
     },
     etcdLeaseId: String(1000 + n),
     modRevision: String(10 + n),
+    ...changes,
+  };
+}
+
+/** {@link exampleOverlay}'s host, as it tells itself from its peers. */
+export function exampleSelf(changes: Partial<Self> = {}): Self {
+  const { network, subnet: own, underlay, vtepMac } = exampleOverlay();
+  return {
+    leaseName: '10.5.1.0-24',
+    publicIp: underlay.publicIp,
+    vtepMac,
+    network,
+    subnet: own,
+    guarded: [underlay.address],
     ...changes,
   };
 }

@@ -5,7 +5,7 @@ import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { macAddress } from '../../src/model/mac';
 import type { Miss } from '../../src/model/miss';
 import { MutablePeerTable } from '../../src/model/peer';
-import { ON_DEMAND, exampleLease, exampleOverlay, examplePeer } from '../support/examples';
+import { ON_DEMAND, exampleLease, exampleOverlay, examplePeer, exampleSelf } from '../support/examples';
 import { FakeClock } from '../support/fake-clock';
 import { FakeKernel } from '../support/fake-kernel';
 import { FakeLog } from '../support/fake-log';
@@ -24,11 +24,7 @@ function responding({ overlay = exampleOverlay({ resolve: ON_DEMAND }), peers = 
   const damages: string[] = [];
   kernel.applyNow([...desiredState(overlay, [], []).values()].map((object) => ({ verb: 'put', object })));
   const begin = kernel.operations.length;
-  const self = {
-    leaseName: '10.5.1.0-24',
-    publicIp: examplePeer(1).publicIp,
-    vtepMac: examplePeer(1).vtepMac,
-  };
+  const self = exampleSelf();
   const responder = new MissResponder(
     kernel,
     registry,

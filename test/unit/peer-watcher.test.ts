@@ -3,7 +3,7 @@ import { printSubnet } from '../../src/model/address';
 import type { Lease, MalformedLease } from '../../src/model/lease';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import type { PeerChange } from '../../src/model/peer';
-import { exampleLease, examplePeer } from '../support/examples';
+import { exampleLease, examplePeer, exampleSelf } from '../support/examples';
 import { FakeClock } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
 import { FakeStore } from '../support/fake-registry';
@@ -36,11 +36,7 @@ async function watching(...peers: number[]) {
   );
   const stop = new AbortController();
   await watcher.sync(stop.signal);
-  watcher.identify({
-    leaseName: '10.5.1.0-24',
-    publicIp: examplePeer(1).publicIp,
-    vtepMac: examplePeer(1).vtepMac,
-  });
+  watcher.identify(exampleSelf());
   const end = watcher.run(stop.signal);
   await clock.advance(0);
   return {
@@ -191,8 +187,7 @@ describe('the peer watcher', () => {
     put(store, 3);
     store.delete('subnets/10.5.3.0-24');
     await clock.advance(0);
-    const { publicIp, vtepMac } = examplePeer(1);
-    watcher.identify({ leaseName: '10.5.3.0-24', publicIp, vtepMac });
+    watcher.identify(exampleSelf({ leaseName: '10.5.3.0-24' }));
     expect(own).toEqual([undefined]);
     await stop();
   });
@@ -210,8 +205,7 @@ describe('the peer watcher', () => {
     await watcher.sync(stop.signal);
     store.restore(backup);
     put(store, 3);
-    const { publicIp, vtepMac } = examplePeer(1);
-    watcher.identify({ leaseName: '10.5.1.0-24', publicIp, vtepMac });
+    watcher.identify(exampleSelf());
     await clock.advance(60_000);
     const end = watcher.run(stop.signal);
     await clock.advance(0);

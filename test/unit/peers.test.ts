@@ -1,15 +1,11 @@
 import fc from 'fast-check';
-import { judgeLease, type Self } from '../../src/core/peers';
+import { judgeLease } from '../../src/core/peers';
 import { contains, ipAddress, printSubnet, subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 import { MutablePeerTable, type Peer } from '../../src/model/peer';
-import { exampleLease, examplePeer } from '../support/examples';
+import { exampleLease, examplePeer, exampleSelf } from '../support/examples';
 
-const self: Self = {
-  leaseName: '10.5.1.0-24',
-  publicIp: ipAddress('192.168.0.1'),
-  vtepMac: macAddress('02:00:00:00:00:01'),
-};
+const self = exampleSelf({ guarded: [ipAddress('10.5.9.9')] });
 
 describe('a lease', () => {
   it('is a peer when it says how its VTEP is reached', () => {
@@ -34,6 +30,24 @@ describe('a lease', () => {
     const verdict = judgeLease({ ...lease, attributes: { ...lease.attributes, ...attributes } }, self);
     expect(verdict.kind).toBe('unusable');
     expect((verdict as { reason: string }).reason).toContain(reason);
+  });
+});
+
+describe('a lease whose subnet', () => {
+  it.each([
+    ['lies outside the network', '10.6.2.0/24', 'outside the network 10.5.0.0/16'],
+    ['is everything', '0.0.0.0/1', 'outside the network'],
+    ['overlaps ours', '10.5.0.0/20', 'overlaps ours, 10.5.1.0/24'],
+    ['holds an address that the underlay must reach', '10.5.9.0/24', 'holds 10.5.9.9'],
+  ])('%s is unusable: it would take packets from where they belong', (_, text, reason) => {
+    const verdict = judgeLease(exampleLease(2, { subnet: subnet(text) }), self);
+    expect((verdict as { reason: string }).reason).toContain(reason);
+  });
+
+  it('holds its own PublicIP is unusable: packets to it would go round in circles', () => {
+    const lease = exampleLease(2);
+    const attributes = { ...lease.attributes, publicIp: ipAddress('10.5.2.9') };
+    expect(judgeLease({ ...lease, attributes }, self)).toMatchObject({ kind: 'unusable' });
   });
 });
 
