@@ -1,0 +1,243 @@
+/** The unit and Docker's drop-in under a real systemd: one machine boots, and goes through a day. */
+import { copyFileSync, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Host } from '../support/lab/host';
+import { Lab, NETWORK_CONFIG } from '../support/lab/lab';
+import { ping } from '../support/lab/ping';
+import { Stream } from '../support/lab/stream';
+import { SystemdMachine } from '../support/lab/systemd-machine';
+import { until } from '../support/lab/until';
+
+jest.setTimeout(30_000);
+
+const SUBNET_FILE = '/run/flannel/subnet.env';
+/** Short, so that the tests are; what they mean is the same. */
+const HURRY = '[Service]\nWatchdogSec=2\nTimeoutStartSec=3\nTimeoutAbortSec=2\nRestartSec=100ms\n';
+
+let lab: Lab;
+let machine: SystemdMachine;
+let host: Host;
+let peer: Host;
+
+beforeAll(async () => {
+  lab = await Lab.start({ hosts: 2, config: null });
+  host = lab.host(1);
+  peer = lab.host(2);
+  machine = await SystemdMachine.boot(host.namespace, join(lab.directory, 'machine'), {
+    units: ['vtepd.service', 'docker.service'],
+    files: {
+      '/etc/default/vtepd': `FLANNELD_ETCD_ENDPOINTS=${lab.etcd.endpoints}\nFLANNELD_IFACE=eth0\n`,
+      '/etc/systemd/system/vtepd.service.d/50-lab.conf': HURRY,
+      '/etc/docker/daemon.json': '{"storage-driver": "vfs"}',
+    },
+  });
+}, 60_000);
+
+afterAll(async () => {
+  await machine?.end();
+  lab?.end();
+});
+
+describe('at boot, while there is no network configuration,', () => {
+  test('the agent is starting for longer than a start may take, and Docker waits for it', async () => {
+    await until(
+      'it has been starting for longer than TimeoutStartSec',
+      async () => (await machine.journal('vtepd')).includes('waiting for the network configuration'),
+      { withinMilliseconds: 10_000 },
+    );
+    await sleep(3_500);
+    expect(await machine.show('vtepd', 'ActiveState', 'NRestarts')).toEqual({
+      ActiveState: 'activating',
+      NRestarts: '0',
+    });
+    expect(await machine.show('docker', 'ActiveState', 'ExecMainStartTimestampMonotonic')).toEqual({
+      ActiveState: 'inactive',
+      ExecMainStartTimestampMonotonic: '0',
+    });
+    expect(machine.read(SUBNET_FILE)).toBeUndefined();
+  });
+
+  test('the agent is ready once it has written subnet.env, and only then Docker starts, with that subnet', async () => {
+    await Promise.all([
+      lab.putConfig(NETWORK_CONFIG),
+      machine.shows('vtepd', { ActiveState: 'active' }),
+      machine.shows('docker', { ActiveState: 'active' }),
+    ]);
+    const times = await Promise.all(
+      ['vtepd', 'docker'].map((unit) =>
+        machine.show(unit, 'ActiveEnterTimestampMonotonic', 'ExecMainStartTimestampMonotonic'),
+      ),
+    );
+    expect(Number(times[1]!.ExecMainStartTimestampMonotonic)).toBeGreaterThan(
+      Number(times[0]!.ActiveEnterTimestampMonotonic),
+    );
+    const [, address] = /^FLANNEL_SUBNET=(.*)$/m.exec(machine.read(SUBNET_FILE)!)!;
+    const bridge = await machine.run('ip', '-4', '-brief', 'address', 'show', 'dev', 'docker0');
+    expect(bridge.trim().split(/\s+/)[2]).toBe(address);
+    expect(machine.read('/run/docker_opts.env')).toBe(
+      `DOCKER_OPTS=" --bip=${address} --ip-masq=true --mtu=1450"\n`,
+    );
+  });
+
+  afterAll(async () => {
+    copyFileSync(`/proc/${await machine.pidOf('vtepd')}/root${SUBNET_FILE}`, host.agent.subnetFile);
+    await host.attachContainer();
+    await lab.startAgents([peer]);
+  });
+});
+
+test('the machine carries packets', async () => {
+  const answers = async () => [
+    ...(await ping(host.container, [peer.containerAddress])),
+    ...(await ping(peer.container, [host.containerAddress])),
+  ];
+  await until('packets pass both ways', async () => (await answers()).length === 2, {
+    withinMilliseconds: 5_000,
+  });
+});
+
+describe('the sandbox', () => {
+  test('has a process that is not root and may do nothing but administer the network', async () => {
+    const status = machine.read(`/proc/${(await machine.show('vtepd', 'MainPID')).MainPID}/status`)!;
+    const CAP_NET_ADMIN = (1n << 12n).toString(16).padStart(16, '0');
+    expect(status).toMatch(/^Uid:\t([1-9]\d*)\t\1\t\1\t\1$/m);
+    for (const set of ['Prm', 'Eff', 'Bnd', 'Amb'])
+      expect(status).toContain(`Cap${set}:\t${CAP_NET_ADMIN}\n`);
+    expect(status).toMatch(/^NoNewPrivs:\t1$/m);
+    expect(status).toMatch(/^Seccomp:\t2$/m);
+  });
+
+  test('has an exposure of at most 2.0', async () => {
+    const { stdout, stderr } = await machine.attempt(
+      ...([
+        'systemd-analyze',
+        'security',
+        '--offline=true',
+        '/usr/lib/systemd/system/vtepd.service',
+      ] as const),
+    );
+    expect(stderr).toBe('');
+    const [, exposure] = /Overall exposure level for vtepd\.service: ([\d.]+)/.exec(stdout)!;
+    expect(Number(exposure)).toBeLessThanOrEqual(2);
+  });
+
+  test('leaves files that everybody may read, in directories of the agent', async () => {
+    const listed = await machine.run(
+      ...([
+        'stat',
+        '--format=%U %a %n',
+        '/run/flannel',
+        SUBNET_FILE,
+        '/run/vtepd',
+        '/var/lib/vtepd',
+      ] as const),
+    );
+    expect(listed.trim().split('\n')).toEqual([
+      'vtepd 755 /run/flannel',
+      `vtepd 644 ${SUBNET_FILE}`,
+      'vtepd 755 /run/vtepd',
+      'vtepd 755 /var/lib/vtepd',
+    ]);
+  });
+});
+
+test("systemd finds nothing to complain of in the unit and in Docker's with our drop-in", async () => {
+  for (const unit of ['vtepd.service', 'docker.service']) {
+    expect(await machine.attempt('systemd-analyze', 'verify', unit)).toMatchObject({ status: 0, stderr: '' });
+  }
+});
+
+test('systemctl status says which subnet this is, and how many peers there are', async () => {
+  await machine.shows('vtepd', { StatusText: `${host.subnet} on flannel.1, 1 peers` });
+});
+
+test('a reload is over when everything was compared anew, by the same process', async () => {
+  const before = await machine.show('vtepd', 'MainPID', 'NRestarts');
+  await machine.run('ip', 'route', 'delete', peer.subnet);
+  await machine.run('systemctl', 'reload', 'vtepd');
+  await machine.shows('vtepd', { ActiveState: 'active', SubState: 'running' });
+  expect(await machine.run('ip', 'route', 'show', peer.subnet)).toContain('flannel.1');
+  expect(await machine.show('vtepd', 'MainPID', 'NRestarts')).toEqual(before);
+});
+
+describe('without loss of a packet', () => {
+  let stream: Stream;
+  let docker: Record<string, string>;
+
+  beforeEach(async () => {
+    docker = await machine.show('docker', 'MainPID');
+    stream = await Stream.start(peer, host);
+  });
+
+  afterEach(async () => {
+    const report = await stream.end();
+    expect(report.sent).toBeGreaterThan(500);
+    expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
+    expect(await machine.show('docker', 'MainPID')).toEqual(docker);
+  });
+
+  test('an agent that hangs is ended by the watchdog, and another one started', async () => {
+    const hanging = await machine.pidOf('vtepd');
+    process.kill(hanging, 'SIGSTOP');
+    await machine.shows('vtepd', { ActiveState: 'active', SubState: 'running', NRestarts: '1' });
+    expect(existsSync(`/proc/${hanging}`)).toBe(false);
+    expect(await machine.journal('vtepd')).toMatch(/Watchdog timeout/);
+  });
+
+  test('an agent that is killed is started again', async () => {
+    process.kill(await machine.pidOf('vtepd'), 'SIGKILL');
+    await machine.shows('vtepd', { ActiveState: 'active', SubState: 'running', NRestarts: '2' });
+  });
+
+  test('the agent is restarted, and Docker goes on', async () => {
+    await machine.run('systemctl', 'restart', 'vtepd');
+    expect(await machine.show('vtepd', 'ActiveState')).toEqual({ ActiveState: 'active' });
+  });
+
+  test('the agent is stopped within two seconds; subnet.env and its memory stay, and it starts again', async () => {
+    const start = performance.now();
+    await machine.run('systemctl', 'stop', 'vtepd');
+    expect(performance.now() - start).toBeLessThan(2_000);
+    expect(await machine.show('vtepd', 'ActiveState', 'Result', 'ExecMainStatus')).toEqual({
+      ActiveState: 'inactive',
+      Result: 'success',
+      ExecMainStatus: '0',
+    });
+    for (const path of [SUBNET_FILE, '/var/lib/vtepd/state.json']) expect(machine.read(path)).toBeDefined();
+    await machine.run('systemctl', 'start', 'vtepd');
+  });
+});
+
+test('what root leaves behind by hand does not keep the service from starting', async () => {
+  await machine.run('systemctl', 'stop', 'vtepd');
+  await machine.run('sh', '-c', 'rm -f /run/vtepd/*.lock; vtepd cleanup');
+  await machine.run('systemctl', 'start', 'vtepd');
+  expect(await machine.show('vtepd', 'ActiveState')).toEqual({ ActiveState: 'active' });
+});
+
+test('Docker does not start without subnet.env, says why, and starts once there is one', async () => {
+  await machine.run('systemctl', 'stop', 'docker.service', 'docker.socket', 'vtepd');
+  await machine.run('rm', SUBNET_FILE);
+  // Held back: only Docker is to start.
+  await machine.run('systemctl', 'mask', '--runtime', 'vtepd');
+  await machine.attempt('systemctl', 'start', 'docker');
+  await until(
+    'Docker is tried a second time',
+    async () => Number((await machine.show('docker', 'NRestarts')).NRestarts) >= 2,
+    { withinMilliseconds: 10_000 },
+  );
+  expect(await machine.journal('docker')).toContain(
+    `vtepd docker-opts: ${SUBNET_FILE} does not exist; nothing is written.`,
+  );
+  await machine.run('systemctl', 'unmask', '--runtime', 'vtepd');
+  await machine.run('systemctl', 'start', 'vtepd');
+  await machine.shows('docker', { ActiveState: 'active' });
+});
+
+test('a command line that is wrong is not tried again and again', async () => {
+  await machine.run('systemctl', 'stop', 'vtepd');
+  await machine.run('sh', '-c', 'echo FLANNELD_HEALTHZ_PORT=many >> /etc/default/vtepd');
+  await machine.attempt('systemctl', 'start', 'vtepd');
+  await machine.shows('vtepd', { ActiveState: 'failed', ExecMainStatus: '2', NRestarts: '0' });
+});
