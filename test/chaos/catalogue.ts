@@ -1,0 +1,21 @@
+/** Every fault there is, in the order they are provoked. */
+import type { Fault } from './fault';
+import { AGENT_FAULTS } from './faults/agent';
+import { DEVICE_FAULTS } from './faults/device';
+import { ENTRY_FAULTS } from './faults/entries';
+import { ETCD_FAULTS } from './faults/etcd';
+import { LEASE_FAULTS } from './faults/leases';
+import { MACHINE_FAULTS } from './faults/machine';
+import { QUIET } from './faults/quiet';
+import { UNDERLAY_FAULTS } from './faults/underlay';
+
+export const FAULTS: readonly Fault[] = [
+  ...ENTRY_FAULTS,
+  ...DEVICE_FAULTS,
+  ...UNDERLAY_FAULTS,
+  ...AGENT_FAULTS,
+  ...LEASE_FAULTS,
+  ...ETCD_FAULTS,
+  ...MACHINE_FAULTS,
+  QUIET,
+];

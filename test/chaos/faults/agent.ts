@@ -1,0 +1,206 @@
+/** What happens to the agent's process. */
+import type { Fault } from '../fault';
+import { attempt } from '../../support/lab/command';
+
+const COMMON = { group: 'agent', throughLoss: 'none', withinMilliseconds: 15_000 } as const;
+
+/** strace that lets every n-th call of some kind fail. */
+function failing(calls: string, what: string): string[] {
+  return [
+    'strace',
+    '-D',
+    '-f',
+    '-qq',
+    '-o',
+    '/dev/null',
+    '-e',
+    `trace=${calls}`,
+    '-e',
+    `inject=${calls}:${what}`,
+  ];
+}
+
+/** Starts the agent anew under failing system calls, and damages what it must repair. */
+function underFailures(calls: string, what: string): Fault['provoke'] {
+  return async (scene) => {
+    const { agent, namespace } = scene.victim;
+    scene.atEnd(async () => {
+      await agent.end('SIGKILL');
+      agent.start();
+      await agent.ready();
+    });
+    await agent.end('SIGKILL');
+    agent.start({ under: failing(calls, what) });
+    await agent.ready(60_000);
+    return scene.damage(
+      () => namespace.batch([`route del ${scene.peer.subnet} dev flannel.1 proto 84`]),
+      70_000,
+    );
+  };
+}
+
+export const AGENT_FAULTS: readonly Fault[] = [
+  {
+    ...COMMON,
+    name: 'agent-killed',
+    short: true,
+    what: 'kill -9, and a new start',
+    provoke: async (scene) => {
+      const { agent } = scene.victim;
+      await agent.end('SIGKILL');
+      agent.start();
+      await agent.ready();
+      return performance.now() - agent.startedAt;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'agent-killed-at-random',
+    what: 'kill -9 at 30 random moments of its start, routes being deleted meanwhile',
+    throughLoss: 'counted',
+    withinMilliseconds: 120_000,
+    provoke: async (scene) => {
+      const { agent, namespace } = scene.victim;
+      await agent.end('SIGKILL');
+      for (let round = 0; round < 30; round++) {
+        agent.start();
+        await scene.lasts(scene.random() * 600);
+        if (round % 3 === 0) await namespace.ip('route', 'flush', 'proto', '84');
+        await agent.end('SIGKILL');
+      }
+      agent.start();
+      await agent.ready();
+      const milliseconds = performance.now() - agent.startedAt;
+      await scene.settle(20_000);
+      return milliseconds;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'agent-killed-untouched',
+    what: 'kill -9 at 20 random moments of its start, nobody touching the kernel',
+    withinMilliseconds: 120_000,
+    provoke: async (scene) => {
+      const { agent } = scene.victim;
+      await agent.end('SIGKILL');
+      for (let round = 0; round < 20; round++) {
+        agent.start();
+        await scene.lasts(scene.random() * 600);
+        await agent.end('SIGKILL');
+      }
+      agent.start();
+      await agent.ready();
+      return performance.now() - agent.startedAt;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'agent-frozen',
+    short: true,
+    what: 'SIGSTOP for 2 s; a route is deleted meanwhile, and repaired after SIGCONT',
+    throughLoss: 'counted',
+    provoke: async (scene) => {
+      const { agent, namespace } = scene.victim;
+      process.kill(agent.pid!, 'SIGSTOP');
+      scene.atEnd(() => process.kill(agent.pid!, 'SIGCONT'));
+      await namespace.ip('route', 'del', scene.peer.subnet, 'dev', 'flannel.1', 'proto', '84');
+      await scene.lasts(2000);
+      const start = performance.now();
+      process.kill(agent.pid!, 'SIGCONT');
+      await scene.settle();
+      return performance.now() - start;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'second-agent',
+    short: true,
+    what: 'starts a second agent on the same host: it explains and ends, the first goes on',
+    provoke: async (scene) => {
+      const { agent } = scene.victim;
+      const result = await Promise.race([agent.command(), scene.lasts(12_000)]);
+      if (!result) throw new Error('the second agent did not end');
+      const words = result.stdout + result.stderr;
+      if (result.status === 0 || !words.includes(String(agent.pid)))
+        throw new Error(
+          `the second agent ended with ${result.status}, and does not name the first: ${words.slice(-300)}`,
+        );
+      if (!agent.running) throw new Error('the first agent has ended, too');
+      return undefined;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'files-exhausted',
+    what: 'leaves the agent no file descriptor to open, deletes a route, and takes etcd away for a while',
+    throughLoss: 'counted',
+    withinMilliseconds: 60_000,
+    provoke: async (scene) => {
+      const { agent, namespace } = scene.victim;
+      const pid = String(agent.pid);
+      const limit = async (count: string) => {
+        const { status, stderr } = await attempt('prlimit', ['--pid', pid, `--nofile=${count}:`]);
+        if (status !== 0) throw new Error(`prlimit: ${stderr}`);
+      };
+      scene.atEnd(() => limit('1024'));
+      await limit('5');
+      const milliseconds = await scene.damage(() =>
+        namespace.batch([`route del ${scene.peer.subnet} dev flannel.1 proto 84`]),
+      );
+      await scene.lab.etcd.stop();
+      await scene.lasts(1000);
+      await scene.lab.etcd.start();
+      await scene.lasts(3000);
+      if (!agent.running) throw new Error('the agent has ended');
+      await limit('1024');
+      await scene.followsEtcd(60_000);
+      return milliseconds;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'sendto-fails',
+    what: 'lets every 7th sendto of the agent fail with ENOBUFS, and deletes a route',
+    throughLoss: 'counted',
+    withinMilliseconds: 70_000,
+    provoke: underFailures('sendto', 'error=ENOBUFS:when=3+7'),
+  },
+  {
+    ...COMMON,
+    name: 'recvfrom-fails',
+    what: 'lets every 9th recvfrom of the agent fail with ENOBUFS, and deletes a route',
+    throughLoss: 'counted',
+    withinMilliseconds: 70_000,
+    provoke: underFailures('recvfrom', 'error=ENOBUFS:when=5+9'),
+  },
+  {
+    ...COMMON,
+    name: 'recvfrom-interrupted',
+    what: 'interrupts every 3rd recvfrom of the agent (EINTR), and deletes a route',
+    throughLoss: 'counted',
+    withinMilliseconds: 70_000,
+    provoke: underFailures('recvfrom', 'error=EINTR:when=2+3'),
+  },
+  {
+    ...COMMON,
+    name: 'leftovers-at-start',
+    what: 'leaves things of a dead flannel and of a peer that has left while the agent is down',
+    provoke: async (scene) => {
+      const { agent, namespace } = scene.victim;
+      const gone = scene.freeSubnet();
+      await agent.end('SIGKILL');
+      await namespace.bridgeBatch([
+        'fdb add 0e:00:00:00:00:77 dev flannel.1 dst 198.51.100.7 self permanent',
+      ]);
+      await namespace.batch([
+        `neigh add ${gone} lladdr 0e:00:00:00:00:77 dev flannel.1 nud permanent`,
+        `route add ${gone}/24 via ${gone} dev flannel.1 onlink proto boot`,
+      ]);
+      await scene.eyes1.arm(scene.baselines[0]!);
+      agent.start();
+      await agent.ready();
+      await scene.eyes1.repaired(5_000);
+      return performance.now() - agent.startedAt;
+    },
+  },
+];

@@ -1,0 +1,198 @@
+/** What a machine does to its programs: full disks, lost notifications, full tables, clocks that jump. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Fault } from '../fault';
+import type { Scene } from '../scene';
+
+const COMMON = { group: 'machine', throughLoss: 'none', withinMilliseconds: 30_000 } as const;
+
+/** Ends the agent and starts it as always. */
+async function asAlways({ victim }: Scene): Promise<void> {
+  await victim.agent.end('SIGKILL');
+  victim.agent.start();
+  await victim.agent.ready();
+}
+
+export const MACHINE_FAULTS: readonly Fault[] = [
+  {
+    ...COMMON,
+    name: 'disk-full',
+    what: 'subnet.env on a full disk, and an MTU that changes: the old file stays whole, the new one comes when there is room',
+    provoke: async (scene) => {
+      const { victim } = scene;
+      const place = join(victim.agent.subnetFile, '..', 'small');
+      scene.atEnd(() => asAlways(scene));
+      await victim.agent.end('SIGKILL');
+      // In a mount namespace of its own, so that nothing is left mounted.
+      const mount = `mkdir -p ${place} && mount -t tmpfs -o size=16k none ${place} && exec "$@"`;
+      victim.agent.start({
+        under: ['unshare', '--mount', 'sh', '-c', mount, 'sh'],
+        args: [`--subnet-file=${place}/subnet.env`, '--state-file='],
+      });
+      await scene.said(/subnet file written/, 15_000);
+      const root = `/proc/${victim.agent.pid}/root${place}`;
+      const before = readFileSync(`${root}/subnet.env`, 'utf8');
+      fill(`${root}/filler`);
+      scene.atEnd(() => victim.namespace.ip('link', 'set', 'eth0', 'mtu', '1500'));
+      await victim.namespace.ip('link', 'set', 'eth0', 'mtu', '1400');
+      await scene.said(/cannot write the subnet file/, 10_000);
+      if (readFileSync(`${root}/subnet.env`, 'utf8') !== before)
+        throw new Error('the old subnet.env is not what it was');
+      writeFileSync(`${root}/filler`, '');
+      return scene.took(
+        'subnet.env is written',
+        () => readFileSync(`${root}/subnet.env`, 'utf8').includes('FLANNEL_MTU=1350'),
+        { withinMilliseconds: 35_000 },
+      );
+    },
+    withinMilliseconds: 35_000,
+  },
+  {
+    ...COMMON,
+    name: 'notifications-lost',
+    what: 'freezes the agent under 150 000 notifications and a deleted route: it reads everything anew',
+    throughLoss: 'counted',
+    provoke: async (scene) => {
+      const { agent, namespace } = scene.victim;
+      const address = scene.freeSubnet(5).replace(/0$/, '5');
+      const lines = Array.from({ length: 37_500 }, () => [
+        `neigh add ${address} lladdr 0e:00:00:00:00:42 dev flannel.1 nud permanent`,
+        `neigh del ${address} dev flannel.1`,
+      ]).flat();
+      process.kill(agent.pid!, 'SIGSTOP');
+      scene.atEnd(() => process.kill(agent.pid!, 'SIGCONT'));
+      await namespace.batch(lines);
+      await namespace.batch(lines);
+      const start = performance.now();
+      await namespace.ip('route', 'del', scene.peer.subnet, 'dev', 'flannel.1', 'proto', '84');
+      process.kill(agent.pid!, 'SIGCONT');
+      await scene.settle();
+      const milliseconds = performance.now() - start;
+      await scene.said(/more to tell than we could read/, 5_000);
+      return milliseconds;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'dumps-interrupted',
+    what: 'other programs change routes, neighbors and links without pause while things are deleted',
+    throughLoss: 'counted',
+    withinMilliseconds: 5_000,
+    provoke: async (scene) => {
+      const { namespace } = scene.victim;
+      const churn = namespace.start('sh', ['-c', CHURN], { stdio: ['pipe', 'ignore', 'ignore'] });
+      // It ends with its input; what it made, too.
+      scene.atEnd(() => churn.stdin!.end());
+      await scene.lasts(200);
+      const times: number[] = [];
+      for (let round = 0; round < 5; round++) {
+        times.push(
+          await scene.damage(() =>
+            namespace.ip('route', 'del', scene.peer.subnet, 'dev', 'flannel.1', 'proto', '84'),
+          ),
+        );
+      }
+      churn.stdin!.end();
+      return Math.max(...times);
+    },
+  },
+  {
+    ...COMMON,
+    name: 'neighbor-table-full',
+    what: "fills the machine's neighbor table and deletes a neighbor: ours are exempt",
+    onlyWhenNamed: 'the limit of the neighbor table is one for the whole machine',
+    throughLoss: 'counted',
+    provoke: async (scene) => {
+      const { namespace, publicIp } = scene.victim;
+      const limit = Number(readFileSync('/proc/sys/net/ipv4/neigh/default/gc_thresh3', 'utf8'));
+      // The hosts' own neighbors below must not be what is missing.
+      const stations = scene.lab.hosts.map(async (host) => {
+        const others = scene.lab.hosts.filter((each) => each !== host);
+        const links = await Promise.all(
+          others.map(({ namespace: at }) => at.ipJson<{ address: string }>('link', 'show', 'eth0')),
+        );
+        return host.namespace.batch(
+          others.map(
+            (each, n) =>
+              `neigh replace ${each.publicIp} lladdr ${links[n]![0]!.address} dev eth0 nud permanent`,
+          ),
+        );
+      });
+      await Promise.all(stations);
+      const addresses = Array.from({ length: limit + 200 }, (_, n) => `172.30.${100 + (n >> 8)}.${n & 255}`);
+      const lines = addresses.map(
+        (each) => `neigh replace ${each} lladdr 0e:00:00:00:00:42 dev eth0 nud reachable`,
+      );
+      scene.atEnd(() => namespace.ip('neigh', 'flush', 'dev', 'eth0', 'nud', 'all'));
+      await namespace.attempt('ip', ['-force', '-batch', '-'], { input: lines.join('\n') + '\n' });
+      const text = await namespace.ip('-4', 'neigh', 'show', 'dev', 'eth0');
+      if (text.split('\n').length > limit + 100) throw new Error(`the table of ${publicIp} is not full`);
+      return scene.damage(() => namespace.ip('neigh', 'del', scene.peer.vtepAddress, 'dev', 'flannel.1'));
+    },
+  },
+  {
+    ...COMMON,
+    name: 'clock-jumps',
+    what: 'the wall clock jumps by a year ahead, then to 1980 (libfaketime, in the agent only)',
+    provoke: async (scene) => {
+      const { victim, lab } = scene;
+      const library = ['x86_64', 'aarch64']
+        .map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`)
+        .find((path) => existsSync(path));
+      if (!library) throw new NotRun('libfaketime is not installed (apt-get install faketime)');
+      scene.atEnd(() => asAlways(scene));
+      const file = join(lab.directory, 'clock');
+      writeFileSync(file, '+0\n');
+      await victim.agent.end('SIGKILL');
+      victim.agent.start({
+        env: {
+          LD_PRELOAD: library,
+          FAKETIME_TIMESTAMP_FILE: file,
+          FAKETIME_NO_CACHE: '1',
+          FAKETIME_DONT_FAKE_MONOTONIC: '1',
+        },
+      });
+      await victim.agent.ready();
+      let worst = 0;
+      for (const jump of ['+1y', '-46y', '+0']) {
+        writeFileSync(file, `${jump}\n`);
+        await scene.lasts(1000);
+        await scene.followsEtcd();
+        worst = Math.max(
+          worst,
+          await scene.damage(() =>
+            victim.namespace.ip('neigh', 'del', scene.other.vtepAddress, 'dev', 'flannel.1'),
+          ),
+        );
+      }
+      const years = victim.agent.log().map(({ timestamp }) => String(timestamp).slice(0, 4));
+      if (new Set(years).size < 2) throw new Error('the clock did not jump: the log has one year only');
+      return worst;
+    },
+    throughLoss: 'counted',
+  },
+];
+
+/** A fault that this machine cannot provoke: said, and counted as not run. */
+export class NotRun extends Error {}
+
+function fill(file: string): void {
+  try {
+    for (let size = 4096; ; size += 4096) writeFileSync(file, 'x'.repeat(size));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  }
+}
+
+/** Until its input ends: routes, neighbors and links that come and go. */
+const CHURN = `
+  ip link add churn0 type veth peer name churn1
+  ip link set churn0 up
+  batch() { for n in $(seq 200); do echo "route replace 198.18.$n.0/24 dev churn0"; echo "neigh replace 198.19.0.$n lladdr 0e:0:0:0:0:1 dev churn0"; done; echo 'link set churn1 up'; echo 'route flush dev churn0'; echo 'neigh flush dev churn0'; echo 'link set churn1 down'; }
+  (while :; do batch | ip -force -batch -; done) &
+  churn=$!
+  cat
+  kill $churn
+  wait
+  ip link del churn0
+`;

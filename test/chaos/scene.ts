@@ -1,0 +1,221 @@
+/** Where a fault happens: three hosts with agents, packets flowing, and somebody who looks. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Host } from '../support/lab/host';
+import { Lab, PREFIX, type LabPlan } from '../support/lab/lab';
+import type { LogLine } from '../support/lab/agent';
+import { Stream } from '../support/lab/stream';
+import { until, type Bound } from '../support/lab/until';
+import type { Loss } from './fault';
+import { Onlooker } from './onlooker';
+
+/** Host 1 is damaged; hosts 2 and 3 are not. */
+export class Scene {
+  #streams: { untouched: Stream; through: Stream[] } | undefined;
+  /** How much of which run of the agent's log was there before the fault. */
+  #logSeen = { lines: 0, startedAt: 0 };
+  /** What ends with the fault, in reverse order. */
+  #undo: (() => unknown)[] = [];
+
+  private constructor(
+    readonly lab: Lab,
+    private readonly eyes: readonly Onlooker[],
+    /** What hosts 1 and 2 should hold. */
+    readonly baselines: readonly (readonly string[])[],
+    /** From 0 up to, not including, 1; by the seed. */
+    readonly random: () => number,
+  ) {}
+
+  static async make(plan: Partial<LabPlan>, random: () => number): Promise<Scene> {
+    const lab = await Lab.start({ hosts: 3, ...plan });
+    try {
+      await lab.startAgents();
+      const eyes = await Promise.all([lab.host(1), lab.host(2)].map((host) => Onlooker.start(host)));
+      const others = lab.hosts.length - 1;
+      const baselines: string[][] = [];
+      for (const onlooker of eyes) {
+        const seen = await until(
+          'every host knows every other',
+          async () => {
+            const objects = await onlooker.see();
+            return objects.filter((object) => object.startsWith('fdb ')).length === others && objects;
+          },
+          { withinMilliseconds: 20_000 },
+        );
+        baselines.push(seen);
+      }
+      return new Scene(lab, eyes, baselines, random);
+    } catch (error) {
+      lab.end();
+      throw error;
+    }
+  }
+
+  get victim(): Host {
+    return this.lab.host(1);
+  }
+
+  get peer(): Host {
+    return this.lab.host(2);
+  }
+
+  get other(): Host {
+    return this.lab.host(3);
+  }
+
+  get eyes1(): Onlooker {
+    return this.eyes[0]!;
+  }
+
+  get eyes2(): Onlooker {
+    return this.eyes[1]!;
+  }
+
+  /** A subnet of the network that nobody has: `10.5.77.0`. */
+  freeSubnet(nth = 0): string {
+    const used = new Set(this.lab.hosts.map(({ vtepAddress }) => vtepAddress));
+    const free = Array.from({ length: 200 }, (_, n) => `10.5.${n + 20}.0`).filter((each) => !used.has(each));
+    return free[nth]!;
+  }
+
+  /** The metric of a host's route in the kernel of host 1. */
+  async metricOf(subnet: string): Promise<number> {
+    const route = (await this.victim.routes()).find(({ dst }) => dst === subnet);
+    if (route?.metric === undefined) throw new Error(`host 1 has no route to ${subnet}`);
+    return route.metric;
+  }
+
+  /** Does something to the kernel of host 1, and waits until it is undone; returns the milliseconds that took. */
+  async damage(what: () => Promise<unknown>, withinMilliseconds = 10_000): Promise<number> {
+    await this.eyes1.arm(this.baselines[0]!);
+    await what();
+    return this.eyes1.repaired(withinMilliseconds);
+  }
+
+  /** Milliseconds until something becomes true. */
+  async took(what: string, look: () => unknown, bound: Bound): Promise<number> {
+    const start = performance.now();
+    await until(what, look, { everyMilliseconds: 5, ...bound });
+    return performance.now() - start;
+  }
+
+  /** Waits; for faults that are a state of things, not an event. */
+  lasts(milliseconds: number): Promise<void> {
+    return sleep(milliseconds);
+  }
+
+  /** Whatever becomes of the fault, this is done at its end. */
+  atEnd(undo: () => unknown): void {
+    this.#undo.push(undo);
+  }
+
+  /** The log lines of host 1 since the fault began. */
+  log(): LogLine[] {
+    const { agent } = this.victim;
+    return agent.log().slice(agent.startedAt === this.#logSeen.startedAt ? this.#logSeen.lines : 0);
+  }
+
+  /** Waits until the agent of host 1 says something, since the fault began. */
+  said(words: RegExp, withinMilliseconds: number): Promise<LogLine> {
+    return until(
+      () =>
+        `host 1 says ${String(words)}; it said: ${this.log()
+          .map(({ message }) => message)
+          .join('; ')}`,
+      () => this.log().find((line) => words.test(line.message)),
+      { withinMilliseconds },
+    );
+  }
+
+  /** The key of a host's lease. */
+  keyOf(host: Host): string {
+    return `${PREFIX}/subnets/${host.subnet.replace('/', '-')}`;
+  }
+
+  /** Resolves when host 1 hears of what happens in etcd: of a lease that comes, and of its end. */
+  async followsEtcd(withinMilliseconds = 30_000): Promise<void> {
+    const subnet = this.freeSubnet(9);
+    const key = `${PREFIX}/subnets/${subnet}-24`;
+    const has = async () =>
+      (await this.victim.neighbors()).some(({ dst, lladdr }) => dst === subnet && lladdr === WITNESS.vtepMac);
+    const bound = { withinMilliseconds, everyMilliseconds: 10 };
+    // Written again and again until it is: an etcd that comes back refuses the first writes.
+    await until('etcd takes a lease', () => this.#puts(key, leaseValue(WITNESS)), bound);
+    await until('host 1 hears of a lease that comes', has, bound);
+    await this.lab.etcd.etcdctl('del', key);
+    await until('host 1 hears of a lease that goes', async () => !(await has()), bound);
+  }
+
+  #puts(key: string, value: string): Promise<boolean> {
+    return this.lab.etcd.put(key, value).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Makes packets flow. */
+  async begin(): Promise<void> {
+    this.#undo = [];
+    const { agent } = this.victim;
+    this.#logSeen = { lines: agent.log().length, startedAt: agent.startedAt };
+    const { victim, peer, other } = this;
+    const untouched = await Stream.start(peer, other);
+    const out = await Stream.start(victim, peer);
+    const back = await Stream.start(other, victim);
+    this.#streams = { untouched, through: [out, back] };
+    await sleep(200);
+  }
+
+  /** Waits until everything is as it was; throws, with what is not. */
+  async settle(withinMilliseconds = 30_000): Promise<void> {
+    for (const [n, onlooker] of this.eyes.entries()) {
+      await onlooker.arm(this.baselines[n]!);
+      await onlooker.repaired(withinMilliseconds);
+    }
+  }
+
+  /** Undoes what the fault asked to be undone. */
+  async undo(): Promise<void> {
+    for (const undo of this.#undo.splice(0).reverse()) await undo();
+  }
+
+  /** Ends the streams, and counts. */
+  async count(): Promise<{ untouched: Loss; through: Loss }> {
+    // What a fault breaks it may break a moment later.
+    await sleep(200);
+    const { untouched, through } = this.#streams!;
+    const reports = await Promise.all([untouched, ...through].map((stream) => stream.end()));
+    const losses = reports.map(({ sent, lost, longestSilenceMilliseconds }) => ({
+      sent,
+      lost,
+      silenceMilliseconds: Math.round(longestSilenceMilliseconds),
+    }));
+    return { untouched: losses[0]!, through: losses.slice(1).reduce(sum) };
+  }
+
+  /** Removes it with everything in it. */
+  end(): void {
+    for (const onlooker of this.eyes) onlooker.end();
+    this.lab.end();
+  }
+}
+
+/** A host that exists in etcd only. */
+const WITNESS = { publicIp: '172.30.77.9', vtepMac: '0e:00:00:00:77:09' };
+
+/** A lease's value, as flannel writes it. */
+export function leaseValue({ publicIp, vtepMac }: { publicIp: string; vtepMac: string }): string {
+  return JSON.stringify({
+    PublicIP: publicIp,
+    PublicIPv6: null,
+    BackendType: 'vxlan',
+    BackendData: { VNI: 1, VtepMAC: vtepMac },
+  });
+}
+
+function sum(a: Loss, b: Loss): Loss {
+  return {
+    sent: a.sent + b.sent,
+    lost: a.lost + b.lost,
+    silenceMilliseconds: Math.max(a.silenceMilliseconds, b.silenceMilliseconds),
+  };
+}
