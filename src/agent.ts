@@ -306,7 +306,7 @@ export class Agent {
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
       this.#announcer.run(until),
-      this.#firewall?.run(until, () => this.#afterFirewallPass()),
+      ...(this.#firewall ? [this.#firewall.run(until, () => this.#afterFirewallPass())] : []),
       this.#recorder.run(until),
     ];
     try {
