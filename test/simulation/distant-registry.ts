@@ -172,7 +172,7 @@ export class DistantRegistry implements LeaseRegistry {
               reject(unavailable(`the answer to ${method} is lost`));
             });
           },
-          (error: unknown) =>
+          (error: Error) =>
             void process.later(connection.latency(), `hears no ${method}`, () => reject(error)),
         );
       });

@@ -1,7 +1,7 @@
 /** What can happen to hosts, network and store: each fault does one thing, and most undo themselves after a while. */
 import { ipAddress, subnetOf, type IpAddress, type Subnet } from '../../src/model/address';
 import { keyOf } from '../../src/model/kernel-state';
-import { printLeaseAttributes, printLeaseName, vxlanData } from '../../src/model/lease-codec';
+import { parseLeaseName, printLeaseAttributes, printLeaseName, vxlanData } from '../../src/model/lease-codec';
 import { localMacOf } from '../../src/model/mac';
 import type { Backup } from '../support/fake-registry';
 import { freeSubnet } from '../../src/core/subnets';
@@ -21,6 +21,8 @@ export interface Scene {
   readonly chance: Random;
   readonly range: SubnetRange;
   readonly backups: Backup[];
+  /** There are hardly more subnets than hosts. */
+  readonly isTight: boolean;
   /** No more faults: those that were to come later do not. */
   isOver: boolean;
 }
@@ -103,7 +105,7 @@ export function heal(scene: Scene): void {
   clear(scene, () => false);
   // What still cannot be read then belongs to nobody who remembers: who knew it keeps it, so that no two hosts need be alike.
   later(scene, MENDING_MILLISECONDS, 'an administrator clears up', () => {
-    clear(scene, (key) => scene.store.isUnreadable(key));
+    clear(scene, (key) => scene.store.isUnreadable(key) || (scene.isTight && !isUsed(scene, key)));
   });
 }
 
@@ -118,6 +120,15 @@ function clear({ store, hosts }: Scene, isDue: (key: string) => boolean): void {
 }
 
 export const GOOD_LATENCY = [1, 50] as const;
+
+/** A host may hold two leases: one that was lost and came back with a backup, or a reservation. It uses one. */
+function isUsed({ store, hosts }: Scene, key: string): boolean {
+  const address = parseLeaseName(key.slice(SUBNETS.length))?.subnet.address;
+  const holder = store.holderOf(key);
+  return hosts.some(
+    (host) => host.address === holder && host.overlayAddresses.some((own) => own === address),
+  );
+}
 
 function later({ scheduler }: Scene, milliseconds: number, what: string, work: () => void): void {
   scheduler.after(milliseconds, what, work);

@@ -37,8 +37,6 @@ export interface Suspect {
   readonly overlayAddresses: readonly IpAddress[];
   /** Since when nothing has kept its agent from learning and doing what it should, in virtual milliseconds. */
   readonly undisturbedSince: number;
-  /** It has no lease, knows it, and cannot get one: the network is full. */
-  readonly isStranded: boolean;
 }
 
 /** So long two hosts may use one subnet: backoffs of half a minute in the lease's and the kernel's loop, and room. */
@@ -137,9 +135,8 @@ export class Invariants {
     for (const [address, since] of this.#shared) {
       const users = [...this.#users.get(address)!];
       const settled = users.filter(
-        (host) =>
-          !host.isStranded &&
-          this.scheduler.now - Math.max(since, host.undisturbedSince) > DETECTION_MILLISECONDS,
+        ({ undisturbedSince }) =>
+          this.scheduler.now - Math.max(since, undisturbedSince) > DETECTION_MILLISECONDS,
       );
       if (settled.length < 2) continue;
       this.#shared.delete(address);

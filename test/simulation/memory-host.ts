@@ -54,14 +54,6 @@ export class MemoryHost implements Host {
   }
 
   #soon<T>(what: string, work: () => T): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.process.later(1, what, () => {
-        try {
-          resolve(work());
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
+    return new Promise<void>((resolve) => void this.process.later(1, what, resolve)).then(work);
   }
 }

@@ -53,7 +53,7 @@ export class Process implements Clock {
    */
   wait<T>(
     signal: AbortSignal,
-    begin: (resolve: (value: T) => void, reject: (error: unknown) => void) => Appointment | void,
+    begin: (resolve: (value: T) => void, reject: (error: Error) => void) => Appointment | void,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!this.#isAlive) return;
@@ -81,7 +81,7 @@ export class Process implements Clock {
     return new Promise((resolve, reject) => {
       promise.then(
         (value) => this.#isAlive && resolve(value),
-        (error: unknown) => this.#isAlive && reject(error as Error),
+        (error: Error) => this.#isAlive && reject(error),
       );
     });
   }

@@ -84,11 +84,9 @@ export class SimulatedHost implements Suspect {
   }
 
   get undisturbedSince(): number {
+    // A host that lost its subnet while no other is free knows it, and waits.
+    if (this.world.isFull()) this.disturb();
     return Math.max(this.#disturbedAt, this.connection.lastTrouble);
-  }
-
-  get isStranded(): boolean {
-    return this.world.isFull();
   }
 
   /** Something other than the connection keeps its agent from its work just now. */

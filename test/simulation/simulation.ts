@@ -43,8 +43,6 @@ export interface SimulationReport {
 
 /** All must be well so long after the last fault; the watch's own audit (ten minutes) must not be what mends it. */
 const CONVERGENCE_MILLISECONDS = 300_000;
-/** Where leases that nobody needs any more can keep the last subnets, until they end. */
-const TIGHT_CONVERGENCE_MILLISECONDS = 25 * 3_600_000;
 const QUIET_MILLISECONDS = 130_000;
 
 /** Runs until an invariant is violated, or all converged after the last fault and stayed quiet. */
@@ -84,6 +82,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     chance,
     range,
     backups: [] as Backup[],
+    isTight: options.spareSubnets !== undefined,
     isOver: false,
   };
 
@@ -125,8 +124,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 
   async function converge(): Promise<number | undefined> {
     const start = scheduler.now;
-    const isTight = options.spareSubnets !== undefined;
-    const bound = isTight ? TIGHT_CONVERGENCE_MILLISECONDS : CONVERGENCE_MILLISECONDS;
+    const bound = CONVERGENCE_MILLISECONDS;
     for (let wait = 1_000; ; wait = Math.min(wait * 1.5, bound / 10)) {
       await scheduler.run(wait, isOver);
       if (isOver()) return undefined;

@@ -105,12 +105,12 @@ export class SlowKernel implements Kernel {
       process.later(this.#latency(), `asks ${what}`, () => {
         const answer = (deliver: () => void) =>
           void process.later(this.#latency(), `learns ${what}`, deliver);
-        const refuse = (error: unknown) => answer(() => reject(error));
-        try {
-          work().then((value) => answer(() => resolve(value)), refuse);
-        } catch (error) {
-          refuse(error);
-        }
+        Promise.resolve()
+          .then(work)
+          .then(
+            (value) => answer(() => resolve(value)),
+            (error: Error) => answer(() => reject(error)),
+          );
       });
     });
   }
