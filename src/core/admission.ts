@@ -20,14 +20,11 @@ export function admissionOf(overlay: Overlay, peers: Iterable<Peer>): Admission 
   const admitted: AdmittedPeer[] = [];
   for (const { publicIp, subnet } of peers)
     if (familyOf(publicIp) === family) admitted.push({ publicIp, subnet });
-  return {
-    link: linkNameOf(backend),
-    port: backend.port,
-    vni: backend.vni,
-    network,
-    family,
-    peers: admitted,
-  };
+  const lengths = new Set(admitted.map(({ subnet }) => subnet.prefixLength));
+  const [length = 0] = lengths;
+  const prefixLength = lengths.size === 1 && length % 8 === 0 ? length : undefined;
+  const { port, vni } = backend;
+  return { link: linkNameOf(backend), port, vni, network, family, prefixLength, peers: admitted };
 }
 
 export type AdmissionStep =

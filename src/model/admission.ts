@@ -16,6 +16,11 @@ export interface Admission {
   readonly network: Subnet;
   /** The underlay's: that of all PublicIPs. */
   readonly family: Family;
+  /**
+   * The one prefix length of all peers' subnets, where that is a number of whole bytes: it makes the cheaper kind of look-up
+   * possible. Undefined: they may be of any length.
+   */
+  readonly prefixLength: number | undefined;
   readonly peers: readonly AdmittedPeer[];
 }
 
@@ -27,9 +32,10 @@ export interface InstalledAdmission {
   readonly peers: ReadonlySet<string>;
 }
 
-/** All but the peers: `port 8472 vni 1 network 10.5.0.0/16 from ipv4`. */
-export function printAdmissionTerms({ port, vni, network, family }: Admission): string {
-  return `port ${port} vni ${vni} network ${printSubnet(network)} from ${family}`;
+/** All but the peers: `port 8472 vni 1 network 10.5.0.0/16 by /24 from ipv4`. */
+export function printAdmissionTerms({ port, vni, network, prefixLength, family }: Admission): string {
+  const by = prefixLength === undefined ? 'any' : `/${prefixLength}`;
+  return `port ${port} vni ${vni} network ${printSubnet(network)} by ${by} from ${family}`;
 }
 
 /** `192.168.0.2 10.5.2.0/24` */

@@ -22,10 +22,15 @@ const ADMISSION: Admission = {
   vni: 1,
   network: subnet('10.5.0.0/16'),
   family: 'ipv4',
+  prefixLength: undefined,
   peers: [{ publicIp: ipAddress(PEER), subnet: subnet('10.5.2.0/24') }],
 };
 
-describe('the VXLAN port', () => {
+describe.each([
+  ['subnets of one length', 24],
+  ['subnets of any length', undefined],
+])('the VXLAN port, with %s,', (_, prefixLength) => {
+  const admission = { ...ADMISSION, prefixLength };
   let lab: FirewallLab;
   let guard: NftVxlanGuard;
 
@@ -69,7 +74,7 @@ describe('the VXLAN port', () => {
   });
 
   it('is open to peers only, each with its own sources; other networks on the port are not touched', async () => {
-    await guard.install(ADMISSION, SIGNAL);
+    await guard.install(admission, SIGNAL);
     expect(await arrive(PACKETS)).toEqual([
       'peer, its own subnet',
       'peer, a source outside of the network',
@@ -78,7 +83,7 @@ describe('the VXLAN port', () => {
   });
 
   it('nobody’s other packets are touched, whatever bytes they have where VXLAN has its number', async () => {
-    await guard.install(ADMISSION, SIGNAL);
+    await guard.install(admission, SIGNAL);
     // Bytes 12 to 14 of this echo request are 00 00 01.
     const ping = ['-n', '-c', '1', '-W', '2', '-s', '8', '-p', '010000', '-I', STRANGER, '192.168.0.1'];
     expect(await lab.outside.run('ping', ping)).toContain('1 received');
@@ -86,14 +91,14 @@ describe('the VXLAN port', () => {
   });
 
   it('opens for who joins, and closes for who leaves', async () => {
-    await guard.install(ADMISSION, SIGNAL);
+    await guard.install(admission, SIGNAL);
     const joined = { publicIp: ipAddress(STRANGER), subnet: subnet('10.5.10.0/24') };
     const packet = { name: 'joined', from: STRANGER, source: '10.5.10.2', vni: 1 };
     expect(await arrive([packet])).toEqual([]);
-    const larger = { ...ADMISSION, peers: [...ADMISSION.peers, joined] };
+    const larger = { ...admission, peers: [...admission.peers, joined] };
     await guard.change(larger, [joined], [], SIGNAL);
     expect(await arrive([packet])).toEqual(['joined']);
-    await guard.change(ADMISSION, [], [printAdmittedPeer(joined)], SIGNAL);
+    await guard.change(admission, [], [printAdmittedPeer(joined)], SIGNAL);
     expect(await arrive([packet])).toEqual([]);
   });
 
@@ -107,7 +112,7 @@ describe('the VXLAN port', () => {
       `add element ${table} peers { 192.168.0.77 }`,
       `delete element ${table} peers { ${PEER} }`,
     ]) {
-      await guard.install(ADMISSION, SIGNAL);
+      await guard.install(admission, SIGNAL);
       expect(await terms()).toBeDefined();
       await nft(damage);
       expect(await terms()).toBeUndefined();

@@ -20,6 +20,7 @@ const IPV4: Admission = {
   vni: 1,
   network: subnet('10.5.0.0/16'),
   family: 'ipv4',
+  prefixLength: undefined,
   peers: [
     peerOf('192.168.0.2', '10.5.2.0/24'),
     peerOf('192.168.0.3', '10.5.3.0/24'),
@@ -31,11 +32,13 @@ const IPV4: Admission = {
 
 const EXAMPLES: Record<string, Admission> = {
   'IPv4 over IPv4': IPV4,
+  'subnets of one length': { ...IPV4, prefixLength: 24, peers: IPV4.peers.slice(0, 2) },
   'IPv4 over IPv6': { ...IPV4, family: 'ipv6', peers: [peerOf('fd00::2', '10.5.2.0/24')] },
   'IPv6 over IPv6': {
     ...IPV4,
     network: subnet('fd05::/48'),
     family: 'ipv6',
+    prefixLength: 64,
     peers: [peerOf('fd00::2', 'fd05:0:0:2::/64'), peerOf('fd00::3', 'fd05:0:0:3::/64')],
   },
   'a network that ends within a byte': {

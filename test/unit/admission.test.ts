@@ -1,6 +1,6 @@
 import { admissionOf, planAdmission } from '../../src/core/admission';
 import { AdmissionKeeper, type AdmissionSituation } from '../../src/engine/admission-keeper';
-import { ipAddress } from '../../src/model/address';
+import { ipAddress, subnet } from '../../src/model/address';
 import { printAdmissionTerms, printAdmittedPeer } from '../../src/model/admission';
 import { HostError } from '../../src/model/errors';
 import { exampleOverlay, examplePeer } from '../support/examples';
@@ -22,8 +22,16 @@ describe('admission', () => {
     expect({ peers: peers.map(printAdmittedPeer), family }).toEqual({ peers: [line(2)], family: 'ipv4' });
   });
 
+  it('uses the one length that all subnets have, if they have', () => {
+    const long = examplePeer(3, { subnet: subnet('10.5.3.0/28') });
+    expect(admit(2, 3).prefixLength).toBe(24);
+    expect(admissionOf(exampleOverlay(), [examplePeer(2), long]).prefixLength).toBeUndefined();
+    expect(admissionOf(exampleOverlay(), [long]).prefixLength).toBeUndefined();
+    expect(admit().prefixLength).toBeUndefined();
+  });
+
   const installed = (...numbers: number[]) => ({
-    terms: printAdmissionTerms(admit()),
+    terms: printAdmissionTerms(admit(2)),
     peers: new Set(numbers.map(line)),
   });
 

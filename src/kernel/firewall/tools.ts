@@ -39,7 +39,7 @@ export async function findTools(execute: Execute, signal: AbortSignal): Promise<
     }
   };
   const nftables = await attempt('nft (package nftables)', () => findNftables(execute, signal));
-  const iptables = await attempt('iptables', () => findIptables(execute, signal));
+  const iptables = await attempt('iptables', () => findIptables(execute, problems, signal));
   return { nftables, iptables: iptables ?? [], problems };
 }
 
@@ -55,7 +55,11 @@ async function findNftables(execute: Execute, signal: AbortSignal): Promise<Foun
   return { version, hasFullyRandom: true, isDefault: false };
 }
 
-async function findIptables(execute: Execute, signal: AbortSignal): Promise<FoundIptables[]> {
+async function findIptables(
+  execute: Execute,
+  problems: string[],
+  signal: AbortSignal,
+): Promise<FoundIptables[]> {
   const found = new Map<FilterTool, FoundIptables>();
   let error: unknown;
   // The plain name first: it says which one this host means.
@@ -65,7 +69,7 @@ async function findIptables(execute: Execute, signal: AbortSignal): Promise<Foun
       const [, version = '0', mode] = /v(\d+(?:\.\d+)*)(?: \((\w+)\))?/.exec(text) ?? [];
       const tool = mode === 'nf_tables' ? 'iptables-nft' : 'iptables-legacy';
       const isModern = !isOlder(version, MODERN_IPTABLES);
-      if (found.has(tool)) continue;
+      if (found.has(tool) || (tool === 'iptables-legacy' && !(await mayRead(command)))) continue;
       const variant: IptablesVariant = { tool, command, canWait: isModern };
       found.set(tool, { version, hasFullyRandom: isModern, isDefault: command === 'iptables', variant });
     } catch (failure) {
@@ -75,6 +79,19 @@ async function findIptables(execute: Execute, signal: AbortSignal): Promise<Foun
   }
   if (found.size === 0) throw error;
   return [...found.values()];
+
+  /** Only root may read which legacy tables there are: an agent that is not says so, and does without them. */
+  async function mayRead(command: string): Promise<boolean> {
+    try {
+      await execute(`${command}-save`, [], undefined, signal);
+      return true;
+    } catch (failure) {
+      signal.throwIfAborted();
+      if (!/permission denied/i.test(describeError(failure))) return true;
+      problems.push(`iptables-legacy is not for this user: ${describeError(failure)}`);
+      return false;
+    }
+  }
 }
 
 function isOlder(version: string, than: readonly number[]): boolean {
