@@ -1,11 +1,11 @@
 #!/bin/bash
-# systemd-machine.sh NAME NAMESPACE LAYER TARGET: boots this machine's own systemd and programs as PID 1 of a container in a
-# network namespace, until it powers off or is ended. Files of LAYER lie over those of this machine; what it writes is gone
-# with it. Its mounts are in a namespace of this script's, so they end with it, and its cgroups are named NAME.
+# systemd-machine.sh NAME NAMESPACE LAYER TARGET [ROOT]: boots the systemd and the programs of ROOT (by default of this
+# machine itself) as PID 1 of a container in a network namespace, until it powers off or is ended. Files of LAYER lie over
+# those of ROOT; what it writes is gone with it. Its mounts are in a namespace of this script's, so they end with it, and its cgroups are named NAME.
 set -eu
 export PATH=$PATH:/usr/sbin:/sbin
 if [ "${VTEPD_LAB_MACHINE-}" != mounts ]; then VTEPD_LAB_MACHINE=mounts exec unshare --mount "$0" "$@"; fi
-name=$1 namespace=$2 layer=$3 target=$4
+name=$1 namespace=$2 layer=$3 target=$4 root=${5:-/}
 
 cgroups=/sys/fs/cgroup
 [ -d $cgroups/unified ] && cgroups=$cgroups/unified
@@ -28,9 +28,9 @@ trap 'exit 143' TERM INT
 mkdir -p "$place"/{root,above,work} "$cgroups/$name"
 chmod 755 "$place/above"
 cp -a "$layer/." "$place/above"
-mount -t overlay overlay "$place/root" -o "lowerdir=/,upperdir=$place/above,workdir=$place/work"
+mount -t overlay overlay "$place/root" -o "lowerdir=$root,upperdir=$place/above,workdir=$place/work"
 rm -f "$place"/root/etc/systemd/system/{multi-user,sockets}.target.wants/*
-systemd-sysusers --root="$place/root" vtepd.conf
+[ ! -e "$layer/usr/lib/sysusers.d/vtepd.conf" ] || systemd-sysusers --root="$place/root" vtepd.conf
 echo $$ > "$cgroups/$name/cgroup.procs"
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$place/root" --machine="$name" --boot \
   --register=no --keep-unit --network-namespace-path="/run/netns/$namespace" --capability=CAP_NET_ADMIN \

@@ -24,6 +24,8 @@ export interface MachinePlan {
   readonly units: readonly string[];
   /** Further files, by path: `{'/etc/default/vtepd': '…'}`. */
   readonly files: Readonly<Record<string, string>>;
+  /** A directory with another system, on which vtepd is not installed; undefined: this machine's own, and vtepd on it. */
+  readonly root?: string;
 }
 
 export class SystemdMachine {
@@ -37,13 +39,19 @@ export class SystemdMachine {
   static async boot(namespace: Namespace, directory: string, plan: MachinePlan): Promise<SystemdMachine> {
     const layer = join(directory, 'layer');
     mkdirSync(layer, { recursive: true });
-    install(layer);
+    if (plan.root === undefined) install(layer);
     const target = `[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\nWants=dbus.socket ${plan.units.join(' ')}\n`;
     const files = { ...plan.files, [`/etc/systemd/system/${TARGET}`]: target };
     for (const [path, text] of Object.entries(files)) writeIn(layer, path, text);
 
     const log = openSync(join(directory, 'console.log'), 'w');
-    const words = [namespace.name, namespace.name, layer, TARGET];
+    const words = [
+      namespace.name,
+      namespace.name,
+      layer,
+      TARGET,
+      ...(plan.root === undefined ? [] : [plan.root]),
+    ];
     const script = spawn(join(__dirname, 'systemd-machine.sh'), words, {
       stdio: ['ignore', log, log],
       // Out of our process group: what ends us leaves it the time to clean up after itself.
@@ -118,6 +126,11 @@ export class SystemdMachine {
     } catch {
       return undefined;
     }
+  }
+
+  /** Writes one of its files. */
+  write(path: string, text: string): void {
+    writeFileSync(this.#pathOf(path), text);
   }
 
   /** The journal of one unit, or of all. */

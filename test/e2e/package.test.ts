@@ -1,0 +1,304 @@
+/** The packages, from `scripts/package` to the purge, on a system that debootstrap makes anew: minimal, with systemd as PID 1. */
+import { createHash } from 'node:crypto';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
+import { run } from '../support/lab/command';
+import type { Host } from '../support/lab/host';
+import { Lab } from '../support/lab/lab';
+import { ping } from '../support/lab/ping';
+import { Stream, type StreamReport } from '../support/lab/stream';
+import { SystemdMachine } from '../support/lab/systemd-machine';
+import { until } from '../support/lab/until';
+
+jest.setTimeout(60_000);
+
+const ROOT = resolve(__dirname, '../..');
+const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+const NEXT = `${version}+next`;
+const CONF = '/etc/vtepd/vtepd.conf';
+const DROP_IN = '/run/systemd/generator/docker.service.d/10-vtepd.conf';
+
+/** In memory: dpkg waits for the disk after every file. */
+const directory = mkdtempSync('/dev/shm/vtepd-package-');
+const system = join(directory, 'system');
+
+let lab: Lab;
+let machine: SystemdMachine;
+let host: Host;
+let peer: Host;
+let pathsBefore: string[];
+
+beforeAll(async () => {
+  const packages = (async () => {
+    await run(join(ROOT, 'scripts/package'), ['--output', join(directory, 'one')]);
+    await run(join(ROOT, 'scripts/package'), ['--output', join(directory, 'two')]);
+    await run(join(ROOT, 'scripts/package'), ['deb', '--version', NEXT, '--output', join(directory, 'next')]);
+  })();
+  const made = makeSystem();
+  await Promise.all([packages, made]);
+  lab = await Lab.start({ hosts: 2 });
+  host = lab.host(1);
+  peer = lab.host(2);
+  await lab.startAgents([peer]);
+  cpSync(join(directory, 'one', `vtepd_${version}_amd64.deb`), join(system, 'root/vtepd.deb'));
+  cpSync(join(directory, 'next', `vtepd_${NEXT}_amd64.deb`), join(system, 'root/next.deb'));
+  machine = await SystemdMachine.boot(host.namespace, join(lab.directory, 'machine'), {
+    units: [],
+    files: {},
+    root: system,
+  });
+  pathsBefore = await paths();
+}, 400_000);
+
+afterAll(async () => {
+  await machine?.end();
+  lab?.end();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+test('two builds of the same sources are the same, byte for byte', () => {
+  const sums = (name: string) =>
+    readdirSync(join(directory, name)).map((file) => [file, sha256(join(directory, name, file))]);
+  expect(sums('one').map(([file]) => file)).toEqual([`vtepd-${version}.tgz`, `vtepd_${version}_amd64.deb`]);
+  expect(sums('two')).toEqual(sums('one'));
+});
+
+describe('the npm tarball', () => {
+  const place = join(directory, 'npm');
+  const program = join(place, 'node_modules/vtepd');
+  const tarball = join(directory, 'one', `vtepd-${version}.tgz`);
+  const load = `require(${JSON.stringify(join(program, 'native'))}).sdNotify`;
+
+  test('is installed without any network, and brings a program and an addon that run', async () => {
+    mkdirSync(place, { recursive: true });
+    writeFileSync(join(place, 'package.json'), '{}');
+    const words = [
+      'install',
+      '--offline',
+      '--no-audit',
+      '--no-fund',
+      '--cache',
+      join(place, 'cache'),
+      tarball,
+    ];
+    await run('npm', ['--prefix', place, ...words]);
+    expect(await run(join(place, 'node_modules/.bin/vtepd'), ['--version'])).toBe(`vtepd ${version}\n`);
+    expect(readdirSync(join(place, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual([
+      'vtepd',
+    ]);
+    expect(existsSync(join(program, 'native/build'))).toBe(false);
+    expect((await run(process.execPath, ['-p', `typeof ${load}`])).trim()).toBe('function');
+  });
+
+  test('builds its addon where the one that came along does not load', async () => {
+    const [prebuilt] = readdirSync(join(program, 'native/prebuilt'));
+    writeFileSync(join(program, 'native/prebuilt', prebuilt!), 'for another machine');
+    await run('npm', ['--prefix', place, 'rebuild', '--offline', 'vtepd']);
+    expect(existsSync(join(program, 'native/build/Release/vtepd.node'))).toBe(true);
+    expect((await run(process.execPath, ['-p', `typeof ${load}`])).trim()).toBe('function');
+  });
+});
+
+describe('installed on a new system, the package', () => {
+  test('neither starts nor enables an agent that knows no etcd, and says what to do', async () => {
+    const said = await machine.run('dpkg', '--install', '/root/vtepd.deb');
+    expect(said).toContain(`vtepd: say in ${CONF} where etcd is, then: systemctl enable --now vtepd\n`);
+    expect(await machine.show('vtepd', 'LoadState', 'UnitFileState', 'ActiveState')).toEqual({
+      LoadState: 'loaded',
+      UnitFileState: 'disabled',
+      ActiveState: 'inactive',
+    });
+    // A Docker on this host goes on as if there were no vtepd.
+    expect((await machine.attempt('cat', DROP_IN)).status).toBe(1);
+  });
+
+  test('has its program, plugin, page and completions in their places', async () => {
+    expect(await machine.run('vtepd', '--version')).toBe(`vtepd ${version}\n`);
+    const plugin = await machine.run('sh', '-c', 'echo {} | CNI_COMMAND=VERSION /usr/lib/cni/flannel');
+    expect(JSON.parse(plugin)).toMatchObject({
+      supportedVersions: expect.arrayContaining(['1.0.0']) as unknown,
+    });
+    const files = await machine.run('dpkg', '--listfiles', 'vtepd');
+    for (const path of [
+      'man/man8/vtepd.8.gz',
+      'bash-completion/completions/vtepd',
+      'zsh/vendor-completions/_vtepd',
+    ])
+      expect(files).toContain(`/usr/share/${path}\n`);
+    expect(await machine.run('dpkg', '--verify', 'vtepd')).toBe('');
+  });
+
+  test('has a unit that systemd has nothing to say about', async () => {
+    const { status, stdout, stderr } = await machine.attempt('systemd-analyze', 'verify', 'vtepd.service');
+    expect({ status, said: stdout + withoutNodeWarnings(stderr) }).toEqual({ status: 0, said: '' });
+  });
+
+  test('says which Node it needs where there is none', async () => {
+    const hide = 'mount --bind /dev/null /usr/bin/node';
+    const { status, stderr, stdout } = await machine.attempt(
+      'unshare',
+      '--mount',
+      'sh',
+      '-c',
+      `${hide}; /usr/lib/cni/flannel; exec vtepd`,
+    );
+    expect(status).toBe(1);
+    expect(stderr).toContain('vtepd: needs Node 20 or newer as /usr/bin/node (found: none)');
+    expect(JSON.parse(stdout)).toMatchObject({
+      code: 999,
+      msg: expect.stringContaining('Node 20') as unknown,
+    });
+  });
+});
+
+describe('told where etcd is, and enabled,', () => {
+  test('the agent runs, and Docker is to have its bridge', async () => {
+    writeConfig(`etcd-endpoints=${lab.etcd.endpoints}\niface=eth0\n`);
+    await machine.run('systemctl', 'enable', '--now', 'vtepd');
+    await machine.shows('vtepd', { ActiveState: 'active', UnitFileState: 'enabled' });
+    expect(await machine.run('cat', DROP_IN)).toContain('vtepd docker-opts');
+  });
+
+  test('it carries packets', async () => {
+    writeFileSync(host.agent.subnetFile, machine.read('/run/flannel/subnet.env')!);
+    await host.attachContainer();
+    await carriesPackets();
+  });
+});
+
+test('an upgrade runs the new agent, keeps the configuration, and loses no packet', async () => {
+  const pid = (await machine.show('vtepd', 'MainPID')).MainPID;
+  const reports = await underStreams(async () => {
+    await machine.run('dpkg', '--install', '/root/next.deb');
+    await machine.shows('vtepd', { ActiveState: 'active' });
+  });
+  expect((await machine.show('vtepd', 'MainPID')).MainPID).not.toBe(pid);
+  expect(await machine.run('dpkg-query', '--show', '-f', '${Version}', 'vtepd')).toBe(NEXT);
+  expect(machine.read(CONF)).toContain(lab.etcd.endpoints);
+  for (const report of reports) expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
+});
+
+describe('removed', () => {
+  test('it ends the agent and leaves the traffic alone', async () => {
+    const reports = await underStreams(() => machine.run('dpkg', '--remove', 'vtepd'));
+    for (const report of reports) expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
+    expect(await machine.show('vtepd', 'ActiveState')).toEqual({ ActiveState: 'inactive' });
+    expect(machine.read(CONF)).toContain(lab.etcd.endpoints);
+    expect(machine.read('/usr/bin/vtepd')).toBeUndefined();
+    expect((await machine.attempt('cat', DROP_IN)).status).toBe(1);
+    expect(await host.vtepMac()).toBeDefined();
+  });
+
+  test('and installed again it goes on as before', async () => {
+    await machine.run('dpkg', '--install', '/root/next.deb');
+    await machine.shows('vtepd', { ActiveState: 'active', UnitFileState: 'enabled' });
+    await carriesPackets();
+  });
+});
+
+describe('purged', () => {
+  test('it takes everything of ours out of the kernel', async () => {
+    await machine.run('dpkg', '--purge', 'vtepd');
+    expect(await host.vtepMac()).toBeUndefined();
+    expect(await host.namespace.ip('route', 'show', 'table', 'all', 'proto', '84')).toBe('');
+    expect(await host.namespace.run('nft', ['list', 'ruleset'])).not.toMatch(/vtepd|flannel/i);
+  });
+
+  test('it leaves no file, no user and no unit', async () => {
+    expect(await paths()).toEqual(pathsBefore);
+    expect((await machine.attempt('getent', 'passwd', 'vtepd')).status).toBe(2);
+    expect(await machine.show('vtepd', 'LoadState')).toEqual({ LoadState: 'not-found' });
+  });
+});
+
+/** Minimal Debian 12 with systemd; and Node as a package, made of the one that runs this. */
+async function makeSystem(): Promise<void> {
+  const include = '--include=systemd-sysv,procps';
+  await run('debootstrap', ['--variant=minbase', include, 'bookworm', system], {
+    withinMilliseconds: 300_000,
+  });
+  const node = join(directory, 'nodejs');
+  mkdirSync(join(node, 'DEBIAN'), { recursive: true });
+  mkdirSync(join(node, 'usr/bin'), { recursive: true });
+  cpSync(process.execPath, join(node, 'usr/bin/node'));
+  writeFileSync(
+    join(node, 'DEBIAN/control'),
+    `Package: nodejs\nVersion: ${process.versions.node}-1\nArchitecture: amd64\nDepends: libc6, libstdc++6\n` +
+      'Maintainer: the test <root@localhost>\nDescription: the Node that runs the tests\n',
+  );
+  await run('dpkg-deb', ['--root-owner-group', '-Znone', '--build', node, join(system, 'root/nodejs.deb')]);
+  await run('chroot', [system, 'dpkg', '--install', '/root/nodejs.deb']);
+  rmSync(node, { recursive: true });
+  rmSync(join(system, 'root/nodejs.deb'));
+}
+
+/** Both directions, a thousand packets a second each, while something is done. */
+async function underStreams(act: () => Promise<unknown>): Promise<StreamReport[]> {
+  const streams = [await Stream.start(host, peer), await Stream.start(peer, host)];
+  await act();
+  const reports = await Promise.all(streams.map((stream) => stream.end()));
+  for (const report of reports) expect(report.sent).toBeGreaterThan(500);
+  return reports;
+}
+
+async function carriesPackets(): Promise<void> {
+  await until(
+    'packets pass both ways',
+    async () => {
+      const trips = [
+        ...(await ping(host.container, [peer.containerAddress])).values(),
+        ...(await ping(peer.container, [host.containerAddress])).values(),
+      ];
+      return trips.filter((trip) => trip !== undefined).length === 2;
+    },
+    { withinMilliseconds: 10_000 },
+  );
+}
+
+function writeConfig(text: string): void {
+  const before = machine.read(CONF)!;
+  machine.write(CONF, before + text);
+}
+
+/** Every path of the system, but for what the kernel, dpkg and systemd keep for themselves; of /run what has our name. */
+async function paths(): Promise<string[]> {
+  const foreign = [
+    ...[
+      '/proc',
+      '/sys',
+      '/dev',
+      '/tmp',
+      '/var/tmp',
+      '/var/log',
+      '/var/cache',
+      '/var/lib/dpkg',
+      '/var/lib/systemd',
+    ],
+    // What useradd and userdel save of the time before, and what was empty from the beginning.
+    ...['/etc/passwd-', '/etc/group-', '/etc/shadow-', '/etc/gshadow-', '/etc/.pwd.lock'],
+    '/etc/systemd/system/multi-user.target.wants',
+  ];
+  const prune = foreign.flatMap((path) => ['-path', path, '-prune', '-o']);
+  const found = await machine.run('find', '/', ...prune, '-print');
+  return found
+    .split('\n')
+    .filter((path) => !path.startsWith('/run/') || /vtepd|flannel|docker/.test(path))
+    .sort();
+}
+
+function withoutNodeWarnings(text: string): string {
+  return text.replace(/^Warning: Ignoring extra certs.*\n/gm, '');
+}
+
+function sha256(file: string): string {
+  return createHash('sha256').update(readFileSync(file)).digest('hex');
+}
