@@ -41,6 +41,12 @@ function execute(
       killSignal: 'SIGKILL',
       signal,
     });
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      if (signal.aborted) return reject(signal.reason as Error);
+      reject(new HostError(error.code ?? 'FAILED', `cannot run ${name}`, { cause: error }));
+    });
+    // Without a file descriptor to spare (EMFILE) there is no process and no stream, only the error to come.
+    if (child.pid === undefined) return;
     const output = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream].setEncoding('utf8').on('data', (text: string) => {
@@ -48,10 +54,6 @@ function execute(
         if (output[stream].length > LONGEST_OUTPUT_BYTES) child.kill('SIGKILL');
       });
     }
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      if (signal.aborted) return reject(signal.reason as Error);
-      reject(new HostError(error.code ?? 'FAILED', `cannot run ${name}`, { cause: error }));
-    });
     child.on('close', (status, killed) => {
       if (status === 0) return resolve(output.stdout);
       if (signal.aborted) return reject(signal.reason as Error);

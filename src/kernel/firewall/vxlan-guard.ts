@@ -152,7 +152,9 @@ export class NftVxlanGuard implements VxlanGuard {
   async #list<T>(what: string, signal: AbortSignal): Promise<T[]> {
     const text = await this.execute('nft', ['-j', 'list', ...what.split(' ')], undefined, signal);
     try {
-      return (JSON.parse(text) as { nftables: T[] }).nftables;
+      // JSON.parse would round numbers of 64 bits.
+      const exact = text.replaceAll(/(?<=[[\s,:])-?\d{16,}(?=[\s,\]}])/g, '"$&"');
+      return (JSON.parse(exact) as { nftables: T[] }).nftables;
     } catch (cause) {
       throw new HostError('FAILED', `cannot read the answer of 'nft -j list ${what}'`, { cause });
     }
