@@ -16,6 +16,8 @@ const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 10_000 };
  * written to until its revision is the same again, the watch would tell of another past, and nobody would notice.
  */
 const FRESH_MILLISECONDS = 1_000;
+/** A host whose key was deleted by hand has it back within this, and its peers need not lose a packet over it. */
+const DELETION_MILLISECONDS = 2_000;
 /** How often a registry that does not answer is asked again how a lease went. */
 const EXAMINE_RETRY_MILLISECONDS = 5_000;
 const LONG_WAIT_MILLISECONDS = 3_600_000;
@@ -25,7 +27,8 @@ const LOGGED_PEERS = 8;
 interface Departure {
   readonly lease: Lease;
   readonly since: number;
-  expired: boolean;
+  /** How its key went, once that is known. */
+  how: 'deleted' | 'expired' | undefined;
 }
 
 export interface PeerWatcherEvents {
@@ -241,7 +244,7 @@ export class PeerWatcher {
     if (heir) return this.#judge(heir);
     this.#namesBySubnet.delete(subnet);
     if (this.graceMilliseconds > 0 && lease.etcdLeaseId !== undefined && this.#peers.bySubnet(lease.subnet)) {
-      this.#departed.set(subnet, { lease, since: this.clock.now(), expired: false });
+      this.#departed.set(subnet, { lease, since: this.clock.now(), how: undefined });
       this.#departureWake.raise();
       return [];
     }
@@ -253,13 +256,13 @@ export class PeerWatcher {
   get graced(): { lease: string; forMilliseconds: number }[] {
     const now = this.clock.now();
     return [...this.#departed.values()]
-      .filter(({ expired }) => expired)
+      .filter(({ how }) => how === 'expired')
       .map(({ lease, since }) => ({ lease: lease.name, forMilliseconds: now - since }));
   }
 
   /**
-   * Removes the peers whose leases went: at once those whose keys were deleted (their etcd lease lives on), after the grace
-   * time those whose leases expired.
+   * Removes the peers whose leases went: after a moment those whose keys were deleted (their etcd lease lives on), after the
+   * grace time those whose leases expired.
    */
   async #dismiss(signal: AbortSignal): Promise<void> {
     let wait = LONG_WAIT_MILLISECONDS;
@@ -268,12 +271,18 @@ export class PeerWatcher {
       wait = LONG_WAIT_MILLISECONDS;
       for (const [subnet, departure] of [...this.#departed]) {
         if (signal.aborted) return;
-        if (!departure.expired) await this.#examine(departure, signal);
+        if (!departure.how) await this.#examine(departure, signal);
         if (this.#departed.get(subnet) !== departure) continue;
-        const left = departure.since + this.graceMilliseconds - this.clock.now();
-        if (!departure.expired) wait = Math.min(wait, EXAMINE_RETRY_MILLISECONDS);
+        const { how, since } = departure;
+        const isDeleted = how === 'deleted';
+        const left = since + (isDeleted ? DELETION_MILLISECONDS : this.graceMilliseconds) - this.clock.now();
+        if (!how) wait = Math.min(wait, EXAMINE_RETRY_MILLISECONDS);
         else if (left > 0) wait = Math.min(wait, left);
-        else this.#dismissNow(departure, 'the grace time of its expired lease is over');
+        else
+          this.#dismissNow(
+            departure,
+            isDeleted ? 'its lease was deleted' : 'the grace time of its expired lease is over',
+          );
       }
     }
   }
@@ -283,8 +292,8 @@ export class PeerWatcher {
     const isAlive = await this.registry.isAlive(lease.etcdLeaseId!, signal).catch(() => undefined);
     // A lease that came meanwhile is newer than the answer.
     if (isAlive === undefined || this.#departed.get(printSubnet(lease.subnet)) !== departure) return;
-    if (isAlive) return this.#dismissNow(departure, 'its lease was deleted');
-    departure.expired = true;
+    departure.how = isAlive ? 'deleted' : 'expired';
+    if (isAlive) return;
     const seconds = Math.round(this.graceMilliseconds / 1000);
     this.log.warn('lease expired; its peer is kept for a while', { lease: lease.name, seconds });
   }

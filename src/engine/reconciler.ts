@@ -20,7 +20,8 @@ const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 30_000 };
 export const START = 'start';
 export const NEW_LEASE = 'our lease';
 export const NEW_UNDERLAY = 'underlay changed';
-const OUR_REASONS = new Set([START, NEW_LEASE, NEW_UNDERLAY, 'retry']);
+const SHARED_NEIGHBOR = 'peers that share a neighbor';
+const OUR_REASONS = new Set([START, NEW_LEASE, NEW_UNDERLAY, SHARED_NEIGHBOR, 'retry']);
 /** What changed in a pass is logged object by object up to so many. */
 const LOGGED_OPERATIONS = 8;
 
@@ -237,6 +238,13 @@ export class Reconciler {
       }
       // A VTEP MAC may have moved to another peer, or be claimed by two: its FDB entry is that of the peer the table names.
       for (const object of [...assumed.values(), ...desired.values()]) {
+        if (object.kind === 'neighbor') {
+          // Subnets of two lengths may begin with one address and share its neighbor: a whole pass knows whose it is.
+          const holder = peers.byAddress(object.address);
+          const isShared =
+            holder?.subnet.address === object.address && !changes.has(printSubnet(holder.subnet));
+          if (isShared) this.trigger(SHARED_NEIGHBOR);
+        }
         if (object.kind !== 'fdb-entry') continue;
         const holder = peers.byMac(object.mac);
         if (holder) desired.set(keyOf(object), peerObjects(overlay, holder)[0]);

@@ -257,11 +257,24 @@ describe('a peer whose lease is gone', () => {
     return { ...host, id };
   }
 
-  it('is removed at once when its key was deleted', async () => {
+  it('is removed two seconds after its key was deleted', async () => {
     const { store, clock, subnets, stop } = await watchingLeased();
     store.delete('subnets/10.5.2.0-24');
-    await clock.advance(0);
+    await clock.advance(1_900);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    await clock.advance(200);
     expect(subnets()).toEqual([]);
+    await stop();
+  });
+
+  it('is never removed when its host writes a deleted key again at once', async () => {
+    const { store, clock, subnets, id, changes, stop } = await watchingLeased();
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(500);
+    store.put('subnets/10.5.2.0-24', valueOf(2), id);
+    await clock.advance(10_000);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    expect(changes).toHaveLength(1);
     await stop();
   });
 

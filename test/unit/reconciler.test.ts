@@ -75,6 +75,17 @@ describe('the reconciler', () => {
     await second.stop();
   });
 
+  it('keeps the neighbor of a peer when another leaves whose subnet began with the same address', async () => {
+    const { put, remove, clock, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const half = { ...examplePeer(3), subnet: subnet('10.5.2.0/25') };
+    put(half);
+    await clock.advance(0);
+    remove(half);
+    await clock.advance(0);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
   it('makes one pass for ten triggers', async () => {
     const { kernel, reconciler, clock, passes, stop } = await reconciling();
     const release = kernel.hold();
