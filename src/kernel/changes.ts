@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { familyOf } from '../model/address';
-import type { KernelObject, Link } from '../model/kernel-state';
+import { keyOf, type KernelObject, type Link } from '../model/kernel-state';
 import { printOperation, type FailedOperation, type Operation } from '../model/operation';
 import { writeAddress, writeAddressRemoval } from './addresses';
 import {
@@ -30,8 +30,18 @@ const NO_SUCH_LINK: Refusal = { errno: constants.errno.ENODEV, detail: 'there is
 /** An object that hangs on a link, or on none: everything but the link itself. */
 type LinkedObject = Exclude<KernelObject, Link>;
 
+/** An operation that becomes one message of a batch, about the link with this index. */
+interface Sent {
+  readonly operation: Operation;
+  readonly object: LinkedObject;
+  readonly index: number | undefined;
+}
+
 /** Carries out operations; tells what it does to those who listen to the kernel. */
 export class Changes {
+  /** See `Observation.crowded`: what was observed last. */
+  crowded: ReadonlyMap<string, number> = new Map();
+
   constructor(
     private readonly netlink: Rtnetlink,
     private readonly listenings: Iterable<Listening>,
@@ -67,15 +77,17 @@ export class Changes {
     if (operations.length === 0) return;
     // Looked up anew for each batch: a link that was made anew has another index.
     const indexes = new Map<string, number | undefined>();
-    const sent: { operation: Operation; object: LinkedObject; index: number | undefined }[] = [];
+    const sent: Sent[] = [];
     for (const operation of operations) {
       const object = operation.object as LinkedObject;
       const { link } = object;
       if (link !== undefined && !indexes.has(link)) indexes.set(link, findLink(this.netlink, link)?.index);
       const index = link === undefined ? undefined : indexes.get(link);
       if (link !== undefined && index === undefined) fail(operation, NO_SUCH_LINK);
-      else if (operation.verb === 'put' || object.kind !== 'neighbor-parameters')
+      else if (operation.verb === 'put' || object.kind !== 'neighbor-parameters') {
+        if (this.crowded.size > 0) sent.push(...this.#clearing(operation, object));
         sent.push({ operation, object, index });
+      }
     }
     const refusals = this.netlink.execute((writer) => {
       for (const { operation, object, index } of sent) {
@@ -85,6 +97,13 @@ export class Changes {
       }
     });
     for (const [position, refusal] of refusals) fail(sent[position]!.operation, refusal);
+  }
+
+  /** Removes all routes that have the key of what is to be put, on whatever link, where there are several. */
+  #clearing({ verb }: Operation, object: LinkedObject): Sent[] {
+    const count = verb === 'put' ? (this.crowded.get(keyOf(object)) ?? 0) : 0;
+    const operation: Operation = { verb: 'remove', object };
+    return Array.from({ length: count }, () => ({ operation, object, index: undefined }));
   }
 
   #expectFdbEntry({ verb }: Operation, object: LinkedObject & { kind: 'fdb-entry' }): void {

@@ -40,7 +40,11 @@ class LinuxKernel implements Kernel {
 
   observe(scope: Scope, signal: AbortSignal): Promise<KernelState> {
     for (const listening of this.#listenings) listening.networks = scope.networks;
-    return this.#dumping((netlink) => observe(netlink, scope, signal), signal);
+    return this.#dumping(async (netlink) => {
+      const { state, crowded } = await observe(netlink, scope, signal);
+      this.#changes.crowded = crowded;
+      return state;
+    }, signal);
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {

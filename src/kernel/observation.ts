@@ -5,6 +5,7 @@ import { KernelError } from '../model/errors';
 import {
   ROUTE_PROTOCOL,
   keyOf,
+  printKernelObject,
   type FdbEntry,
   type KernelObject,
   type KernelState,
@@ -67,12 +68,22 @@ export async function dumpAll<T>(
 /** No table, no link, no such family: nothing to be read there. */
 const NOTHING_THERE: ReadonlySet<string> = new Set(['ENOENT', 'ENODEV', 'EOPNOTSUPP', 'EAFNOSUPPORT']);
 
+/** What was observed. */
+export interface Observation {
+  readonly state: KernelState;
+  /**
+   * Keys that several routes have, because somebody appended one, and how many: a put in the midst of them changes one only.
+   * (An FDB entry has a second destination only if its MAC is multicast or zero: none of those is ever put.)
+   */
+  readonly crowded: ReadonlyMap<string, number>;
+}
+
 /** See `Kernel.observe`. */
-export async function observe(netlink: Rtnetlink, scope: Scope, signal: AbortSignal): Promise<KernelState> {
+export async function observe(netlink: Rtnetlink, scope: Scope, signal: AbortSignal): Promise<Observation> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const link = findLink(netlink, scope.link);
     const objects = await readObjects(netlink, scope, link, signal);
-    if (findLink(netlink, scope.link)?.index === link?.index) return await stateOf(objects);
+    if (findLink(netlink, scope.link)?.index === link?.index) return await observationOf(objects);
     await nextTurn();
   }
   throw new KernelError(
@@ -81,14 +92,30 @@ export async function observe(netlink: Rtnetlink, scope: Scope, signal: AbortSig
   );
 }
 
-/** Like kernelStateOf, but lets others have their turn: thirty thousand keys take ten milliseconds. */
-async function stateOf(objects: readonly KernelObject[]): Promise<KernelState> {
+/** Lets others have their turn: thirty thousand keys take ten milliseconds. */
+async function observationOf(objects: readonly KernelObject[]): Promise<Observation> {
   const state = new Map<string, KernelObject>();
+  const crowded = new Map<string, number>();
   for (let at = 0; at < objects.length; at += OBJECTS_AT_ONCE) {
     if (at > 0) await nextTurn();
-    for (const object of objects.slice(at, at + OBJECTS_AT_ONCE)) state.set(keyOf(object), object);
+    for (const object of objects.slice(at, at + OBJECTS_AT_ONCE)) {
+      const key = keyOf(object);
+      const other = state.get(key);
+      // A dump may name the same object twice when the table grows meanwhile.
+      const isCrowded =
+        object.kind === 'route' &&
+        other?.kind === 'route' &&
+        printKernelObject(other) !== printKernelObject(object);
+      if (isCrowded) crowded.set(key, (crowded.get(key) ?? 1) + 1);
+      state.set(key, isCrowded ? blurred(object) : object);
+    }
   }
-  return state;
+  return { state, crowded };
+}
+
+/** A route that stands for several: none that anybody would want, so that one is put in their place, or they are removed. */
+function blurred(route: Route): Route {
+  return { ...route, type: 'unicast', link: undefined, gateway: undefined };
 }
 
 async function readObjects(
@@ -138,7 +165,9 @@ function readAddresses(
 ): Promise<LinkAddress[]> {
   const parse = (message: Message) => {
     const record = parseAddress(message);
-    return record?.index === index ? ownAddress(record, name, networks) : undefined;
+    return record?.index === index && familyOf(record.address) === family
+      ? ownAddress(record, name, networks)
+      : undefined;
   };
   return dumpAll(netlink, getAddresses(family, index), parse, signal);
 }
@@ -170,7 +199,9 @@ async function readRoutes(
   };
   const records: RouteRecord[] = [];
   for (const family of FAMILIES) {
-    const own = (message: Message) => select(message, isOwnRoute);
+    // Without IPv6, a kernel answers for all families.
+    const own = (message: Message) =>
+      select(message, (record) => record.family === family && isOwnRoute(record));
     records.push(...(await dumpAll(netlink, getRoutes({ family, protocol: ROUTE_PROTOCOL }), own, signal)));
     if (!link) continue;
     const filter = { family, protocol: BOOT_PROTOCOL, interfaceIndex: link.index };

@@ -1,5 +1,5 @@
 /** Routes: ip-route(8). */
-import { readU32 } from 'netlink/dist/structs';
+import { readU16, readU32 } from 'netlink/dist/structs';
 import { bitsOf, familyOf, ipAddress, type Family, type IpAddress, type Subnet } from '../model/address';
 import type { Route } from '../model/kernel-state';
 import { FlagsNew, MessageType, RouteScope, RouteType, RoutingTable } from './constants';
@@ -10,7 +10,9 @@ import { AttributeIndex, FAMILY_NUMBERS, familyNumberOf } from './wire';
 
 /** struct rtmsg */
 const HEADER = 12;
-const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, TABLE: 15 } as const;
+/** struct rtnexthop: its length (2 bytes), flags, hops, interface index (4 bytes). */
+const HOP_HEADER = 8;
+const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, MULTIPATH: 9, TABLE: 15 } as const;
 /** RTNH_F_ONLINK: the gateway is on the link although no route says so. */
 const ONLINK = 0x04;
 const ANY: Readonly<Record<Family, IpAddress>> = { ipv4: ipAddress('0.0.0.0'), ipv6: ipAddress('::') };
@@ -52,6 +54,16 @@ export function parseRoute({ buffer, start, end }: Message): RouteRecord | undef
     metric: attributes.u32(RTA.PRIORITY) ?? 0,
     isOnlink: (readU32.call(buffer, start + 8) & ONLINK) !== 0,
   };
+}
+
+/** Where a route over several links leads first: struct rtnexthop. Undefined for a route over one link or none. */
+export function firstHopOf({ buffer, start, end }: Message) {
+  attributes.read(buffer, start + HEADER, end);
+  const hops = attributes.bytes(RTA.MULTIPATH);
+  if (!hops || hops.length < HOP_HEADER) return undefined;
+  const hop = new AttributeIndex(RTA.GATEWAY);
+  hop.read(hops, HOP_HEADER, Math.min(readU16.call(hops, 0), hops.length));
+  return { interfaceIndex: readU32.call(hops, 4), gateway: hop.address(RTA.GATEWAY) };
 }
 
 /** Which routes to dump: the kernel leaves out all others. */

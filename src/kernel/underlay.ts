@@ -1,5 +1,5 @@
 /** What choosing an underlay needs to know: interfaces with their addresses, and routes. */
-import { printSubnet, type IpAddress } from '../model/address';
+import { familyOf, type IpAddress } from '../model/address';
 import { ROUTE_PROTOCOL } from '../model/kernel-state';
 import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
 import { RouteType } from './constants';
@@ -9,7 +9,7 @@ import type { Message } from './message';
 import { dumpAll } from './observation';
 import { isOwnRoute } from './ownership';
 import { errnoName, kernelErrorOf } from './refusal';
-import { getRouteTo, getRoutes, parseRoute, type RouteRecord } from './routes';
+import { firstHopOf, getRouteTo, getRoutes, parseRoute, type RouteRecord } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 import { FAMILIES } from './wire';
 
@@ -26,8 +26,14 @@ const NO_ROUTE: ReadonlySet<string> = new Set([
 export async function readInterfaces(netlink: Rtnetlink, signal: AbortSignal): Promise<NetworkInterface[]> {
   const links = await dumpAll(netlink, getLink(undefined), parseLink, signal);
   const addresses: AddressRecord[] = [];
-  for (const family of FAMILIES)
-    addresses.push(...(await dumpAll(netlink, getAddresses(family, 0), parseAddress, signal)));
+  for (const family of FAMILIES) {
+    // Without IPv6, a kernel answers for all families.
+    const parse = (message: Message) => {
+      const record = parseAddress(message);
+      return record && familyOf(record.address) === family && record.usable ? record : undefined;
+    };
+    addresses.push(...(await dumpAll(netlink, getAddresses(family, 0), parse, signal)));
+  }
   return links.map(({ name, index, mtu, up, loopback, mac }) => ({
     name,
     index,
@@ -36,7 +42,7 @@ export async function readInterfaces(netlink: Rtnetlink, signal: AbortSignal): P
     loopback,
     mac,
     addresses: addresses
-      .filter((record) => record.index === index && record.usable)
+      .filter((record) => record.index === index)
       .map(({ address, prefixLength, scope, permanent, temporary, deprecated }) => {
         return { address, prefixLength, scope, permanent, temporary, deprecated };
       }),
@@ -48,7 +54,7 @@ export function resolveRoute(netlink: Rtnetlink, destination: IpAddress): Resolv
   let found: ResolvedRoute | undefined;
   const refusal = netlink.ask(getRouteTo(destination), (message) => {
     const route = parseRoute(message);
-    if (route) found = resolved(route);
+    if (route) found = resolved(route, message);
   });
   if (refusal && !NO_ROUTE.has(errnoName(refusal.errno)))
     throw kernelErrorOf(`cannot find the route to ${destination}`, refusal);
@@ -57,15 +63,18 @@ export function resolveRoute(netlink: Rtnetlink, destination: IpAddress): Resolv
 
 /** See `Kernel.defaultRoutes`. */
 export async function readDefaultRoutes(netlink: Rtnetlink, signal: AbortSignal): Promise<ResolvedRoute[]> {
-  const parse = (message: Message) => {
-    // Before anything else: a host may have a million other routes.
-    if (message.buffer[message.start + 1] !== 0) return undefined;
-    const route = parseRoute(message);
-    return route?.type === RouteType.UNICAST ? resolved(route) : undefined;
-  };
   const routes: ResolvedRoute[] = [];
-  for (const family of FAMILIES)
+  for (const family of FAMILIES) {
+    const parse = (message: Message) => {
+      // Before anything else: a host may have a million other routes.
+      if (message.buffer[message.start + 1] !== 0) return undefined;
+      const route = parseRoute(message);
+      return route?.family === family && route.type === RouteType.UNICAST
+        ? resolved(route, message)
+        : undefined;
+    };
     routes.push(...(await dumpAll(netlink, getRoutes({ family }), parse, signal)));
+  }
   return routes;
 }
 
@@ -84,8 +93,8 @@ export async function readOwnLinks(netlink: Rtnetlink, signal: AbortSignal): Pro
   return links.filter(({ index, vxlan }) => vxlan && indexes.has(index)).map(({ name }) => name);
 }
 
-function resolved(route: RouteRecord): ResolvedRoute | undefined {
-  const { interfaceIndex, source, gateway, destination } = route;
-  if (interfaceIndex === undefined) throw new TypeError(`a route without link: ${printSubnet(destination)}`);
-  return { interfaceIndex, source, gateway };
+function resolved(route: RouteRecord, message: Message): ResolvedRoute | undefined {
+  const { source } = route;
+  const { interfaceIndex, gateway } = firstHopOf(message) ?? route;
+  return interfaceIndex === undefined ? undefined : { interfaceIndex, source, gateway };
 }

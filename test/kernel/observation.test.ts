@@ -147,6 +147,42 @@ test('a device that is no vxlan is reported as such', async () => {
   expectDone(kernel.applyNow([remove(exampleLink(underlay)), put(exampleLink(underlay))]));
 });
 
+describe('where several routes have one key,', () => {
+  const base = () => exampleBase(underlay);
+  beforeEach(() => expectDone(kernel.applyNow([...base(), ...PEER].map(put))));
+
+  test.each([
+    [
+      'a route by another gateway',
+      'ip route append 10.5.2.0/24 via 10.5.9.9 dev flannel.1 onlink proto 84 metric 3',
+    ],
+    ['a route on another link', 'ip route append 10.5.2.0/24 dev eth0 proto 84 metric 3'],
+    ['a route before ours', 'ip route prepend 10.5.2.0/24 dev eth0 proto 84 metric 3'],
+  ])('as with %s, none of them is taken for ours, and a put leaves only one', async (_what, command) => {
+    const ours = PEER[2]!;
+    const before = shownRoutes();
+    sh(command);
+    const state = await kernel.observe(SCOPE, signal);
+    expect(state.get(keyOf(ours))).not.toEqual(ours);
+    expectDone(await kernel.apply([put(ours)], signal));
+    expect(shownRoutes()).toEqual(before);
+    expect(await observed()).toEqual(printed([...base(), ...PEER]));
+  });
+
+  test('a removal in each pass removes them all', async () => {
+    sh('ip route append 10.5.2.0/24 via 10.5.9.9 dev flannel.1 onlink proto 84 metric 3');
+    for (let pass = 0; pass < 2; pass++) {
+      const state = await kernel.observe(SCOPE, signal);
+      expectDone(await kernel.apply([remove(state.get(keyOf(PEER[2]!))!)], signal));
+    }
+    expect(await observed()).toEqual(printed([...base(), ...PEER.slice(0, 2)]));
+  });
+});
+
+function shownRoutes(): unknown {
+  return json('ip', 'route show root 10.5.0.0/16');
+}
+
 test('a link that others made anew is found again: no index is remembered', async () => {
   for (let round = 0; round < 5; round++) {
     expectDone(await kernel.apply([...exampleBase(underlay), ...PEER].map(put), signal));
