@@ -212,6 +212,12 @@ export function leaseValue({ publicIp, vtepMac }: { publicIp: string; vtepMac: s
   });
 }
 
+/** The etcd lease of a key, as etcdctl names it. */
+export async function etcdLeaseOf({ lab }: Scene, key: string): Promise<string> {
+  const [found] = await lab.etcd.inspect(key);
+  return BigInt(found!.lease!).toString(16);
+}
+
 function sum(a: Loss, b: Loss): Loss {
   return {
     sent: a.sent + b.sent,

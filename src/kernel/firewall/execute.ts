@@ -37,7 +37,6 @@ function execute(
     const child = spawn(program!, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, PATH: `${process.env.PATH ?? ''}:${TOOL_DIRECTORIES}`, LC_ALL: 'C' },
-      timeout: LONGEST_RUN_MILLISECONDS,
       killSignal: 'SIGKILL',
       signal,
     });
@@ -47,6 +46,8 @@ function execute(
     });
     // Without a file descriptor to spare (EMFILE) there is no process and no stream, only the error to come.
     if (child.pid === undefined) return;
+    // Not by spawn's own timeout, which outlives a process that never was.
+    const timer = setTimeout(() => child.kill('SIGKILL'), LONGEST_RUN_MILLISECONDS);
     const output = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream].setEncoding('utf8').on('data', (text: string) => {
@@ -55,6 +56,7 @@ function execute(
       });
     }
     child.on('close', (status, killed) => {
+      clearTimeout(timer);
       if (status === 0) return resolve(output.stdout);
       if (signal.aborted) return reject(signal.reason as Error);
       const words = output.stderr

@@ -5,7 +5,7 @@ import type { Namespace } from '../../support/lab/namespace';
 import { PREFIX } from '../../support/lab/lab';
 import { until } from '../../support/lab/until';
 import type { Fault } from '../fault';
-import { leaseValue, type Scene } from '../scene';
+import { etcdLeaseOf, leaseValue, type Scene } from '../scene';
 
 const COMMON = { group: 'etcd', throughLoss: 'none', withinMilliseconds: 30_000 } as const;
 
@@ -181,7 +181,8 @@ export const ETCD_FAULTS: readonly Fault[] = [
       const before = [...(await lab.leases()).keys()].sort();
       for (const host of lab.hosts) process.kill(host.agent.pid!, 'SIGSTOP');
       scene.atEnd(() => lab.hosts.forEach((host) => process.kill(host.agent.pid!, 'SIGCONT')));
-      await lab.etcd.etcdctl('del', '--prefix', `${PREFIX}/subnets/`);
+      for (const host of lab.hosts)
+        await lab.etcd.etcdctl('lease', 'revoke', await etcdLeaseOf(scene, scene.keyOf(host)));
       await lab.etcd.etcdctl('snapshot', 'save', snapshot);
       await lab.etcd.stop();
       await restore(scene, snapshot);

@@ -2,7 +2,7 @@
 import { PREFIX } from '../../support/lab/lab';
 import { until } from '../../support/lab/until';
 import type { Fault } from '../fault';
-import { leaseValue, type Scene } from '../scene';
+import { etcdLeaseOf, leaseValue, type Scene } from '../scene';
 import { cut } from './etcd';
 
 const COMMON = { group: 'leases', throughLoss: 'none', withinMilliseconds: 10_000 } as const;
@@ -21,12 +21,6 @@ function harmless(keys: (scene: Scene) => Record<string, string> | Promise<Recor
     await scene.lasts(2000);
     return undefined;
   };
-}
-
-/** The etcd lease of a host's key, as etcdctl names it. */
-async function etcdLeaseOf(scene: Scene, key: string): Promise<string> {
-  const [found] = await scene.lab.etcd.inspect(key);
-  return BigInt(found!.lease!).toString(16);
 }
 
 export const LEASE_FAULTS: readonly Fault[] = [
@@ -171,11 +165,15 @@ export const LEASE_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'subnet-inside-ours',
-    what: "puts leases of halves of host 1's and of host 2's subnet",
-    provoke: harmless((scene) => ({
-      [`${scene.victim.vtepAddress}-25`]: leaseValue(STRANGER),
-      [`${scene.peer.vtepAddress}-25`]: leaseValue({ publicIp: '172.30.77.8', vtepMac: '0e:00:00:00:77:08' }),
-    })),
+    what: "puts a lease of half of host 1's subnet",
+    provoke: harmless((scene) => ({ [`${scene.victim.vtepAddress}-25`]: leaseValue(STRANGER) })),
+  },
+  {
+    ...COMMON,
+    name: 'subnet-inside-a-peers',
+    what: "puts a lease of half of host 2's subnet: whose it is nobody can tell; once it goes, all is as it was",
+    throughLoss: 'counted',
+    provoke: harmless((scene) => ({ [`${scene.peer.vtepAddress}-25`]: leaseValue(STRANGER) })),
   },
   {
     ...COMMON,
