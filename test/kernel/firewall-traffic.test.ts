@@ -158,6 +158,9 @@ describe.each(FAMILIES)('%s', (family) => {
     ],
   };
 
+  // The way through a filter is found by the same code for both families: one tool each is enough for the second.
+  const tools = family === 'ipv4' ? TOOLS : (['nftables'] as const);
+
   describe.each(Object.keys(obstacles))('%s', (name) => {
     const obstruct = () => {
       const [command, ...args] = obstacles[name]!;
@@ -171,7 +174,7 @@ describe.each(FAMILIES)('%s', (family) => {
       if (!name.includes('28')) expect(seen).toMatchObject(NOTHING_FORWARDED);
     });
 
-    it.each(TOOLS)('before us: everything of the overlay passes, with rules in %s', async (tool) => {
+    it.each(tools)('before us: everything of the overlay passes, with rules in %s', async (tool) => {
       await obstruct();
       await lab.markPackets();
       await install(tool, wishOf(family));
@@ -179,7 +182,7 @@ describe.each(FAMILIES)('%s', (family) => {
       expect(await install(tool, wishOf(family))).toBe(0);
     });
 
-    it.each(TOOLS)(
+    it.each(tools)(
       'after us: the next pass lets the overlay through again, with rules in %s',
       async (tool) => {
         await lab.markPackets();
