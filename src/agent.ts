@@ -1,30 +1,26 @@
 /** The composition root: which loop talks to which, and in which order they start. */
 import type { FirewallOptions, FirewallWish } from './core/firewall';
 import { overlayMtu } from './core/vxlan';
-import { claimsOurMac, type Self } from './core/peers';
+import type { Network } from './core/network';
+import type { Self } from './core/peers';
 import { Announcer } from './engine/announcer';
+import { begin } from './engine/beginning';
 import { Conditions, type Check, type Condition } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
+import { Identity } from './engine/identity';
 import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { PeerWatcher } from './engine/peer-watcher';
-import {
-  awaitKernelState,
-  awaitNetworkConfig,
-  awaitUnderlay,
-  type UnderlayOptions,
-} from './engine/prerequisites';
+import { awaitKernelState, awaitUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
 import { UnderlayWatcher } from './engine/underlay-watcher';
 import { contains, printSubnet, type IpAddress } from './model/address';
-import { ConfigError, UnsupportedError, describeError } from './model/errors';
-import type { Lease, LeaseAttributes } from './model/lease';
-import { vxlanData, vxlanDataOf } from './model/lease-codec';
-import { localMacOf, type MacAddress } from './model/mac';
-import { parseMemory, type Memory } from './model/memory-codec';
-import type { NetworkConfig, SubnetRange, VxlanBackend } from './model/network-config';
-import { parseNetworkConfig } from './model/network-config-codec';
+import { UnsupportedError, describeError } from './model/errors';
+import type { Lease } from './model/lease';
+import { vxlanDataOf } from './model/lease-codec';
+import type { MacAddress } from './model/mac';
+import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode } from './model/overlay';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
 import type { Clock, Firewall, Host, Kernel, KernelNotice, LeaseRegistry, Log } from './ports';
@@ -54,19 +50,8 @@ export interface AgentPorts {
   readonly log: Log;
 }
 
-/** So long a start waits for etcd before it begins from memory. */
-const PATIENCE_MILLISECONDS = 3_000;
-
 /** No pass takes so long, with however many peers: what it waits for will not come. */
 const STUCK_MILLISECONDS = 120_000;
-
-/** A configuration this agent can carry out. */
-interface Network {
-  readonly text: string;
-  readonly config: NetworkConfig;
-  readonly range: SubnetRange;
-  readonly backend: VxlanBackend;
-}
 
 /** The agent of one host: {@link run} is its whole life. */
 export class Agent {
@@ -194,9 +179,10 @@ export class Agent {
   async #start(signal: AbortSignal): Promise<void> {
     const { registry, kernel, host, clock, log } = this.ports;
     const [{ network, memory }, underlay] = await Promise.all([
-      this.#learn(signal),
+      begin(this.ports, this.#watcher, this.options.configPlace, signal),
       awaitUnderlay(kernel, clock, log, this.options.underlay, signal),
     ]);
+    for (const remark of network.remarks) log.warn(remark);
     this.#network = network;
     this.#gateways = (await kernel.defaultRoutes(signal)).flatMap(({ gateway }) => gateway ?? []);
     const linkName = linkNameOf(network.backend);
@@ -207,76 +193,25 @@ export class Agent {
       this.#previousSubnet(),
     ]);
     this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, underlay);
+    const publicIp = () => this.#underlay!.current.publicIp;
+    const leases = () => this.#watcher.leases;
+    const identity = new Identity(host, log, network.backend.vni, publicIp, leases, existingMac);
     this.#holder = new LeaseHolder(registry, clock, log, {
       range: network.range,
-      publicIp: () => this.#underlay!.current.publicIp,
+      publicIp,
       previous,
       renewMarginSeconds: this.options.renewMarginSeconds,
-      attributesFor: this.#attributesFrom(network, existingMac),
+      attributesFor: (held, name) => identity.attributesFor(held, name),
     });
-    const remembered = memory && this.#adoptFrom(memory, existingMac);
+    const remembered = memory && this.#adoptFrom(memory, identity);
     this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
   }
 
-  /**
-   * The configuration and the first snapshot, from etcd or, if it does not answer for a while and we remember enough, from
-   * memory.
-   */
-  async #learn(signal: AbortSignal): Promise<{ network: Network; memory: Memory | undefined }> {
-    const { registry, clock, log } = this.ports;
-    const decided = new AbortController();
-    const until = AbortSignal.any([signal, decided.signal]);
-    // The snapshot does not depend on the configuration: both are on their way at once.
-    const fromEtcd = Promise.all([
-      awaitNetworkConfig(
-        registry,
-        clock,
-        log,
-        this.options.configPlace,
-        (text) => this.#readNetwork(text),
-        until,
-      ),
-      this.#watcher.sync(until),
-    ]).then(([network]) => ({ network, memory: undefined }));
-    try {
-      return await Promise.race([fromEtcd, this.#recall(until)]);
-    } finally {
-      decided.abort();
-      await fromEtcd.catch(() => undefined);
-    }
-  }
-
-  /** Resolves when etcd had time enough to answer and there is a memory to go by; otherwise never, but for an abort. */
-  async #recall(signal: AbortSignal): Promise<{ network: Network; memory: Memory }> {
-    const { clock, host, log } = this.ports;
-    await clock.sleep(PATIENCE_MILLISECONDS, signal);
-    const text = await host.readMemory().catch((error: unknown) => {
-      log.warn('cannot read what was remembered', { error: describeError(error) });
-      return undefined;
-    });
-    const memory = text === undefined ? undefined : parseMemory(text);
-    if (memory && memory.expiresAt > clock.wallTime()) {
-      const { leases, ownLease } = memory;
-      log.warn('etcd does not answer; starting from memory', { lease: ownLease, leases: leases.length });
-      return { network: this.#readNetwork(memory.config), memory };
-    }
-    if (text !== undefined)
-      log.warn('etcd does not answer, and what was remembered is out of date; waiting for etcd');
-    return new Promise((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-    });
-  }
-
   /** Our lease from memory, if it is that of this host as it is now. */
-  #adoptFrom(memory: Memory, existingMac: MacAddress | undefined): Lease | undefined {
+  #adoptFrom(memory: Memory, identity: Identity): Lease | undefined {
     this.#watcher.restore(memory.leases);
     const lease = memory.leases.find(({ name }) => name === memory.ownLease);
-    const vtepMac = lease && vxlanDataOf(lease.attributes.backendData)?.vtepMac;
-    const isOurs =
-      lease?.attributes.publicIp === this.#underlay!.current.publicIp &&
-      vtepMac !== undefined &&
-      (existingMac === undefined || existingMac === vtepMac);
-    if (!lease || !isOurs) {
+    if (!lease || !identity.isOurs(lease)) {
       this.ports.log.warn('the lease we remember is not that of this host as it is now; waiting for etcd');
       return undefined;
     }
@@ -289,6 +224,7 @@ export class Agent {
     const lease = this.#holder?.lease;
     if (!this.#network || !lease) return undefined;
     return {
+      place: this.options.configPlace,
       config: this.#network.text,
       ownLease: lease.name,
       expiresAt: this.ports.clock.wallTime() + this.#holder!.remainingSeconds * 1000,
@@ -318,24 +254,6 @@ export class Agent {
     }
   }
 
-  #readNetwork(text: string): Network {
-    const config = parseNetworkConfig(text);
-    const { backend, ipv4 } = config;
-    if (backend.type !== 'vxlan') {
-      const name = backend.name === '' ? 'a backend without a Type' : `backend '${backend.name}'`;
-      throw new ConfigError(
-        `the configuration asks for ${name}; vtepd knows vxlan: {"Backend": {"Type": "vxlan"}}`,
-      );
-    }
-    if (!ipv4)
-      throw new ConfigError('the configuration disables IPv4; an overlay of IPv6 alone is not supported yet');
-    if (config.ipv6)
-      this.ports.log.warn('IPv6 of the network configuration is not effective yet; the overlay carries IPv4');
-    if (backend.directRouting)
-      this.ports.log.warn('Backend.DirectRouting is not effective yet; all traffic goes by VXLAN');
-    return { text, config, range: ipv4, backend };
-  }
-
   /** The MAC of the device that is there, if it can stay: peers know it already. */
   async #existingMac(network: Network, link: string, signal: AbortSignal): Promise<MacAddress | undefined> {
     const { kernel, clock, log } = this.ports;
@@ -356,35 +274,6 @@ export class Agent {
     const { ipv4, problems } = parsePreviousSubnets(text);
     for (const problem of problems) this.ports.log.warn('the subnet file is not quite readable', { problem });
     return ipv4;
-  }
-
-  /**
-   * Our lease's value. The VTEP MAC is the device's, else the one our lease names, else a new one; and a new one, too, when
-   * another lease has it.
-   */
-  #attributesFrom(network: Network, existingMac: MacAddress | undefined) {
-    let vtepMac = existingMac;
-    return (held: Lease | undefined, name: string): LeaseAttributes => {
-      vtepMac ??= held && vxlanDataOf(held.attributes.backendData)?.vtepMac;
-      if (vtepMac !== undefined && this.#isClaimed(vtepMac, name)) {
-        this.ports.log.warn('another lease has our VTEP MAC; taking a new one', { vtepMac });
-        vtepMac = undefined;
-      }
-      vtepMac ??= localMacOf(this.ports.host.randomBytes(6));
-      return {
-        publicIp: this.#underlay!.current.publicIp,
-        publicIpv6: undefined,
-        backendType: 'vxlan',
-        backendData: vxlanData(network.backend.vni, vtepMac),
-        backendV6Data: undefined,
-      };
-    };
-  }
-
-  /** True if a lease other than that of this name leads to another host by this MAC. */
-  #isClaimed(vtepMac: MacAddress, leaseName: string): boolean {
-    const self = { leaseName, publicIp: this.#underlay!.current.publicIp, vtepMac };
-    return this.#watcher.leases.some((lease) => claimsOurMac(lease, self));
   }
 
   /** The later of two claims gives way: writing our lease again takes another MAC. */
@@ -502,7 +391,7 @@ export class Agent {
     if (!this.#overlay || !this.#network) return undefined;
     const { network, subnet, backend } = this.#overlay;
     // Flannel's default is false, which nobody has to write: it asks for nothing.
-    const enableNfTables = this.#network.config.enableNfTables || undefined;
+    const enableNfTables = this.#network.enableNfTables || undefined;
     const options = { ...this.options.firewall, enableNfTables };
     return { link: linkNameOf(backend), overlays: [{ network, subnet }], options };
   }

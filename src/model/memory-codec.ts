@@ -6,6 +6,8 @@ import type { Lease } from './lease';
 import { parseLease, printLeaseAttributes } from './lease-codec';
 
 export interface Memory {
+  /** Where in etcd the configuration is: another network's memory is of no use. */
+  readonly place: string;
   /** The text of the network configuration. */
   readonly config: string;
   /** The name of our own lease, which is one of `leases`. */
@@ -17,9 +19,10 @@ export interface Memory {
 
 const VERSION = 1;
 
-export function printMemory({ config, ownLease, expiresAt, leases }: Memory): string {
+export function printMemory({ place, config, ownLease, expiresAt, leases }: Memory): string {
   return JSON.stringify({
     version: VERSION,
+    place,
     config,
     ownLease,
     expiresAt: Number.isFinite(expiresAt) ? expiresAt : null,
@@ -40,11 +43,12 @@ export function parseMemory(text: string): Memory | undefined {
     return undefined;
   }
   if (!isRecord(value) || value['version'] !== VERSION || !Array.isArray(value['leases'])) return undefined;
-  const { config, ownLease, expiresAt } = value;
-  if (typeof config !== 'string' || typeof ownLease !== 'string') return undefined;
+  const { place, config, ownLease, expiresAt } = value;
+  if (typeof place !== 'string' || typeof config !== 'string' || typeof ownLease !== 'string')
+    return undefined;
   if (expiresAt !== null && typeof expiresAt !== 'number') return undefined;
   const leases = (value['leases'] as unknown[]).flatMap(leaseOf);
-  return { config, ownLease, expiresAt: expiresAt ?? Infinity, leases };
+  return { place, config, ownLease, expiresAt: expiresAt ?? Infinity, leases };
 }
 
 function leaseOf(row: unknown): Lease[] {

@@ -1,0 +1,70 @@
+/** What a start begins with: from etcd, or, when that is away, from memory. */
+import { readNetwork, type Network } from '../core/network';
+import { describeError } from '../model/errors';
+import { parseMemory, type Memory } from '../model/memory-codec';
+import type { Clock, Host, LeaseRegistry, Log } from '../ports';
+import type { PeerWatcher } from './peer-watcher';
+import { awaitNetworkConfig } from './prerequisites';
+
+/** So long a start waits for etcd before it begins from memory. */
+const PATIENCE_MILLISECONDS = 3_000;
+
+export interface Beginning {
+  readonly network: Network;
+  /** Undefined: etcd answered, and the watcher has its first snapshot. */
+  readonly memory: Memory | undefined;
+}
+
+export interface BeginningPorts {
+  readonly registry: LeaseRegistry;
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * The configuration and the first snapshot, as soon as etcd has given both; or what we remember, if etcd gives no leases for
+ * a while and we remember enough of the same network. `place` is where the configuration is, in etcd and in memory.
+ */
+export async function begin(
+  { registry, host, clock, log }: BeginningPorts,
+  watcher: PeerWatcher,
+  place: string,
+  signal: AbortSignal,
+): Promise<Beginning> {
+  const decided = new AbortController();
+  const until = AbortSignal.any([signal, decided.signal]);
+  // The snapshot does not depend on the configuration: both are on their way at once.
+  let isAnswered = false;
+  const snapshot = watcher.sync(until).then(() => (isAnswered = true));
+  const config = awaitNetworkConfig(registry, clock, log, place, readNetwork, until);
+  const fromEtcd = Promise.all([config, snapshot]).then(([network]) => ({ network, memory: undefined }));
+  const fromMemory = clock
+    .sleep(PATIENCE_MILLISECONDS, until)
+    // An etcd that answers and has no configuration for us is not away.
+    .then(() => (isAnswered ? undefined : recall(host, clock, log, place)))
+    .then((beginning) => beginning ?? fromEtcd);
+  try {
+    return await Promise.race([fromEtcd, fromMemory]);
+  } finally {
+    decided.abort();
+    await Promise.allSettled([fromEtcd, fromMemory]);
+  }
+}
+
+async function recall(host: Host, clock: Clock, log: Log, place: string): Promise<Beginning | undefined> {
+  try {
+    const text = await host.readMemory();
+    const memory = text === undefined ? undefined : parseMemory(text);
+    if (memory?.place === place && memory.expiresAt > clock.wallTime()) {
+      const { leases, ownLease } = memory;
+      log.warn('etcd does not answer; starting from memory', { lease: ownLease, leases: leases.length });
+      return { network: readNetwork(memory.config), memory };
+    }
+    if (text !== undefined)
+      log.warn('etcd does not answer, and what we remember is out of date; waiting for etcd');
+  } catch (error) {
+    log.warn('cannot use what we remember; waiting for etcd', { error: describeError(error) });
+  }
+  return undefined;
+}

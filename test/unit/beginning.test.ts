@@ -1,0 +1,113 @@
+import { begin } from '../../src/engine/beginning';
+import { PeerWatcher } from '../../src/engine/peer-watcher';
+import { parseMemory, printMemory, type Memory } from '../../src/model/memory-codec';
+import { exampleLease } from '../support/examples';
+import { FakeClock, settle } from '../support/fake-clock';
+import { FakeHost } from '../support/fake-host';
+import { FakeLog } from '../support/fake-log';
+import { FakeStore } from '../support/fake-registry';
+
+const PLACE = '/coreos.com/network/config';
+const CONFIG = '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}';
+
+const memory = (clock: FakeClock, changes: Partial<Memory> = {}): Memory => ({
+  place: PLACE,
+  config: CONFIG,
+  ownLease: '10.5.1.0-24',
+  expiresAt: clock.wallTime() + 3_600_000,
+  leases: [exampleLease(1), exampleLease(2)],
+  ...changes,
+});
+
+/** A start that may find its beginning in etcd, in memory, or nowhere yet. */
+function starting(prepare: (host: FakeHost, store: FakeStore, clock: FakeClock) => void) {
+  const clock = new FakeClock();
+  const store = new FakeStore(clock);
+  const registry = store.client();
+  const host = new FakeHost();
+  const log = new FakeLog();
+  prepare(host, store, clock);
+  const events = {
+    peersChanged: () => undefined,
+    ownLeaseChanged: () => undefined,
+    ownMacClaimed: () => undefined,
+  };
+  const watcher = new PeerWatcher(registry, clock, log, events, 0);
+  const stop = new AbortController();
+  const beginning = begin({ registry, host, clock, log }, watcher, PLACE, stop.signal);
+  const isOver = () => Promise.race([beginning.then(() => true), settle().then(() => false)]);
+  return {
+    clock,
+    store,
+    registry,
+    log,
+    watcher,
+    beginning,
+    isOver,
+    stop: () => (stop.abort(), beginning.catch(() => undefined)),
+  };
+}
+
+describe('a start', () => {
+  it('begins with what etcd has, at once', async () => {
+    const { beginning, watcher } = starting((host, store, clock) => {
+      store.put('config', CONFIG);
+      store.put('subnets/10.5.2.0-24', '{"PublicIP":"192.168.0.2"}');
+      host.memory = printMemory(memory(clock));
+    });
+    expect(await beginning).toMatchObject({ memory: undefined, network: { text: CONFIG } });
+    expect(watcher.leases).toHaveLength(1);
+  });
+
+  it('begins from memory after three seconds without etcd, and says so', async () => {
+    const { beginning, registry, clock, log, isOver } = starting(
+      (host, _, now) => (host.memory = printMemory(memory(now))),
+    );
+    registry.down = true;
+    await clock.advance(2_900);
+    expect(await isOver()).toBe(false);
+    await clock.advance(200);
+    expect((await beginning).memory).toMatchObject({ ownLease: '10.5.1.0-24' });
+    expect(log.messages('warn')).toContain('etcd does not answer; starting from memory');
+  });
+
+  it.each<[string, (clock: FakeClock) => string]>([
+    ['our lease is over', (clock) => printMemory(memory(clock, { expiresAt: clock.wallTime() - 1 }))],
+    ['it is of another network', (clock) => printMemory(memory(clock, { place: '/other/config' }))],
+    ['it is damaged', () => '{"version":1,'],
+    ['its configuration makes no sense', (clock) => printMemory(memory(clock, { config: '{}' }))],
+  ])('waits for etcd when what we remember is of no use: %s', async (_, text) => {
+    const { registry, clock, store, isOver, beginning, stop } = starting(
+      (host, __, now) => (host.memory = text(now)),
+    );
+    registry.down = true;
+    await clock.advance(60_000);
+    expect(await isOver()).toBe(false);
+    store.put('config', CONFIG);
+    registry.down = false;
+    await clock.advance(20_000);
+    expect((await beginning).memory).toBeUndefined();
+    await stop();
+  });
+
+  it('does not take an etcd without a configuration for one that is away', async () => {
+    const { clock, store, isOver, beginning } = starting(
+      (host, _, now) => (host.memory = printMemory(memory(now))),
+    );
+    await clock.advance(60_000);
+    expect(await isOver()).toBe(false);
+    store.put('config', CONFIG);
+    await clock.advance(10_000);
+    expect((await beginning).memory).toBeUndefined();
+  });
+});
+
+test('what is remembered is read as it was written', () => {
+  const written = memory(new FakeClock());
+  const read = parseMemory(printMemory(written));
+  expect(read).toEqual({
+    ...written,
+    leases: written.leases.map((lease) => ({ ...lease, modRevision: '0' })),
+  });
+  expect(parseMemory(printMemory({ ...written, expiresAt: Infinity }))?.expiresAt).toBe(Infinity);
+});
