@@ -5,6 +5,7 @@ import type { Figure } from '../test/bench/figures';
 import { printFigures } from '../test/bench/figures';
 import { benchJoin } from '../test/bench/join';
 import { benchMiss } from '../test/bench/miss';
+import { benchRepair } from '../test/bench/repair';
 import { benchStart } from '../test/bench/start';
 
 const BENCHES: Readonly<Record<string, (runs: number) => Promise<Figure[]>>> = {
@@ -14,6 +15,7 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Figure[]>>> = {
   'join-1': (runs) => benchJoin(1, runs * 40, runs),
   'join-4000': (runs) => benchJoin(4000, runs * 40, 0),
   miss: (runs) => benchMiss(Math.min(runs * 100, 2_000)),
+  repair: (runs) => benchRepair(runs * 200),
 };
 
 async function main([what = 'all', runs = '5', file = '']: string[]): Promise<void> {

@@ -18,7 +18,7 @@ test('without a file descriptor to spare a tool fails with EMFILE, and the agent
   const opened: number[] = [];
   try {
     expect(() => {
-      for (;;) opened.push(openSync('/dev/null'));
+      for (;;) opened.push(openSync('/dev/null', 'r'));
     }).toThrow('EMFILE');
     const run = executeWith()('true', [], undefined, new AbortController().signal);
     await expect(run).rejects.toMatchObject({ code: 'EMFILE' });

@@ -26,6 +26,7 @@ export interface TamperingReport extends Omit<Tampered, 'times'> {
   readonly count: number;
   readonly seed: number;
   readonly times: Figure;
+  readonly allTimes: readonly number[];
   readonly timesByKind: Readonly<Record<string, Figure>>;
   readonly quietMilliseconds: number;
   readonly writesAfter: number;
@@ -61,9 +62,18 @@ export async function tamper(
     const quiet = await observeQuiet(host.agent.pid!, file, quietMilliseconds, () => revisionOf({ lab }));
     if (quiet.netlinkWrites.length > 0)
       failures.push(`writes after the last one: ${quiet.netlinkWrites.join(', ')}`);
+    const allTimes = Object.values(tampered.times).flat();
     return {
-      ...{ count, seed, kinds: tampered.kinds, unseen: tampered.unseen, failures, quietMilliseconds },
-      times: figure('tampering to repair', 'ms', Object.values(tampered.times).flat()),
+      ...{
+        count,
+        seed,
+        allTimes,
+        kinds: tampered.kinds,
+        unseen: tampered.unseen,
+        failures,
+        quietMilliseconds,
+      },
+      times: figure('tampering to repair', 'ms', allTimes),
       timesByKind: Object.fromEntries(
         Object.entries(tampered.times).map(([kind, times]) => [kind, figure(kind, 'ms', times)]),
       ),
