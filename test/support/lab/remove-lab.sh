@@ -30,6 +30,14 @@ if [ ${#namespaces[@]} -gt 0 ]; then
   for namespace in "${namespaces[@]}"; do echo "netns del ${namespace##*/}"; done | ip -force -batch -
 fi
 
+# Docker's, which are empty now; a moment later, for some of what was killed.
+for _ in 1 2 3 4 5; do
+  cgroups=$(find /sys/fs/cgroup -maxdepth 3 -type d -name "vtl-$ID-*" 2> /dev/null)
+  [ -z "$cgroups" ] && break
+  find $cgroups -depth -type d -exec rmdir {} + 2> /dev/null
+  sleep 0.05
+done
+
 place=$(sed -n 's/^directory=//p' "$DIRECTORY/$ID" 2> /dev/null)
 case $place in /tmp/vtl-*) rm -rf "$place" ;; esac
 rm -f "$DIRECTORY/$ID"
