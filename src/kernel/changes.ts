@@ -1,13 +1,14 @@
 /** Operations as netlink requests, carried out at once. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { familyOf } from '../model/address';
-import { keyOf, type KernelObject, type Link } from '../model/kernel-state';
+import { keyOf, type KernelObject, type Link, type VxlanParameters } from '../model/kernel-state';
 import { printOperation, type FailedOperation, type Operation } from '../model/operation';
 import { writeAddress, writeAddressRemoval } from './addresses';
 import {
   writeLinkMac,
   writeLinkMtu,
+  writeLinkName,
   writeLinkRemoval,
   writeLinkUp,
   writeLinkVxlan,
@@ -120,6 +121,9 @@ export class Changes {
     const { name, vxlan } = link;
     if (!vxlan) return { errno: constants.errno.EINVAL, detail: 'only vxlan devices can be made' };
     const refusal = this.#execute((writer) => writeNewLink(writer, link, vxlan));
+    const renamed =
+      refusal && errnoName(refusal.errno) === 'EEXIST' ? this.#findRenamed(link, vxlan) : undefined;
+    if (renamed) return this.#renameBack(link, renamed);
     if (refusal) return explainRefusal(refusal);
     const made = findLink(this.netlink, name);
     if (!made) return NO_SUCH_LINK;
@@ -128,6 +132,33 @@ export class Changes {
     return link.up
       ? this.#step({ ...made, up: true }, (writer) => writeLinkUp(writer, made.index, true))
       : undefined;
+  }
+
+  /**
+   * Our link under another name: one with its VNI and port, of which the kernel allows one only, and with our MAC, which
+   * nobody else has. Any other is somebody else's, and stays.
+   */
+  #findRenamed(link: Link, vxlan: VxlanParameters): LinkRecord | undefined {
+    for (const name of linkNames()) {
+      const found = findLink(this.netlink, name);
+      if (found?.vxlan && found.mac === link.mac && isSameDevice(found.vxlan, vxlan)) return found;
+    }
+    return undefined;
+  }
+
+  #renameBack(link: Link, renamed: LinkRecord): Refusal | undefined {
+    const { index } = renamed;
+    const rename = (writer: MessageWriter) => writeLinkName(writer, index, link.name);
+    let state: LinkRecord = { ...renamed, name: link.name };
+    let refusal = this.#step(state, rename);
+    if (refusal && errnoName(refusal.errno) === 'EBUSY') {
+      // Older kernels rename only what is down.
+      state = { ...state, up: false };
+      refusal =
+        this.#step({ ...renamed, up: false }, (writer) => writeLinkUp(writer, index, false)) ??
+        this.#step(state, rename);
+    }
+    return refusal ?? this.#alterLink(link, state);
   }
 
   /** Changes what can be changed while packets flow. The MTU comes after the underlay, which bounds it. */
@@ -215,6 +246,16 @@ function writeRemoval(writer: MessageWriter, object: LinkedObject, index: number
 function isSameDevice(a: NonNullable<Link['vxlan']>, b: NonNullable<Link['vxlan']>): boolean {
   const family = ({ local }: typeof a) => (local === undefined ? 'ipv4' : familyOf(local));
   return a.vni === b.vni && a.port === b.port && a.gbp === b.gbp && family(a) === family(b);
+}
+
+/** Names of all links of this namespace; none where /proc is not there. */
+function linkNames(): string[] {
+  try {
+    const lines = readFileSync('/proc/net/dev', 'utf8').split('\n').slice(2);
+    return lines.flatMap((line) => /^\s*(\S+):/.exec(line)?.[1] ?? []);
+  } catch {
+    return [];
+  }
 }
 
 function explainRefusal(refusal: Refusal): Refusal {

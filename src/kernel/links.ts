@@ -144,6 +144,11 @@ export function writeLinkMac(writer: MessageWriter, index: number, mac: MacAddre
   write(writer, { index }, { address: Buffer.from(macToBytes(mac)) });
 }
 
+/** ip(8): `ip link set INDEX name NAME`. */
+export function writeLinkName(writer: MessageWriter, index: number, name: string): void {
+  write(writer, { index }, { ifname: name });
+}
+
 /** ip(8): `ip link set INDEX mtu MTU`. */
 export function writeLinkMtu(writer: MessageWriter, index: number, mtu: number): void {
   write(writer, { index }, { mtu });
