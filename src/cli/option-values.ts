@@ -1,6 +1,13 @@
 /** How the value of an option is read from its text. Every reader throws a {@link BadValue} that says what is allowed. */
 import { posix } from 'node:path';
-import { familyOf, parseIpAddress, parseSubnet, type Family, type IpAddress } from '../model/address';
+import {
+  familyOf,
+  parseIpAddress,
+  parseSubnet,
+  type Family,
+  type IpAddress,
+  type Subnet,
+} from '../model/address';
 
 /** A sentence that goes on from the option's name: `must be true or false`. */
 export class BadValue extends Error {}
@@ -106,6 +113,14 @@ export function readPrefix(text: string): string {
   if (text === '') throw new BadValue('must be a key like /coreos.com/network');
   const path = posix.normalize(text);
   return path === '/' ? path : path.replace(/\/$/, '');
+}
+
+/** An IPv4 network that has room for hosts' subnets. */
+export function readNetwork(text: string): Subnet {
+  const network = parseSubnet(text);
+  if (network === undefined || familyOf(network.address) !== 'ipv4' || network.prefixLength > 28)
+    throw new BadValue('must be an IPv4 network like 10.5.0.0/16');
+  return network;
 }
 
 /** An interface's name or address. */

@@ -1,11 +1,12 @@
 /** Every option there is: one table, from which the command line, the environment, the help and the README are made. */
-import type { IpAddress } from '../model/address';
+import type { IpAddress, Subnet } from '../model/address';
 import {
   readAddress,
   readBoolean,
   readEndpoints,
   readInteger,
   readInterface,
+  readNetwork,
   readPath,
   readPrefix,
   readRegex,
@@ -24,6 +25,9 @@ export interface OptionValues {
   readonly etcdKeyfile: string | undefined;
   readonly etcdUsername: string | undefined;
   readonly etcdPassword: string | undefined;
+  readonly embeddedEtcd: boolean;
+  /** For a configuration that the embedded etcd lacks. */
+  readonly network: Subnet;
 
   /** Names or addresses, in order of preference. */
   readonly iface: readonly string[];
@@ -164,6 +168,26 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     secret: true,
     since: '0.5.6',
     help: 'The password. Every user of this host can see command lines: better set `FLANNELD_ETCD_PASSWORD`.',
+  },
+  embeddedEtcd: {
+    name: 'embedded-etcd',
+    group: 'etcd',
+    placeholder: undefined,
+    fallback: 'false',
+    read: readBoolean,
+    since: undefined,
+    help: "Run an etcd of this host's own, for a first host: the log says what to run on the next. Not effective yet.",
+    notEffective: (isWanted) =>
+      isWanted ? '--embedded-etcd is not effective yet: no etcd is started' : undefined,
+  },
+  network: {
+    name: 'network',
+    group: 'etcd',
+    placeholder: 'CIDR',
+    fallback: '10.5.0.0/16',
+    read: readNetwork,
+    since: undefined,
+    help: 'With `--embedded-etcd`: the network that is configured, if none is.',
   },
 
   iface: {

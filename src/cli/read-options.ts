@@ -1,4 +1,5 @@
 /** Options from what was written on the command line, in the environment and in vtepd.conf. */
+import { printSubnet } from '../model/address';
 import { UsageError } from '../model/errors';
 import { parseConfigFile, type ConfigLines, type ReadConfigFile } from './config-file';
 import { nearest } from './nearest';
@@ -45,6 +46,7 @@ export function readOptions(
   }
   const options: Options = { ...(values as unknown as OptionValues), explicit, notices };
   refuseContradictions(options);
+  if (options.embeddedEtcd) Object.assign(options, { etcdEndpoints: [EMBEDDED_ENDPOINT] });
   notices.push(...whatHasNoEffect(options));
   return Object.freeze(options);
 }
@@ -130,7 +132,12 @@ function noticesOfEnvironment(env: NodeJS.ProcessEnv): string[] {
   return notices;
 }
 
+/** Where the agent reaches the etcd of its own host. */
+const EMBEDDED_ENDPOINT = 'http://127.0.0.1:2379';
+
 function refuseContradictions(options: Options): void {
+  if (options.embeddedEtcd && options.explicit.has('etcdEndpoints'))
+    throw new UsageError("--embedded-etcd is an etcd of this host's own: leave out --etcd-endpoints");
   const together = (one: OptionKey, other: OptionKey) => {
     if (options[one] !== undefined && options[other] === undefined)
       throw new UsageError(`--${OPTIONS[one].name} needs --${OPTIONS[other].name} too`);
@@ -148,6 +155,10 @@ function whatHasNoEffect(options: Options): string[] {
     if (options[key] !== undefined && !isTlsUsed)
       notices.push(`--${OPTIONS[key].name} has no effect: no etcd endpoint begins with https://`);
   }
+  if (options.explicit.has('network') && !options.embeddedEtcd)
+    notices.push(
+      "--network has no effect without --embedded-etcd; elsewhere 'vtepd config set' stores the network",
+    );
   if (options.explicit.has('idleTimeoutSeconds') && options.resolve !== 'on-demand')
     notices.push('--idle-timeout has no effect without --resolve=on-demand');
   return notices;
@@ -165,7 +176,11 @@ export function notEffective(options: Options): readonly string[] {
 export function printableOptions(options: Options): Readonly<Record<string, string>> {
   const entries = [...options.explicit].map((key) => {
     const { name, secret } = OPTIONS[key];
-    return [name, secret ? '(not shown)' : String(options[key])] as const;
+    return [name, secret ? '(not shown)' : print(options[key])] as const;
   });
   return Object.fromEntries(entries);
+}
+
+function print(value: OptionValues[OptionKey]): string {
+  return typeof value === 'object' && 'prefixLength' in value ? printSubnet(value) : String(value);
 }

@@ -20,7 +20,20 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cni: ['model'],
   agent: ['model', 'core', 'ports', 'engine'],
   departure: ['model', 'ports', 'engine'],
-  execute: ['model', 'ports', 'cli', 'etcd', 'kernel', 'host', 'log', 'agent', 'departure', 'engine'],
+  'first-host': ['model', 'ports', 'engine', 'host'],
+  execute: [
+    'model',
+    'ports',
+    'cli',
+    'etcd',
+    'kernel',
+    'host',
+    'log',
+    'agent',
+    'departure',
+    'first-host',
+    'engine',
+  ],
   main: ['model', 'cli', 'execute'],
 };
 

@@ -1,9 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseCommandLine } from '../../src/cli/command-line';
 import { completionFor, SHELLS } from '../../src/cli/completion';
 import { COMMAND_NAMES } from '../../src/cli/help';
 import { dashed, OPTION_KEYS, OPTIONS } from '../../src/cli/options';
 import { UsageError } from '../../src/model/errors';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/temporary-directory';
 
 const names = OPTION_KEYS.map((key) => OPTIONS[key].name);
 
@@ -72,10 +75,10 @@ describe('bash offers', () => {
 });
 
 test.each(['zsh', 'fish'] as const)('%s, if it is here, takes the script', (shell) => {
-  const { status, error, stderr } = spawnSync(shell, ['-n'], {
-    input: completionFor(shell),
-    encoding: 'utf8',
-  });
+  const file = join(temporaryDirectory(), 'script');
+  writeFileSync(file, completionFor(shell));
+  const { status, error, stderr } = spawnSync(shell, ['-n', file], { encoding: 'utf8' });
+  removeTemporaryDirectories();
   // Nobody needs three shells to work on this; where it is missing, the script's text was looked at above.
   if (error) expect(error).toMatchObject({ code: 'ENOENT' });
   else expect({ status, stderr }).toEqual({ status: 0, stderr: '' });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { parseCommandLine } from '../../src/cli/command-line';
 import { isBoolean, OPTION_KEYS, OPTIONS, variableOf, type OptionKey } from '../../src/cli/options';
 import { notEffective, printableOptions, type Options } from '../../src/cli/read-options';
+import { subnet } from '../../src/model/address';
 import { UsageError } from '../../src/model/errors';
 
 function optionsOf(argv: readonly string[], env: NodeJS.ProcessEnv = {}): Options {
@@ -31,6 +32,8 @@ test('without anything said, the defaults are those of flannel', () => {
     etcdKeyfile: undefined,
     etcdUsername: undefined,
     etcdPassword: undefined,
+    embeddedEtcd: false,
+    network: subnet('10.5.0.0/16'),
     iface: [],
     ifaceRegex: [],
     ifaceCanReach: undefined,
@@ -401,6 +404,41 @@ describe('what has no effect is said:', () => {
   });
 });
 
+describe('--embedded-etcd', () => {
+  test('makes the etcd of this host the only one', () => {
+    expect(optionsOf(['--embedded-etcd', '--network=10.7.0.0/16'])).toMatchObject({
+      etcdEndpoints: ['http://127.0.0.1:2379'],
+      network: subnet('10.7.0.0/16'),
+      notices: [],
+    });
+  });
+
+  test('is shown in the log with its network', () => {
+    expect(printableOptions(optionsOf(['--embedded-etcd', '--network=10.7.0.0/16']))).toEqual({
+      'embedded-etcd': 'true',
+      network: '10.7.0.0/16',
+    });
+  });
+
+  test('contradicts --etcd-endpoints', () => {
+    expect(complaintOf(['--embedded-etcd', '--etcd-endpoints=http://a:1'])).toBe(
+      "--embedded-etcd is an etcd of this host's own: leave out --etcd-endpoints",
+    );
+  });
+
+  test.each(['10.5.0.0', '10.5.0.0/29', 'fd00::/64', ''])('takes no network like %j', (text) => {
+    expect(complaintOf([`--network=${text}`])).toBe(
+      `--network must be an IPv4 network like 10.5.0.0/16, not '${text}'`,
+    );
+  });
+
+  test('is what --network is for', () => {
+    expect(optionsOf(['--network=10.7.0.0/16']).notices).toEqual([
+      "--network has no effect without --embedded-etcd; elsewhere 'vtepd config set' stores the network",
+    ]);
+  });
+});
+
 test('options cannot be changed', () => {
   const options = optionsOf(['--iface=eth0']);
   expect(() => Object.assign(options, { ipMasq: true })).toThrow(TypeError);
@@ -416,6 +454,8 @@ const TEXTS: Record<OptionKey, string> = {
   etcdKeyfile: '/key.pem',
   etcdUsername: 'u',
   etcdPassword: '-p',
+  embeddedEtcd: 'true',
+  network: '10.6.0.0/16',
   iface: 'eth3',
   ifaceRegex: '^eth',
   ifaceCanReach: '192.0.2.1',
