@@ -12,7 +12,7 @@ import { Identity } from './engine/identity';
 import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { PeerWatcher } from './engine/peer-watcher';
-import { awaitKernelState, awaitUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import { awaitKernel, awaitKernelState, awaitUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
 import { UnderlayWatcher } from './engine/underlay-watcher';
 import { contains, printSubnet, type IpAddress } from './model/address';
@@ -184,10 +184,13 @@ export class Agent {
     ]);
     for (const remark of network.remarks) log.warn(remark);
     this.#network = network;
-    this.#gateways = (await kernel.defaultRoutes(signal)).flatMap(({ gateway }) => gateway ?? []);
+    const defaultRoutes = await awaitKernel(clock, log, signal, () => kernel.defaultRoutes(signal));
+    this.#gateways = defaultRoutes.flatMap(({ gateway }) => gateway ?? []);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
-    kernel.listen(linkName, (notices) => this.#hear(notices), signal);
+    await awaitKernel(clock, log, signal, () =>
+      kernel.listen(linkName, (notices) => this.#hear(notices), signal),
+    );
     const [existingMac, previous] = await Promise.all([
       this.#existingMac(network, linkName, signal),
       this.#previousSubnet(),

@@ -58,6 +58,16 @@ export function awaitUnderlay(
   });
 }
 
+/** What a question to the kernel gives, as soon as it is answered: the kernel may be short of memory for a moment. */
+export function awaitKernel<T>(
+  clock: Clock,
+  log: Log,
+  signal: AbortSignal,
+  ask: () => T | Promise<T>,
+): Promise<T> {
+  return untilItWorks('waiting for the kernel to tell what it holds', clock, log, signal, async () => ask());
+}
+
 /** What the kernel holds, as soon as it can be read. */
 export function awaitKernelState(
   kernel: Kernel,
@@ -66,9 +76,7 @@ export function awaitKernelState(
   scope: Scope,
   signal: AbortSignal,
 ): Promise<KernelState> {
-  return untilItWorks('waiting for the kernel to tell what it holds', clock, log, signal, () =>
-    kernel.observe(scope, signal),
-  );
+  return awaitKernel(clock, log, signal, () => kernel.observe(scope, signal));
 }
 
 /** Chooses the underlay from what the kernel has now. */

@@ -94,6 +94,8 @@ function printed({
   return `${level}: ${message}${typeof error === 'string' ? `: ${error}` : ''}`;
 }
 
+/** The gist of an error: a whole log may hang on it. */
 function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const words = (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, ' ');
+  return words.length <= 400 ? words : `${words.slice(0, 200)} … ${words.slice(-200)}`;
 }

@@ -198,7 +198,7 @@ export const ENTRY_FAULTS: readonly Fault[] = [
     provoke: async (scene) => {
       const { namespace } = scene.victim;
       const word = `route del ${scene.peer.subnet} dev flannel.1 proto 84`;
-      const loop = `end=$(($(date +%s)+5)); while [ $(date +%s) -lt $end ]; do ip ${word} 2>/dev/null; done`;
+      const loop = `end=$(($(date +%s)+5)); while [ $(date +%s) -lt $end ]; do ip ${word} 2>/dev/null; done; true`;
       await namespace.run('sh', ['-c', loop], { withinMilliseconds: 20_000 });
       const since = performance.now();
       await scene.said(/undoes this again and again/, 2_000);
