@@ -27,7 +27,7 @@ beforeAll(async () => {
   machine = await SystemdMachine.boot(host.namespace, join(lab.directory, 'machine'), {
     units: ['vtepd.service', 'docker.service'],
     files: {
-      '/etc/default/vtepd': `FLANNELD_ETCD_ENDPOINTS=${lab.etcd.endpoints}\nFLANNELD_IFACE=eth0\n`,
+      '/etc/default/vtepd': `FLANNELD_ETCD_ENDPOINTS=${lab.etcd.endpoints}\nFLANNELD_IFACE=eth0\nFLANNELD_IP_MASQ=true\n`,
       '/etc/systemd/system/vtepd.service.d/50-lab.conf': HURRY,
       '/etc/docker/daemon.json': '{"storage-driver": "vfs"}',
     },
@@ -76,7 +76,7 @@ describe('at boot, while there is no network configuration,', () => {
     const bridge = await machine.run('ip', '-4', '-brief', 'address', 'show', 'dev', 'docker0');
     expect(bridge.trim().split(/\s+/)[2]).toBe(address);
     expect(machine.read('/run/docker_opts.env')).toBe(
-      `DOCKER_OPTS=" --bip=${address} --ip-masq=true --mtu=1450"\n`,
+      `DOCKER_OPTS=" --bip=${address} --ip-masq=false --mtu=1450"\n`,
     );
   });
 
@@ -106,6 +106,16 @@ describe('the sandbox', () => {
       expect(status).toContain(`Cap${set}:\t${CAP_NET_ADMIN}\n`);
     expect(status).toMatch(/^NoNewPrivs:\t1$/m);
     expect(status).toMatch(/^Seccomp:\t2$/m);
+  });
+
+  test('keeps all of the system from being written but for the settings of the network', async () => {
+    const { MainPID } = await machine.show('vtepd', 'MainPID');
+    const mounts = machine
+      .read(`/proc/${MainPID}/mountinfo`)!
+      .split('\n')
+      .map((line) => line.split(' '));
+    const modes: unknown = Object.fromEntries(mounts.map((words) => [words[4], words[5]?.split(',')[0]]));
+    expect(modes).toMatchObject({ '/': 'ro', '/sys': 'ro', '/proc/sys': 'ro', '/proc/sys/net': 'rw' });
   });
 
   test('has an exposure of at most 2.0', async () => {
@@ -146,6 +156,13 @@ test("systemd finds nothing to complain of in the unit and in Docker's with our 
   for (const unit of ['vtepd.service', 'docker.service']) {
     expect(await machine.attempt('systemd-analyze', 'verify', unit)).toMatchObject({ status: 0, stderr: '' });
   }
+});
+
+test('the agent writes its rules of masquerade and forwarding, by a program that is not root either', async () => {
+  expect(await machine.run('nft', 'list', 'table', 'ip', 'vtepd-flannel.1')).toContain('masquerade');
+  // Docker's table: written by iptables, which is not root here either.
+  expect(await machine.run('iptables', '-S')).toMatch(/^-A \S+ -s 10\.5\.0\.0\/16 -j ACCEPT$/m);
+  expect(await machine.journal('vtepd')).not.toMatch(/cannot read or write the firewall/);
 });
 
 test('systemctl status says which subnet this is, and how many peers there are', async () => {

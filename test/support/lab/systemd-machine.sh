@@ -16,8 +16,10 @@ end() {
   umount -l "$place/root" 2> /dev/null || true
   # What was just killed leaves its cgroup a moment later.
   for _ in $(seq 50); do
-    [ -d "$cgroups/$name" ] || break
-    find "$cgroups/$name" -depth -type d -exec rmdir {} + 2> /dev/null || true
+    # systemd-nspawn makes them in the old hierarchy as well, where there is one.
+    own=$(ls -d "$cgroups/$name" "/sys/fs/cgroup/systemd/$name" 2> /dev/null || true)
+    [ -n "$own" ] || break
+    find $own -depth -type d -exec rmdir {} + 2> /dev/null || true
     sleep 0.02
   done
   rm -rf "$place"
