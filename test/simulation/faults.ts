@@ -30,7 +30,7 @@ export interface Scene {
 type Fault = (scene: Scene) => string | undefined;
 
 /** Longer than a lease lives. */
-const LONG_MILLISECONDS = 25 * 3_600_000;
+export const LONG_MILLISECONDS = 25 * 3_600_000;
 const KEPT_BACKUPS = 5;
 /** So long hosts have to write their own keys again. */
 export const MENDING_MILLISECONDS = 60_000;
@@ -82,11 +82,15 @@ export const LONG_FAULTS: Readonly<Record<string, readonly [weight: number, faul
   ],
 };
 
+/** How many times as often as usual a fault comes. */
+export type Emphasis = Readonly<Record<string, number>>;
+
 /** Chooses one and does it. Returns what was done, for the trace. */
-export function provoke(scene: Scene, faults: typeof FAULTS): string {
+export function provoke(scene: Scene, faults: typeof FAULTS, emphasis: Emphasis = {}): string {
   const names = Object.keys(faults);
-  let pick = scene.chance.next() * names.reduce((sum, name) => sum + faults[name]![0], 0);
-  const name = names.find((each) => (pick -= faults[each]![0]) < 0) ?? names[0]!;
+  const weightOf = (name: string) => faults[name]![0] * (emphasis[name] ?? 1);
+  let pick = scene.chance.next() * names.reduce((sum, name) => sum + weightOf(name), 0);
+  const name = names.find((each) => (pick -= weightOf(each)) < 0) ?? names[0]!;
   return `${name}: ${faults[name]![1](scene) ?? 'nothing to do'}`;
 }
 

@@ -53,6 +53,8 @@ export class Invariants {
     private readonly store: ObservedStore,
     private readonly scheduler: Scheduler,
     private readonly subnetLength: number,
+    /** On demand, peers that nobody uses are dropped, too. */
+    private readonly dropsIdlePeers: boolean,
   ) {}
 
   report(invariant: Invariant, what: string): void {
@@ -78,8 +80,8 @@ export class Invariants {
         knowledge.puts(subject);
         continue;
       }
-      const isJustified =
-        knowledge.isInSync && this.store.wasVacant(subject, knowledge.since(subject), knowledge.high, isOwn);
+      const isGone = () => this.store.wasVacant(subject, knowledge.since(subject), knowledge.high, isOwn);
+      const isJustified = knowledge.isInSync && (this.dropsIdlePeers || isGone());
       if (isJustified) continue;
       const why = knowledge.isInSync ? 'nothing told it so' : 'before it was in sync';
       this.report('no live peer is removed', `${host.name} would ${printOperation(operation)}; ${why}`);

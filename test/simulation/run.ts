@@ -1,5 +1,6 @@
 /** `npx tsx test/simulation/run.ts --hosts 5 --seed 7`: one run, or several seeds, with the trace of what went wrong. */
 import { parseArgs } from 'node:util';
+import { MISTAKES } from './planted-bugs';
 import { simulate, type SimulationOptions } from './simulation';
 
 async function main(): Promise<number> {
@@ -13,9 +14,11 @@ async function main(): Promise<number> {
       long: { type: 'boolean', default: false },
       'on-demand': { type: 'boolean', default: false },
       pace: { type: 'string' },
+      bug: { type: 'string' },
       trace: { type: 'boolean', default: false },
     },
   });
+  const mistake = values.bug === undefined ? undefined : MISTAKES[Number(values.bug)];
   let failed = 0;
   for (let seed = Number(values.seed); seed < Number(values.seed) + Number(values.seeds); seed++) {
     const options: SimulationOptions = {
@@ -25,6 +28,8 @@ async function main(): Promise<number> {
       hasLongFaults: values.long,
       spareSubnets: values.spare === undefined ? undefined : Number(values.spare),
       onDemand: values['on-demand'],
+      bug: mistake?.plant,
+      ...mistake?.scene,
       traceLength: values.trace ? 100_000 : 0,
       pace: values.pace === undefined ? undefined : Number(values.pace),
     };

@@ -5,7 +5,17 @@ import { parseNetworkConfig } from '../../src/model/network-config-codec';
 import type { Backup } from '../support/fake-registry';
 import { Outage } from './connection';
 import { findUnconverged, type Expectation } from './convergence';
-import { FAULTS, GOOD_LATENCY, LONG_FAULTS, MENDING_MILLISECONDS, heal, provoke, type Scene } from './faults';
+import {
+  FAULTS,
+  type Emphasis,
+  GOOD_LATENCY,
+  LONG_FAULTS,
+  LONG_MILLISECONDS,
+  MENDING_MILLISECONDS,
+  heal,
+  provoke,
+  type Scene,
+} from './faults';
 import { Invariants, type Violation } from './invariants';
 import { ObservedStore } from './observed-store';
 import { Random } from './random';
@@ -17,11 +27,12 @@ export interface SimulationOptions {
   readonly hosts: number;
   /** How many faults are provoked. */
   readonly faults: number;
-  /** Outages of a day, too. */
+  /** In the middle, an outage that no lease outlives. */
   readonly hasLongFaults?: boolean;
   /** Subnets that remain when every host has one; undefined: many. */
   readonly spareSubnets?: number;
   readonly onDemand?: boolean;
+  readonly emphasis?: Emphasis;
   /** A mistake that should be found; made anew for each host's each life. */
   readonly bug?: () => PlantedBug;
   /** How many of the last steps are kept. */
@@ -54,7 +65,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const config = parseNetworkConfig(text);
   const range = config.ipv4!;
   const backend = config.backend as VxlanBackend;
-  const invariants = new Invariants(store, scheduler, range.subnetLength);
+  const invariants = new Invariants(store, scheduler, range.subnetLength, options.onDemand ?? false);
   const outage = new Outage(() => scheduler.now);
   const resolve = options.onDemand
     ? ({ kind: 'on-demand', idleMilliseconds: 300_000 } as const)
@@ -91,7 +102,6 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     return invariants.violations.length > 0;
   };
   store.put('config', text);
-  const faults = options.hasLongFaults ? { ...FAULTS, ...LONG_FAULTS } : FAULTS;
   const pace = options.pace ?? 4_000;
   // Some start together, some while others are at work already.
   const spread = chance.pick([0, 50, 2_000]);
@@ -99,7 +109,9 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     scheduler.after(chance.between(0, spread), `${host.name} starts`, () => host.start());
   await scheduler.run(chance.between(0, 10_000), isOver);
   for (let count = 0; count < options.faults && !isOver(); count++) {
-    scheduler.note(`FAULT ${provoke(scene, faults)}`);
+    const isLong = options.hasLongFaults && count === options.faults >> 1;
+    scheduler.note(`FAULT ${provoke(scene, isLong ? LONG_FAULTS : FAULTS, options.emphasis)}`);
+    if (isLong) await scheduler.run(LONG_MILLISECONDS + chance.between(0, 600_000), isOver);
     const pause = chance.chance(0.3) ? chance.between(0, 20) : -Math.log(1 - chance.next()) * pace;
     await scheduler.run(pause, isOver);
   }
