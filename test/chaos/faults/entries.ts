@@ -74,7 +74,6 @@ export const ENTRY_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'fdb-altered',
-    short: true,
     what: "turns a peer's FDB entry to another address",
     provoke: bridge(async (scene) => [
       `fdb replace ${await macOfPeer(scene)} dev flannel.1 dst ${scene.other.publicIp} self permanent`,
@@ -161,7 +160,6 @@ export const ENTRY_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'routes-flushed',
-    short: true,
     what: 'flushes all routes with our mark',
     provoke: (scene) => scene.damage(() => scene.victim.namespace.ip('route', 'flush', 'proto', '84')),
   },

@@ -122,7 +122,6 @@ export const ETCD_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'etcd-half-open',
-    short: true,
     what: 'every packet to and from etcd vanishes for 8 s',
     provoke: async (scene) => {
       const heal = await cut(scene, scene.lab.etcd.members[0]!.namespace);
