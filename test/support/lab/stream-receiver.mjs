@@ -1,6 +1,6 @@
 /**
- * stream-receiver.mjs PORT: prints "listening", takes numbered packets until a line with the number of packets sent arrives
- * on standard input and all of them are there (or none came for half a second), then prints what arrived, as JSON.
+ * stream-receiver.mjs PORT: prints "listening", takes numbered packets until a line `SENT PATIENCE` arrives on standard input
+ * and all SENT packets are there (or none came for PATIENCE milliseconds), then prints what arrived, as JSON.
  */
 import { readFileSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
@@ -35,11 +35,12 @@ socket.on('message', (packet) => {
 socket.bind(port, () => console.log('listening'));
 
 createInterface({ input: process.stdin }).on('line', (line) => {
-  expected = Number(line);
+  const [sent, patience] = line.split(' ').map(Number);
+  expected = sent;
   const asked = hrtime.bigint();
   const timer = setInterval(() => {
     const since = lastArrival !== undefined && lastArrival > asked ? lastArrival : asked;
-    if (received < expected && hrtime.bigint() - since < 500_000_000n) return;
+    if (received < expected && hrtime.bigint() - since < BigInt(patience) * 1_000_000n) return;
     clearInterval(timer);
     report();
   }, 5);

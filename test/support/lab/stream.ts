@@ -77,9 +77,9 @@ export class Receiver {
     return new Receiver(process, lines);
   }
 
-  /** Waits for the packets 0 … `sent` - 1, at most half a second longer than they keep coming, and counts. */
-  async count(sent: number): Promise<Receipt> {
-    this.process.stdin?.write(`${sent}\n`);
+  /** Waits for the packets 0 … `sent` - 1, until none has come for so long, and counts. */
+  async count(sent: number, patienceMilliseconds = 500): Promise<Receipt> {
+    this.process.stdin?.write(`${sent} ${patienceMilliseconds}\n`);
     const receipt = await reportOf<Omit<Receipt, 'lost'>>(this.lines, 'receiver');
     return { ...receipt, lost: sent - receipt.received - receipt.droppedByReceiver };
   }
