@@ -4,10 +4,10 @@ import { randomInt } from 'node:crypto';
 import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FAULTS } from '../test/chaos/catalogue';
-import type { Fault } from '../test/chaos/fault';
+import type { Fault, Line } from '../test/chaos/fault';
 import { randomOf } from '../test/chaos/random';
 import { HEADING, printLine, printPage, printTampering, type Report } from '../test/chaos/report';
-import { tamper } from '../test/chaos/tampering/session';
+import { tamper, type TamperingReport } from '../test/chaos/tampering/session';
 import { tryFaults } from '../test/chaos/trial';
 import { faint, print } from './print';
 
@@ -53,20 +53,28 @@ async function main(): Promise<boolean> {
   print(`chaos: ${faults.length} faults${tampers ? ' and random tampering' : ''}, seed ${seed}`);
   print(`packets lost of sent: 'untouched' between hosts nobody damages, 'through' the damaged one`);
   print(faint(HEADING));
-  const lines = await tryFaults(faults, randomOf(seed), (line) => print(printLine(line)));
   const count = Number(given('TAMPERINGS') ?? (given('SHORT') ? 500 : 10_000));
+  const machine = `${cpus().length} processors, Linux ${release()}, Node ${process.version}`;
+  const options = [given('SHORT') ? '--short' : '', given('ONLY') ? `--only ${given('ONLY')}` : ''];
+  const command = ['scripts/chaos', ...options.filter((option) => option !== ''), `--seed ${seed}`].join(' ');
+  const json = given('JSON') ?? join(tmpdir(), `vtepd-chaos-${seed}.json`);
+  const page = given('PAGE');
+  const lines: Line[] = [];
+  // After each line, so that a run that is ended has a report, too.
+  const write = (tampering?: TamperingReport) => {
+    const date = new Date().toISOString().slice(0, 10);
+    const report: Report = { machine, date, command, seed, lines, ...(tampering ? { tampering } : {}) };
+    writeFileSync(json, JSON.stringify(report, undefined, 2) + '\n');
+    if (page) writeFileSync(page, printPage(report));
+  };
+  await tryFaults(faults, randomOf(seed), (line) => {
+    lines.push(line);
+    print(printLine(line));
+    write();
+  });
   const tampering = tampers ? await tamper(seed, count, 5_000) : undefined;
   for (const line of tampering ? printTampering(tampering).slice(2) : []) print(line);
-
-  const model = `${cpus().length} processors, Linux ${release()}, Node ${process.version}`;
-  const report: Report = {
-    ...{ machine: model, date: new Date().toISOString().slice(0, 10), seed, lines },
-    ...(tampering ? { tampering } : {}),
-  };
-  const json = given('JSON') ?? join(tmpdir(), `vtepd-chaos-${seed}.json`);
-  writeFileSync(json, JSON.stringify(report, undefined, 2) + '\n');
-  const page = given('PAGE');
-  if (page) writeFileSync(page, printPage(report));
+  write(tampering);
   const bad = lines.filter(({ isGood }) => !isGood);
   const lost = lines.reduce((sum, { untouched }) => sum + untouched.lost, 0);
   print();

@@ -5,6 +5,8 @@ import type { TamperingReport } from './tampering/session';
 export interface Report {
   readonly machine: string;
   readonly date: string;
+  /** What was run, to run it again. */
+  readonly command: string;
   readonly seed: number;
   readonly lines: readonly Line[];
   readonly tampering?: TamperingReport;
@@ -25,7 +27,7 @@ export function printLine(line: Line): string {
 export const HEADING = `      ${'fault'.padEnd(26)}  ${'untouched'.padStart(8)} ${'through'.padStart(10)}  ${'repair'.padStart(10)}`;
 
 /** A page of Markdown. */
-export function printPage({ machine, date, seed, lines, tampering }: Report): string {
+export function printPage({ machine, date, command, lines, tampering }: Report): string {
   const good = lines.filter(({ isGood }) => isGood).length;
   const packets = lines.reduce((sum, { untouched }) => sum + untouched.sent, 0);
   const lost = lines.reduce((sum, { untouched }) => sum + untouched.lost, 0);
@@ -33,7 +35,7 @@ export function printPage({ machine, date, seed, lines, tampering }: Report): st
   return [
     '# Chaos',
     '',
-    `What becomes of the overlay when something breaks: made by \`scripts/chaos --seed ${seed}\` on ${date} (${machine}).`,
+    `What becomes of the overlay when something breaks: made by \`${command}\` on ${date} (${machine}).`,
     '',
     'Three hosts, each with the agent and a container, and etcd, all in network namespaces. While each fault is provoked, numbered UDP',
     'packets flow at 1000 a second: from host 2 to host 3, which nobody touches, and through the damaged host 1, to host 2 and from host 3.',

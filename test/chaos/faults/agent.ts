@@ -160,18 +160,18 @@ export const AGENT_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'sendto-fails',
-    what: 'lets every 7th sendto of the agent fail with ENOBUFS, and deletes a route',
+    what: 'lets every 41st sendto of the agent fail with ENOBUFS, and deletes a route',
     throughLoss: 'counted',
     withinMilliseconds: 70_000,
-    provoke: underFailures('sendto', 'error=ENOBUFS:when=3+7'),
+    provoke: underFailures('sendto', 'error=ENOBUFS:when=3+41'),
   },
   {
     ...COMMON,
     name: 'recvfrom-fails',
-    what: 'lets every 9th recvfrom of the agent fail with ENOBUFS, and deletes a route',
+    what: 'lets every 97th recvfrom of the agent fail with ENOBUFS, and deletes a route',
     throughLoss: 'counted',
     withinMilliseconds: 70_000,
-    provoke: underFailures('recvfrom', 'error=ENOBUFS:when=5+9'),
+    provoke: underFailures('recvfrom', 'error=ENOBUFS:when=5+97'),
   },
   {
     ...COMMON,
