@@ -8,6 +8,7 @@ import { cleanUpKernel, giveBackLeases } from './departure';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import type { UnderlayOptions } from './engine/prerequisites';
 import { EtcdRegistry } from './etcd/registry';
+import { requireNetAdmin } from './host/capabilities';
 import { MonotonicClock } from './host/clock';
 import { startHealthServer, type HealthServer } from './host/health';
 import { LinuxHost } from './host/linux-host';
@@ -61,6 +62,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   log.info('vtepd starts', { ...printableOptions(options), pid: process.pid });
   for (const notice of [...options.notices, ...notEffective(options)]) log.warn(notice);
 
+  requireNetAdmin();
   sayLimits(raiseNeighborLimits(), log);
   const kernel = openKernel();
   const registry = etcdOf(options);

@@ -3,7 +3,7 @@ import { backoffMilliseconds } from '../core/backoff';
 import { desiredState, peerObjects, programmedPeers, unreachableRoute } from '../core/desired';
 import { plan } from '../core/plan';
 import { printSubnet, type Subnet } from '../model/address';
-import { describeError } from '../model/errors';
+import { KernelError, describeError } from '../model/errors';
 import { keyOf, printKernelObject, type KernelObject } from '../model/kernel-state';
 import { printOperation, type FailedOperation, type Operation } from '../model/operation';
 import { linkNameOf, type Overlay } from '../model/overlay';
@@ -135,6 +135,7 @@ export class Reconciler {
         onPass(report);
       } catch (error) {
         if (signal.aborted) return;
+        if (!(error instanceof KernelError)) throw error;
         failures++;
         this.#converged = false;
         this.#reasons.add('retry');
