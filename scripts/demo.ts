@@ -143,13 +143,13 @@ async function showKernel({ namespace }: Host): Promise<void> {
 /** What the agent's log says about questions of the kernel. */
 function showMisses(host: Host): void {
   for (const line of host.agent.log()) {
-    if (line.message !== 'miss answered') continue;
-    const question =
-      line['layer'] === 'l3' ? `who has ${String(line['address'])}?` : `where is ${String(line['vtepMac'])}?`;
-    const answer = `${String(line['subnet'])} is at ${String(line['publicIp'])}`;
-    print(
-      `  the kernel of ${host.name} asked "${question}"; vtepd answered "${answer}" in ${bold(`${String(line['microseconds'])} µs`)}`,
-    );
+    if (line.message !== 'miss answered' && line.message !== 'miss answered by etcd') continue;
+    const { layer, address, vtepMac, subnet, publicIp, microseconds } = line as Record<string, unknown>;
+    const question = layer === 'l3' ? `who has ${String(address)}?` : `where is ${String(vtepMac)}?`;
+    const answer = `${String(subnet)} is at ${String(publicIp)}`;
+    const how =
+      microseconds === undefined ? 'after a look into etcd' : `in ${bold(`${String(microseconds)} µs`)}`;
+    print(`  the kernel of ${host.name} asked "${question}"; vtepd answered "${answer}" ${how}`);
   }
 }
 
