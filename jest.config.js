@@ -14,6 +14,6 @@ const level = (name, extra = {}) => ({
 });
 
 module.exports = {
-  testTimeout: 30_000,
+  testTimeout: 120_000,
   projects: [level('unit'), level('native'), level('kernel'), level('etcd'), level('e2e')],
 };
