@@ -165,7 +165,7 @@ export const MACHINE_FAULTS: readonly Fault[] = [
           ),
         );
       }
-      const years = victim.agent.log().map(({ timestamp }) => String(timestamp).slice(0, 4));
+      const years = victim.agent.log().map(({ time }) => String(time).slice(0, 4));
       if (new Set(years).size < 2) throw new Error('the clock did not jump: the log has one year only');
       return worst;
     },

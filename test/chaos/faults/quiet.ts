@@ -24,18 +24,22 @@ export async function observeQuiet(
   milliseconds: number,
   revision: () => Promise<number>,
 ): Promise<Quiet> {
+  // Before it is traced, for a tracer wakes it at every system call.
+  const sleepsBefore = sleepsOf(pid);
+  await new Promise((resolve) => setTimeout(resolve, SLEEPS_MILLISECONDS));
+  const sleepsPerSecond = ((sleepsOf(pid) - sleepsBefore) * 1000) / SLEEPS_MILLISECONDS;
   const [command, ...words] = traced(file).filter((word) => word !== '-D');
   const tracer = spawn(command!, [...words, '-p', String(pid)], { stdio: 'ignore' });
   await until('strace is attached', () => tracerOf(pid) !== 0, { withinMilliseconds: 5_000 });
-  const before = { revision: await revision(), sleeps: sleepsOf(pid) };
+  const before = await revision();
   await new Promise((resolve) => setTimeout(resolve, milliseconds));
-  const after = { revision: await revision(), sleeps: sleepsOf(pid) };
+  const after = await revision();
   tracer.kill('SIGTERM');
   await exitOf(tracer);
   return {
     netlinkWrites: netlinkWrites(file),
-    revisions: after.revision - before.revision,
-    sleepsPerSecond: ((after.sleeps - before.sleeps) * 1000) / milliseconds,
+    revisions: after - before,
+    sleepsPerSecond,
   };
 }
 
@@ -62,6 +66,8 @@ export const QUIET: Fault = {
     return undefined;
   },
 };
+
+const SLEEPS_MILLISECONDS = 5_000;
 
 /** Timers are some per minute; the rest is what Node and etcd's connections need (gRPC pings). */
 const MOST_SLEEPS = 5;
