@@ -39,7 +39,8 @@ export async function giveBackLeases(
       say(`${lease.name} was changed by somebody else meanwhile, and stays`);
       continue;
     }
-    await registry.revoke(lease.etcdLeaseId, signal);
+    // Its etcd lease runs out by itself, without keys: while it lives, the others know that the key was deleted, and did not
+    // expire, and forget us at once.
     say(`gave back ${lease.name}`);
   }
 }
