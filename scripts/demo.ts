@@ -33,14 +33,17 @@ async function demo(hostCount: number, resolve: string, keep: boolean): Promise<
       `An overlay of ${hostCount} hosts, peers resolved ${resolve === 'preload' ? 'ahead (preload)' : 'on demand'}`,
     ),
   );
-  const lab = await Lab.start({ hosts: hostCount, agentOptions: [`--resolve=${resolve}`] });
+  const made: { lab?: Lab } = {};
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       print(`\n${signal}: cleaning up`);
-      lab.end();
+      // A lab that is only half made goes with this process.
+      made.lab?.end();
       process.exit(signal === 'SIGINT' ? 130 : signal === 'SIGTERM' ? 143 : 129);
     });
   }
+  const lab = await Lab.start({ hosts: hostCount, agentOptions: [`--resolve=${resolve}`] });
+  made.lab = lab;
   let isGood = false;
   try {
     await startAgents(lab);
@@ -144,11 +147,13 @@ async function showKernel({ namespace }: Host): Promise<void> {
 function showMisses(host: Host): void {
   for (const line of host.agent.log()) {
     if (line.message !== 'miss answered' && line.message !== 'miss answered by etcd') continue;
-    const { layer, address, vtepMac, subnet, publicIp, microseconds } = line as Record<string, unknown>;
-    const question = layer === 'l3' ? `who has ${String(address)}?` : `where is ${String(vtepMac)}?`;
-    const answer = `${String(subnet)} is at ${String(publicIp)}`;
-    const how =
-      microseconds === undefined ? 'after a look into etcd' : `in ${bold(`${String(microseconds)} µs`)}`;
+    const { layer, address, vtepMac, subnet, publicIp, microseconds } = line as Record<
+      string,
+      string | undefined
+    >;
+    const question = layer === 'l3' ? `who has ${address}?` : `where is ${vtepMac}?`;
+    const answer = `${subnet} is at ${publicIp}`;
+    const how = microseconds === undefined ? 'after a look into etcd' : `in ${bold(`${microseconds} µs`)}`;
     print(`  the kernel of ${host.name} asked "${question}"; vtepd answered "${answer}" ${how}`);
   }
 }

@@ -6,8 +6,10 @@ set -u
 export PATH=$PATH:/usr/sbin:/sbin
 DIRECTORY=/run/vtepd-lab
 
+# Ctrl-C reaches every process of a terminal; whoever pressed it twice still wants the lab gone.
+trap '' INT TERM HUP
+
 if [ "$1" = --when-abandoned ]; then
-  trap '' INT TERM HUP
   read -r word
   [ "${word-}" = keep ] && exit 0
   shift
