@@ -13,7 +13,7 @@ import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { PeerWatcher } from './engine/peer-watcher';
 import { awaitKernel, awaitKernelState, awaitUnderlay, type UnderlayOptions } from './engine/prerequisites';
-import { NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
+import { IN_SYNC, NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
 import { UnderlayWatcher } from './engine/underlay-watcher';
 import { contains, printSubnet, type IpAddress } from './model/address';
 import { UnsupportedError, describeError } from './model/errors';
@@ -80,6 +80,7 @@ export class Agent {
     this.#reconciler = new Reconciler(kernel, clock, log, () => ({
       overlay: this.#overlay!,
       peers: this.#watcher.peers,
+      isInSync: this.#watcher.isInSync,
       absent: this.#responder.absentSubnets(),
     }));
     this.#responder = new MissResponder(
@@ -95,6 +96,7 @@ export class Agent {
       clock,
       log,
       {
+        inSync: () => this.audit(IN_SYNC),
         peersChanged: (changes) => {
           this.#responder.peersChanged(changes);
           this.#reconciler.peersChanged(changes);

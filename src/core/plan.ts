@@ -65,6 +65,23 @@ export function plan(desired: KernelState, actual: KernelState): Operation[] {
   return [...remakes, ...puts, ...removals];
 }
 
+/**
+ * What of a plan may be carried out before the registry has been read, when the peers are those of memory: what is missing is
+ * added, but no peer is removed, and none is changed. What the kernel holds may be newer than what we remember.
+ */
+export function additionsOf(operations: readonly Operation[], actual: KernelState): Operation[] {
+  if (operations.some(({ verb, object }) => verb === 'remove' && object.kind === 'link'))
+    return [...operations];
+  return operations.filter(({ verb, object }) => {
+    const existing = actual.get(keyOf(object));
+    const leadsToPeer =
+      object.kind === 'fdb-entry' ||
+      (object.kind === 'neighbor' && !(existing?.kind === 'neighbor' && existing.state === 'failed')) ||
+      (object.kind === 'route' && object.gateway !== undefined);
+    return !leadsToPeer || (verb === 'put' && (!existing || fits(object, existing)));
+  });
+}
+
 /** True if the object that is there does what the desired one should. */
 export function fits(desired: KernelObject, actual: KernelObject): boolean {
   switch (desired.kind) {

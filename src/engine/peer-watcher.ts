@@ -32,6 +32,8 @@ interface Departure {
 }
 
 export interface PeerWatcherEvents {
+  /** Called once, after the first snapshot. */
+  inSync(): void;
   /** Called after the table has changed, with what changed. */
   peersChanged(changes: readonly PeerChange[]): void;
   /** Called when our own key was written or deleted, by whomever. */
@@ -73,6 +75,11 @@ export class PeerWatcher {
 
   get peers(): PeerTable {
     return this.#peers;
+  }
+
+  /** False before the first snapshot: what there is then comes from memory. */
+  get isInSync(): boolean {
+    return this.#snapshotAt > -Infinity;
   }
 
   /** Every readable lease, our own too. */
@@ -165,12 +172,14 @@ export class PeerWatcher {
   async #takeSnapshot(signal: AbortSignal): Promise<void> {
     const snapshot = await this.registry.list(signal);
     this.#trouble.clear('etcd answers again');
+    const isFirst = !this.isInSync;
     this.#revision = snapshot.revision;
     this.#snapshotAt = this.clock.now();
     const known = new Set([...this.#leases.keys(), ...this.#malformed.keys()]);
     // Our own key may have come and gone unseen.
     if (this.#self?.leaseName !== undefined) known.add(this.#self.leaseName);
     this.#take(differenceTo(known, snapshot));
+    if (isFirst) this.events.inSync();
   }
 
   #stored(name: string): Lease | MalformedLease | undefined {

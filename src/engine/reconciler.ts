@@ -1,7 +1,7 @@
 /** Makes the kernel hold what it should. */
 import { backoffMilliseconds } from '../core/backoff';
 import { desiredState, peerObjects, programmedPeers, unreachableRoute } from '../core/desired';
-import { plan } from '../core/plan';
+import { additionsOf, plan } from '../core/plan';
 import { printSubnet, type Subnet } from '../model/address';
 import { KernelError, describeError } from '../model/errors';
 import { keyOf, printKernelObject, type KernelObject } from '../model/kernel-state';
@@ -20,8 +20,9 @@ const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 30_000 };
 export const START = 'start';
 export const NEW_LEASE = 'our lease';
 export const NEW_UNDERLAY = 'underlay changed';
+export const IN_SYNC = 'in sync';
 const SHARED_NEIGHBOR = 'peers that share a neighbor';
-const OUR_REASONS = new Set([START, NEW_LEASE, NEW_UNDERLAY, SHARED_NEIGHBOR, 'retry']);
+const OUR_REASONS = new Set([START, NEW_LEASE, NEW_UNDERLAY, IN_SYNC, SHARED_NEIGHBOR, 'retry']);
 /** What changed in a pass is logged object by object up to so many. */
 const LOGGED_OPERATIONS = 8;
 
@@ -29,6 +30,8 @@ const LOGGED_OPERATIONS = 8;
 export interface Situation {
   readonly overlay: Overlay;
   readonly peers: PeerTable;
+  /** False while the peers are those of memory, because the registry has not been read yet. */
+  readonly isInSync: boolean;
   /** Subnets that were answered for with "nobody has it". */
   readonly absent: Iterable<Subnet>;
 }
@@ -182,10 +185,11 @@ export class Reconciler {
     const { overlay } = this.situation();
     const scope = { link: linkNameOf(overlay.backend), networks: [overlay.network] };
     const actual = await this.kernel.observe(scope, signal);
-    const { peers, absent } = this.situation();
+    const { peers, absent, isInSync } = this.situation();
     // The miss responder puts these routes and takes them away; a pass only must not take them for strangers.
     const kept = [...absent].filter((subnet) => actual.has(keyOf(unreachableRoute(subnet))));
-    const planned = plan(desiredState(overlay, programmedPeers(overlay, peers, actual), kept), actual);
+    const whole = plan(desiredState(overlay, programmedPeers(overlay, peers, actual), kept), actual);
+    const planned = isInSync ? whole : additionsOf(whole, actual);
     this.#heldUntil = Infinity;
     const operations = this.#isRepair(reasons) ? this.#admitRepairs(overlay, planned) : planned;
     const failed = await this.#apply(operations, signal);

@@ -28,6 +28,7 @@ function starting(prepare: (host: FakeHost, store: FakeStore, clock: FakeClock) 
   const log = new FakeLog();
   prepare(host, store, clock);
   const events = {
+    inSync: () => undefined,
     peersChanged: () => undefined,
     ownLeaseChanged: () => undefined,
     ownMacClaimed: () => undefined,

@@ -28,6 +28,7 @@ async function watching(...peers: number[]) {
     clock,
     log,
     {
+      inSync: () => undefined,
       peersChanged: (some) => changes.push(...some),
       ownLeaseChanged: (stored) => own.push(stored),
       ownMacClaimed: (lease) => claims.push(lease.name),
@@ -199,7 +200,12 @@ describe('the peer watcher', () => {
     put(store, 2);
     const registry = store.client();
     const nothing = () => undefined;
-    const events = { peersChanged: nothing, ownLeaseChanged: nothing, ownMacClaimed: nothing };
+    const events = {
+      inSync: nothing,
+      peersChanged: nothing,
+      ownLeaseChanged: nothing,
+      ownMacClaimed: nothing,
+    };
     const watcher = new PeerWatcher(registry, clock, new FakeLog(), events, 0);
     const stop = new AbortController();
     await watcher.sync(stop.signal);

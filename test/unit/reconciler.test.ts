@@ -1,6 +1,6 @@
 import { desiredState, peerObjects } from '../../src/core/desired';
-import { Reconciler, type PassReport } from '../../src/engine/reconciler';
-import { subnet, type Subnet } from '../../src/model/address';
+import { IN_SYNC, Reconciler, type PassReport } from '../../src/engine/reconciler';
+import { ipAddress, subnet, type Subnet } from '../../src/model/address';
 import { keyOf, kernelStateOf, type Link } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
 import type { Overlay } from '../../src/model/overlay';
@@ -15,11 +15,12 @@ async function reconciling({
   overlay = exampleOverlay(),
   peers = [] as Peer[],
   kernel = new FakeKernel(),
+  isInSync = true,
 } = {}) {
   const clock = new FakeClock();
   const log = new FakeLog();
   const table = new MutablePeerTable(peers);
-  const situation = { overlay, peers: table, absent: [] as Subnet[] };
+  const situation = { overlay, peers: table, isInSync, absent: [] as Subnet[] };
   const passes: PassReport[] = [];
   const reconciler = new Reconciler(kernel, clock, log, () => situation);
   const stop = new AbortController();
@@ -52,6 +53,25 @@ async function reconciling({
 }
 
 describe('the reconciler', () => {
+  it('only adds peers before the registry has been read: the kernel may know better than memory', async () => {
+    const earlier = await reconciling({ peers: [examplePeer(2), examplePeer(3)] });
+    await earlier.stop();
+    const { kernel } = earlier;
+    const remembered = [examplePeer(2, { publicIp: ipAddress('192.168.0.99') }), examplePeer(4)];
+    const before = kernel.operations.length;
+    const later = await reconciling({ kernel, peers: remembered, isInSync: false });
+    expect(kernel.printed(before)).toEqual([
+      'put fdb 02:00:00:00:00:04 dev flannel.1 dst 192.168.0.4 self permanent',
+      'put neigh 10.5.4.0 dev flannel.1 lladdr 02:00:00:00:00:04 permanent',
+      'put route 10.5.4.0/24 via 10.5.4.0 dev flannel.1 proto 84 metric 5 onlink',
+    ]);
+    later.situation.isInSync = true;
+    later.reconciler.trigger(IN_SYNC);
+    await later.clock.advance(0);
+    expect(later.isAsDesired()).toBe(true);
+    await later.stop();
+  });
+
   it('makes everything in its first pass, and nothing in the next', async () => {
     const { kernel, reconciler, clock, passes, isAsDesired, stop } = await reconciling({
       peers: [examplePeer(2)],
