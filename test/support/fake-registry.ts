@@ -58,6 +58,8 @@ export class FakeStore {
   #compacted = 0;
   #entries = new Map<string, Entry>();
   #etcdLeases = new Map<string, EtcdLease>();
+  /** No etcd lease ends before this: a thousand clients ask ten times a second. */
+  #noneEndsBefore = 0;
   #history: Event[] = [];
   #nextEtcdLeaseId = 1;
   readonly #clients = new Set<FakeRegistry>();
@@ -114,7 +116,9 @@ export class FakeStore {
 
   grant(ttlSeconds: number): string {
     const id = String(this.#nextEtcdLeaseId++);
-    this.#etcdLeases.set(id, { ttlSeconds, expiresAt: this.clock.now() + ttlSeconds * 1000 });
+    const expiresAt = this.clock.now() + ttlSeconds * 1000;
+    this.#etcdLeases.set(id, { ttlSeconds, expiresAt });
+    this.#noneEndsBefore = Math.min(this.#noneEndsBefore, expiresAt);
     return id;
   }
 
@@ -135,8 +139,13 @@ export class FakeStore {
   /** Ends the etcd leases whose time is over. Every other use of the store does so too; watchers hear of it then. */
   expireLeases(): void {
     const now = this.clock.now();
+    if (now < this.#noneEndsBefore) return;
     const due = [...this.#etcdLeases].filter(([, lease]) => lease.expiresAt <= now).map(([id]) => id);
     for (const id of due) this.revoke(id);
+    this.#noneEndsBefore = [...this.#etcdLeases.values()].reduce(
+      (earliest, { expiresAt }) => Math.min(earliest, expiresAt),
+      Infinity,
+    );
   }
 
   /** Forgets the history, so that no watch can begin in the past. */
@@ -160,6 +169,7 @@ export class FakeStore {
     this.#history = [];
     this.#entries = new Map(backup.entries);
     this.#etcdLeases = new Map([...backup.etcdLeases].map(([id, lease]) => [id, { ...lease }]));
+    this.#noneEndsBefore = 0;
     for (const client of this.#clients) client.cutWatches();
   }
 
@@ -167,7 +177,8 @@ export class FakeStore {
   eventsAfter(revision: number): readonly Event[] {
     if (revision + 1 < this.#compacted) throw compacted(revision);
     if (revision > this.#revision) throw compacted(revision);
-    return this.#history.filter((event) => event.revision > revision);
+    const last = this.#history.findLastIndex((event) => event.revision <= revision);
+    return this.#history.slice(last + 1);
   }
 
   #record(events: readonly Event[]): void {
@@ -431,9 +442,17 @@ function answers(lease: Lease, question: Miss): boolean {
   return [backendData, backendV6Data].some((data) => vxlanDataOf(data)?.vtepMac === question.mac);
 }
 
-function parseEntry(key: string, { value, etcdLeaseId, modRevision }: Entry): ParsedLease {
+/** Entries never change, and are read by every client again and again. */
+const parsedEntries = new WeakMap<Entry, ParsedLease>();
+
+function parseEntry(key: string, entry: Entry): ParsedLease {
+  const known = parsedEntries.get(entry);
+  if (known) return known;
+  const { value, etcdLeaseId, modRevision } = entry;
   const name = key.slice(SUBNETS.length);
-  return parseLease({ name, value, etcdLeaseId, modRevision: String(modRevision) });
+  const parsed = parseLease({ name, value, etcdLeaseId, modRevision: String(modRevision) });
+  parsedEntries.set(entry, parsed);
+  return parsed;
 }
 
 function changeOf({ key, entry }: Event): LeaseChange {
