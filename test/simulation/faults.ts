@@ -63,6 +63,7 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, fault: Fa
   'kernel refuses': [3, (scene) => onAny(scene, (host) => badKernel(scene, host))],
   'kernel slow': [2, (scene) => onAny(scene, (host) => slowKernel(scene, host))],
   'disk full': [1, (scene) => onAny(scene, (host) => fullDisk(scene, host))],
+  'wall clock set': [2, (scene) => onAny(scene, (host) => setClock(scene, host))],
   misses: [6, misses],
   tampering: [4, tampering],
   overrun: [1, (scene) => onRunning(scene, (host) => host.kernel.overrun())],
@@ -356,6 +357,11 @@ function fullDisk(scene: Scene, host: SimulatedHost): void {
   later(scene, scene.chance.between(1_000, 60_000), `${host.name}'s disk has room again`, () => {
     host.diskOdds = 0;
   });
+}
+
+/** By hours or years, either way. */
+function setClock({ chance }: Scene, host: SimulatedHost): void {
+  host.wallOffset = chance.pick([-1, 1]) * chance.pick([3_600_000, 100_000_000, 300_000_000_000]);
 }
 
 /** Somebody on a host sends to addresses of the overlay: where the kernel does not know the way, it asks. */

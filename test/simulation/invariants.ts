@@ -1,5 +1,6 @@
 /** What must hold in every step. Each rule looks at what an agent does, never at what it thinks. */
 import { printSubnet, subnetOf, type IpAddress } from '../../src/model/address';
+import type { KernelObject } from '../../src/model/kernel-state';
 import { printOperation, type Operation } from '../../src/model/operation';
 import type { RegistryMethod } from '../support/fake-registry';
 import type { Knowledge } from './knowledge';
@@ -35,6 +36,8 @@ export interface Suspect {
   readonly ownAddresses: ReadonlySet<IpAddress>;
   /** The overlay addresses on its link, if an agent is at work. */
   readonly overlayAddresses: readonly IpAddress[];
+  /** True if its kernel holds a neighbor of this key that leads somewhere. */
+  hasNeighbor(object: KernelObject): boolean;
   /** Since when nothing has kept its agent from learning and doing what it should, in virtual milliseconds. */
   readonly undisturbedSince: number;
 }
@@ -80,6 +83,8 @@ export class Invariants {
         knowledge.puts(subject);
         continue;
       }
+      // Saying "nobody" where the kernel knows of nobody takes nothing away.
+      if (verb === 'put' && !host.hasNeighbor(object)) continue;
       const isGone = () => this.store.wasVacant(subject, knowledge.since(subject), knowledge.high, isOwn);
       const isJustified = knowledge.isInSync && (this.dropsIdlePeers || isGone());
       if (isJustified) continue;

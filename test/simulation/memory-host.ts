@@ -6,6 +6,8 @@ import type { Process } from './process';
 /** Outlives its processes. */
 export interface HostState {
   subnetFile: string | undefined;
+  /** What it remembers for a start without etcd; outlives a reboot, too. */
+  memory: string | undefined;
   /** The process that has the lock. */
   owner: Process | undefined;
 }
@@ -23,17 +25,20 @@ export class MemoryHost implements Host {
 
   writeSubnetFile(text: string): Promise<void> {
     return this.#soon('writes its subnet file', () => {
-      if (this.process.chance.chance(this.odds())) throw new HostError('ENOSPC', 'no space left on device');
+      this.#useDisk();
       this.state.subnetFile = text;
     });
   }
 
-  readMemory(): Promise<undefined> {
-    return Promise.resolve(undefined);
+  readMemory(): Promise<string | undefined> {
+    return this.#soon('reads its memory', () => this.state.memory);
   }
 
-  writeMemory(): Promise<void> {
-    return Promise.resolve();
+  writeMemory(text: string): Promise<void> {
+    return this.#soon('writes its memory', () => {
+      this.#useDisk();
+      this.state.memory = text;
+    });
   }
 
   removeSubnetFile(): Promise<void> {
@@ -51,6 +56,10 @@ export class MemoryHost implements Host {
 
   randomBytes(count: number): Uint8Array {
     return Uint8Array.from({ length: count }, () => this.process.chance.below(256));
+  }
+
+  #useDisk(): void {
+    if (this.process.chance.chance(this.odds())) throw new HostError('ENOSPC', 'no space left on device');
   }
 
   #soon<T>(what: string, work: () => T): Promise<T> {

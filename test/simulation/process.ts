@@ -14,6 +14,8 @@ export class Process implements Clock {
     readonly name: string,
     private readonly scheduler: Scheduler,
     readonly chance: Random,
+    /** By how many milliseconds the host's wall clock is ahead. */
+    private readonly wallOffset: () => number = () => 0,
   ) {}
 
   get isAlive(): boolean {
@@ -29,7 +31,7 @@ export class Process implements Clock {
   }
 
   wallTime(): number {
-    return this.now();
+    return this.now() + this.wallOffset();
   }
 
   random(): number {

@@ -2,6 +2,7 @@
 import { Agent } from '../../src/agent';
 import { ipAddress, type IpAddress } from '../../src/model/address';
 import type { Kernel, LeaseRegistry } from '../../src/ports';
+import { keyOf, type KernelObject } from '../../src/model/kernel-state';
 import type { ResolveMode } from '../../src/model/overlay';
 import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
 import type { FakeRegistry } from '../support/fake-registry';
@@ -48,9 +49,11 @@ export class SimulatedHost implements Suspect {
   readonly connection: Connection;
   kernel: FakeKernel;
   kernelOptions = FAST_KERNEL;
+  /** By how many milliseconds its wall clock is ahead of the others. */
+  wallOffset = 0;
   /** How likely its disk refuses a write. */
   diskOdds = 0;
-  readonly state: HostState = { subnetFile: undefined, owner: undefined };
+  readonly state: HostState = { subnetFile: undefined, memory: undefined, owner: undefined };
   /** Kernel operations its agents have carried out. */
   operations = 0;
   #address: IpAddress;
@@ -83,6 +86,11 @@ export class SimulatedHost implements Suspect {
     return this.#life ? this.#addressesOnLink() : [];
   }
 
+  hasNeighbor(object: KernelObject): boolean {
+    const neighbor = this.kernel.state.get(keyOf(object));
+    return neighbor?.kind === 'neighbor' && neighbor.mac !== undefined;
+  }
+
   get undisturbedSince(): number {
     // A host that lost its subnet while no other is free knows it, and waits.
     if (this.world.isFull()) this.disturb();
@@ -98,7 +106,12 @@ export class SimulatedHost implements Suspect {
     if (this.#life) return;
     const { scheduler, store, invariants, resolve, peerGraceMilliseconds } = this.world;
     const bug = this.world.newBug?.();
-    const process = new Process(`${this.name}.${++this.#lives}`, scheduler, this.world.chance.fork());
+    const process = new Process(
+      `${this.name}.${++this.#lives}`,
+      scheduler,
+      this.world.chance.fork(),
+      () => this.wallOffset,
+    );
     const knowledge = new Knowledge();
     for (const address of this.#addressesOnLink()) knowledge.ownSubnets.add(address);
     const client = store.client();
