@@ -115,7 +115,10 @@ export class Reconciler {
     for (const change of changes) {
       const subnet = printSubnet((change.after ?? change.before)!.subnet);
       const earlier = this.#changes.get(subnet);
-      this.#changes.set(subnet, earlier ? { before: earlier.before, after: change.after } : change);
+      const merged = earlier ? { before: earlier.before, after: change.after } : change;
+      // Came and went before anybody wrote it.
+      if (merged.before === undefined && merged.after === undefined) this.#changes.delete(subnet);
+      else this.#changes.set(subnet, merged);
     }
     this.#wake.raise();
   }

@@ -53,6 +53,21 @@ async function reconciling({
 }
 
 describe('the reconciler', () => {
+  it('outlives a peer that joins and leaves within one pass', async () => {
+    const { kernel, clock, put, remove, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const release = kernel.hold();
+    put(examplePeer(3));
+    await clock.advance(0);
+    put(examplePeer(4));
+    remove(examplePeer(4));
+    release();
+    await clock.advance(0);
+    put(examplePeer(5));
+    await clock.advance(0);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
   it('only adds peers before the registry has been read: the kernel may know better than memory', async () => {
     const earlier = await reconciling({ peers: [examplePeer(2), examplePeer(3)] });
     await earlier.stop();
