@@ -189,7 +189,8 @@ describe('without loss of a packet', () => {
 
   afterEach(async () => {
     const report = await stream.end();
-    expect(report.sent).toBeGreaterThan(500);
+    // A restart takes less than half a second where nothing else is at work.
+    expect(report.sent).toBeGreaterThan(200);
     expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
     expect(await machine.show('docker', 'MainPID')).toEqual(docker);
   });

@@ -1,5 +1,6 @@
 import { openKernel } from '../../src/kernel/linux-kernel';
 import { ipAddress, subnet } from '../../src/model/address';
+import { macAddress } from '../../src/model/mac';
 import type { KernelObject } from '../../src/model/kernel-state';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Kernel } from '../../src/ports';
@@ -147,7 +148,8 @@ describe('what the kernel refuses is explained:', () => {
   test.each([
     [
       'a VNI that another device has',
-      () => exampleLink(underlay, { name: 'flannel.2' }),
+      // With another MAC, or it would be taken for ours under another name.
+      () => exampleLink(underlay, { name: 'flannel.2', mac: macAddress('02:00:00:00:00:99') }),
       'EEXIST',
       'A VXLAN device with the specified VNI already exists',
     ],
