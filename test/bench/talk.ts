@@ -6,13 +6,16 @@ import type { Namespace } from '../support/lab/namespace';
 
 export class Helper {
   readonly #lines: string[] = [];
-  readonly #waiting: ((line: string) => void)[] = [];
+  readonly #waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = [];
 
   private constructor(private readonly child: ChildProcess) {
     createInterface({ input: child.stdout! }).on('line', (line) => {
       const next = this.#waiting.shift();
-      if (next) next(line);
+      if (next) next.resolve(line);
       else this.#lines.push(line);
+    });
+    child.once('exit', () => {
+      for (const { reject } of this.#waiting.splice(0)) reject(new Error('the helper ended'));
     });
   }
 
@@ -40,10 +43,7 @@ export class Helper {
   #next(): Promise<string> {
     const line = this.#lines.shift();
     if (line !== undefined) return Promise.resolve(line);
-    return new Promise((resolve, reject) => {
-      this.#waiting.push(resolve);
-      this.child.once('exit', () => reject(new Error('the helper ended')));
-    });
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 }
 
