@@ -10,14 +10,14 @@ import type { VxlanBackend } from '../../src/model/network-config';
 import type { Overlay, ResolveMode } from '../../src/model/overlay';
 import type { Subnet } from '../../src/model/address';
 import { SUBNETS, type ObservedStore } from './observed-store';
-import type { SimulatedHost } from './simulated-host';
+import type { SimulatedHost, World } from './simulated-host';
 
 export interface Expectation {
   readonly network: Subnet;
   readonly backend: VxlanBackend;
   readonly resolve: ResolveMode;
-  /** Which leases this host is shown; all, but for very large runs. */
-  readonly isShown: (host: SimulatedHost, lease: Lease) => boolean;
+  /** Which keys a host is shown, by its number; undefined: all. */
+  readonly viewOf: World['viewOf'];
 }
 
 const NEVER = new AbortController().signal;
@@ -81,7 +81,7 @@ function ownLease(host: SimulatedHost, leases: readonly Lease[]): Lease | string
 async function kernelProblem(
   host: SimulatedHost,
   leases: readonly Lease[],
-  { network, backend, resolve, isShown }: Expectation,
+  { network, backend, resolve, viewOf }: Expectation,
 ): Promise<string | undefined> {
   const own = ownLease(host, leases) as Lease;
   const vtepMac = vxlanDataOf(own.attributes.backendData)?.vtepMac;
@@ -104,8 +104,10 @@ async function kernelProblem(
     subnet: own.subnet,
     guarded: [],
   };
+  const view = viewOf(host.number);
   const peers = leases.flatMap((lease) => {
-    const verdict = isShown(host, lease) ? judgeLease(lease, self) : undefined;
+    const isShown = !view || view(lease.name) || host.ownKeys.has(lease.name);
+    const verdict = isShown ? judgeLease(lease, self) : undefined;
     return verdict?.kind === 'peer' ? [verdict.peer] : [];
   });
   const link = `flannel.${backend.vni}`;

@@ -96,7 +96,7 @@ export function provoke(scene: Scene, faults: typeof FAULTS, emphasis: Emphasis 
 }
 
 /** Everything works from now on, and everybody is up. */
-export function heal(scene: Scene): void {
+export function heal(scene: Scene, mendingMilliseconds: number): void {
   scene.isOver = true;
   scene.outage.end();
   for (const host of scene.hosts) {
@@ -109,7 +109,7 @@ export function heal(scene: Scene): void {
   }
   clear(scene, () => false);
   // What still cannot be read then belongs to nobody who remembers: who knew it keeps it, so that no two hosts need be alike.
-  later(scene, MENDING_MILLISECONDS, 'an administrator clears up', () => {
+  later(scene, mendingMilliseconds, 'an administrator clears up', () => {
     clear(scene, (key) => scene.store.isUnreadable(key) || (scene.isTight && !isUsed(scene, key)));
   });
 }

@@ -2,7 +2,8 @@
 import { RegistryError } from '../../src/model/errors';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../../src/model/lease';
 import { printLeaseName } from '../../src/model/lease-codec';
-import type { LeaseBatch, LeaseRegistry, LeaseSnapshot, WriteResult } from '../../src/ports';
+import type { LeaseBatch, LeaseRegistry, LeaseSnapshot } from '../../src/ports';
+import { Adapter } from './adapter';
 import type { Invariant } from './invariants';
 import type { SimulationOptions } from './simulation';
 import type { PlantedBug } from './simulated-host';
@@ -16,49 +17,10 @@ export interface Mistake {
   readonly scene?: Pick<SimulationOptions, 'spareSubnets' | 'emphasis'>;
 }
 
-/** A registry that works, but for what its heirs change. */
-class Adapter implements LeaseRegistry {
-  constructor(protected readonly inner: LeaseRegistry) {}
-
-  readConfig: LeaseRegistry['readConfig'] = (...args) => this.inner.readConfig(...args);
-  writeConfig: LeaseRegistry['writeConfig'] = (...args) => this.inner.writeConfig(...args);
-  find: LeaseRegistry['find'] = (...args) => this.inner.find(...args);
-  grant: LeaseRegistry['grant'] = (...args) => this.inner.grant(...args);
-  keepAlive: LeaseRegistry['keepAlive'] = (...args) => this.inner.keepAlive(...args);
-  isAlive: LeaseRegistry['isAlive'] = (...args) => this.inner.isAlive(...args);
-  revoke: LeaseRegistry['revoke'] = (...args) => this.inner.revoke(...args);
-  remove: LeaseRegistry['remove'] = (...args) => this.inner.remove(...args);
-
-  list(signal: AbortSignal): Promise<LeaseSnapshot> {
-    return this.inner.list(signal);
-  }
-  watch(afterRevision: string, signal: AbortSignal): AsyncIterable<LeaseBatch> {
-    return this.inner.watch(afterRevision, signal);
-  }
-  create(
-    subnets: LeaseSubnets,
-    attributes: LeaseAttributes,
-    id: string | undefined,
-    signal: AbortSignal,
-  ): Promise<WriteResult> {
-    return this.inner.create(subnets, attributes, id, signal);
-  }
-  update(
-    lease: Lease,
-    attributes: LeaseAttributes,
-    id: string | undefined,
-    signal: AbortSignal,
-  ): Promise<WriteResult> {
-    return this.inner.update(lease, attributes, id, signal);
-  }
-  close(): void {
-    this.inner.close();
-  }
-
-  protected async stored(name: string, signal: AbortSignal) {
-    const { leases, malformed } = await this.inner.list(signal);
-    return [...leases, ...malformed].find((stored) => stored.name === name);
-  }
+/** What is stored under a name, readable or not. */
+async function storedAs(registry: LeaseRegistry, name: string, signal: AbortSignal) {
+  const { leases, malformed } = await registry.list(signal);
+  return [...leases, ...malformed].find((stored) => stored.name === name);
 }
 
 /** Writes over whatever is there. */
@@ -69,7 +31,7 @@ class BlindUpdate extends Adapter {
     id: string | undefined,
     signal: AbortSignal,
   ) {
-    const stored = await this.stored(lease.name, signal);
+    const stored = await storedAs(this.inner, lease.name, signal);
     if (!stored) return this.inner.create(lease, attributes, id, signal);
     return this.inner.update({ ...lease, modRevision: stored.modRevision }, attributes, id, signal);
   }
@@ -86,7 +48,7 @@ class BlindCreate extends Adapter {
     const result = await this.inner.create(subnets, attributes, id, signal);
     if (result.kind === 'written') return result;
     const name = printLeaseName(subnets);
-    const stored = await this.stored(name, signal);
+    const stored = await storedAs(this.inner, name, signal);
     if (!stored) return result;
     const { modRevision, etcdLeaseId } = stored;
     const lease: Lease = { ...subnets, name, attributes, modRevision, etcdLeaseId };

@@ -12,6 +12,7 @@ import type { Invariants, Suspect } from './invariants';
 import { Knowledge } from './knowledge';
 import { MemoryHost, type HostState } from './memory-host';
 import type { ObservedStore } from './observed-store';
+import { NarrowRegistry } from './narrow-registry';
 import { Process } from './process';
 import { QuietLog } from './quiet-log';
 import type { Random } from './random';
@@ -34,6 +35,8 @@ export interface World {
   readonly connection: ConnectionOptions;
   readonly resolve: ResolveMode;
   readonly peerGraceMilliseconds: number;
+  /** Which keys a host is shown, by its number; undefined: all. */
+  viewOf(host: number): ((name: string) => boolean) | undefined;
   readonly newBug: (() => PlantedBug) | undefined;
   readonly isHeard: boolean;
   /** True when no subnet is free. */
@@ -47,6 +50,8 @@ export class SimulatedHost implements Suspect {
   readonly name: string;
   readonly ownAddresses = new Set<IpAddress>();
   readonly connection: Connection;
+  /** Keys that were its own at some time of this life; kept only where it does not see all. */
+  ownKeys = new Set<string>();
   kernel: FakeKernel;
   kernelOptions = FAST_KERNEL;
   /** By how many milliseconds its wall clock is ahead of the others. */
@@ -130,6 +135,9 @@ export class SimulatedHost implements Suspect {
           invariants.noteAddresses(this);
       },
     });
+    const view = this.world.viewOf(this.number);
+    const isOwn = (publicIp: string) => this.ownAddresses.has(publicIp as IpAddress);
+    const shown = view ? new NarrowRegistry(registry, view, isOwn, (this.ownKeys = new Set())) : registry;
     this.#life = { process, client, registry, kernel };
     this.disturb();
     invariants.noteAddresses(this);
@@ -144,7 +152,7 @@ export class SimulatedHost implements Suspect {
       firewall: { ipMasq: false, fullyRandom: true, forward: true },
     };
     const agent = new Agent(options, {
-      registry: bug?.registry?.(registry) ?? registry,
+      registry: bug?.registry?.(shown) ?? shown,
       kernel: bug?.kernel?.(kernel) ?? kernel,
       firewall: undefined,
       host: new MemoryHost(this.state, process, () => this.diskOdds),
