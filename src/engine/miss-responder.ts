@@ -9,6 +9,7 @@ import type { Operation } from '../model/operation';
 import type { Overlay } from '../model/overlay';
 import type { Peer, PeerChange, PeerTable } from '../model/peer';
 import type { Clock, Kernel, LeaseRegistry, Log } from '../ports';
+import { LinkedAbort } from './linked-abort';
 import { Wake } from './wake';
 
 /** Answers "nobody" given in one go before other work gets its turn. */
@@ -235,14 +236,13 @@ export class MissResponder {
   async #find(miss: Miss, signal: AbortSignal): Promise<Peer | undefined> {
     const situation = this.situation();
     if (!situation) return undefined;
-    const deadline = new AbortController();
-    const timer = this.clock.sleep(QUESTION_MILLISECONDS, AbortSignal.any([signal, deadline.signal])).then(
+    const deadline = new LinkedAbort(signal);
+    const timer = this.clock.sleep(QUESTION_MILLISECONDS, deadline.signal).then(
       () => deadline.abort(new Error(`no answer within ${QUESTION_MILLISECONDS} ms`)),
       () => undefined,
     );
     try {
-      const until = AbortSignal.any([signal, deadline.signal]);
-      const lease = await this.registry.find(miss, situation.subnetLength, until);
+      const lease = await this.registry.find(miss, situation.subnetLength, deadline.signal);
       const verdict = lease && judgeLease(lease, situation.self);
       return verdict?.kind === 'peer' ? verdict.peer : undefined;
     } finally {

@@ -5,6 +5,7 @@ import { printSubnet } from '../model/address';
 import type { Lease, MalformedLease } from '../model/lease';
 import { MutablePeerTable, type PeerChange, type PeerTable } from '../model/peer';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
+import { LinkedAbort } from './linked-abort';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -140,16 +141,13 @@ export class PeerWatcher {
   }
 
   async #watchUntilAudit(signal: AbortSignal, onAlive: () => void): Promise<void> {
-    const audit = new AbortController();
-    const timer = this.clock
-      .sleep(AUDIT_MILLISECONDS * (0.75 + this.clock.random() / 2), AbortSignal.any([signal, audit.signal]))
-      .then(
-        () => audit.abort(),
-        () => undefined,
-      );
+    const audit = new LinkedAbort(signal);
+    const timer = this.clock.sleep(AUDIT_MILLISECONDS * (0.75 + this.clock.random() / 2), audit.signal).then(
+      () => audit.abort(),
+      () => undefined,
+    );
     try {
-      const until = AbortSignal.any([signal, audit.signal]);
-      for await (const batch of this.registry.watch(this.#revision!, until)) {
+      for await (const batch of this.registry.watch(this.#revision!, audit.signal)) {
         onAlive();
         this.#trouble.clear('etcd watch is back');
         this.#revision = batch.revision;

@@ -1,5 +1,6 @@
 /** Waiting for something to happen, or for time to pass. */
 import type { Clock } from '../ports';
+import { LinkedAbort } from './linked-abort';
 
 /** A flag that one loop waits for and anybody may raise; raising it often before the loop looks counts once. */
 export class Wake {
@@ -18,9 +19,9 @@ export class Wake {
   async wait(clock: Clock, milliseconds: number, signal: AbortSignal): Promise<boolean> {
     signal.throwIfAborted();
     if (!this.#raised) {
-      const timer = new AbortController();
+      const timer = new LinkedAbort(signal);
       const raised = new Promise<void>((resolve) => (this.#resolve = resolve));
-      const elapsed = clock.sleep(milliseconds, AbortSignal.any([signal, timer.signal]));
+      const elapsed = clock.sleep(milliseconds, timer.signal);
       try {
         await Promise.race([raised, elapsed]);
       } finally {
