@@ -284,7 +284,7 @@ export class Agent {
   /** The later of two claims gives way: writing our lease again takes another MAC. */
   #yieldMac(other: Lease): void {
     const own = this.#holder?.lease;
-    if (own && BigInt(other.modRevision) < BigInt(own.modRevision)) this.#holder!.republish();
+    if (own && BigInt(other.createRevision) < BigInt(own.createRevision)) this.#holder!.republish();
   }
 
   /** Takes our place in the overlay as the lease says. */
@@ -321,7 +321,7 @@ export class Agent {
       subnet: lease.subnet,
       guarded,
     };
-    this.#watcher.identify(this.#self);
+    this.#watcher.identify(this.#self, range);
     this.#reconciler.trigger(NEW_LEASE);
     this.#firewall?.trigger('our subnet');
     this.#recorder.trigger();
@@ -337,7 +337,8 @@ export class Agent {
   #missSituation(): MissSituation | undefined {
     if (!this.#overlay || !this.#self) return undefined;
     const { subnetLength } = this.#network!.range;
-    return { overlay: this.#overlay, self: this.#self, subnetLength, peers: this.#watcher.peers };
+    const peerOf = (lease: Lease) => this.#watcher.peerOf(lease);
+    return { overlay: this.#overlay, subnetLength, peers: this.#watcher.peers, peerOf };
   }
 
   #hear(notices: readonly KernelNotice[]): void {

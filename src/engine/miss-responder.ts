@@ -1,9 +1,9 @@
 /** Answers the kernel's questions. */
 import { answerWithNobody, answerWithNoSubnet, answerWithPeer, askedSubnet } from '../core/miss';
 import { unreachableRoute } from '../core/desired';
-import { judgeLease, type Self } from '../core/peers';
 import { printSubnet, type IpAddress, type Subnet } from '../model/address';
 import { describeError } from '../model/errors';
+import type { Lease } from '../model/lease';
 import type { Miss } from '../model/miss';
 import type { Operation } from '../model/operation';
 import type { Overlay } from '../model/overlay';
@@ -31,9 +31,10 @@ const REMEMBERED_ABSENCES = 4_096;
 
 export interface MissSituation {
   readonly overlay: Overlay;
-  readonly self: Self;
   readonly subnetLength: number;
   readonly peers: PeerTable;
+  /** The peer that a lease would be which the table does not have (yet); undefined for one that is not to be believed. */
+  readonly peerOf: (lease: Lease) => Peer | undefined;
 }
 
 /** A question put to the registry, and who waits for the answer. */
@@ -243,8 +244,7 @@ export class MissResponder {
     );
     try {
       const lease = await this.registry.find(miss, situation.subnetLength, deadline.signal);
-      const verdict = lease && judgeLease(lease, situation.self);
-      return verdict?.kind === 'peer' ? verdict.peer : undefined;
+      return lease && situation.peerOf(lease);
     } finally {
       deadline.abort();
       await timer;

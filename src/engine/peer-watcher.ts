@@ -1,10 +1,21 @@
 /** Keeps the peer table as the registry says. */
 import { backoffMilliseconds } from '../core/backoff';
 import { claimsOurMac, judgeLease, type Self } from '../core/peers';
+import { Rivals, type Contender } from '../core/rivals';
+import { isLeasable } from '../core/subnets';
 import { printSubnet } from '../model/address';
 import type { Lease, MalformedLease } from '../model/lease';
-import { MutablePeerTable, type PeerChange, type PeerTable } from '../model/peer';
+import type { SubnetRange } from '../model/network-config';
+import {
+  MutablePeerTable,
+  mergedChanges,
+  samePeer,
+  type Peer,
+  type PeerChange,
+  type PeerTable,
+} from '../model/peer';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
+import { Complaints, type Complainant, type Complaint } from './complaints';
 import { LinkedAbort } from './linked-abort';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
@@ -52,14 +63,17 @@ export class PeerWatcher {
   readonly #leases = new Map<string, Lease>();
   readonly #malformed = new Map<string, MalformedLease>();
   readonly #peers = new MutablePeerTable();
-  /** Lease names by subnet: two keys (with and without an IPv6 part) may name one subnet. */
-  readonly #namesBySubnet = new Map<string, Set<string>>();
-  /** By subnet: leases whose keys are gone but whose peers are kept, until it is known how they went, or their grace is over. */
+  /** The leases that are good by themselves; those of them that are good together are the peers. */
+  readonly #rivals = new Rivals();
+  /** By lease name, what of the table comes from it. */
+  readonly #believed = new Map<string, Peer>();
+  /** By lease name: those whose keys are gone but whose peers are kept, until it is known how they went, or their grace is over. */
   readonly #departed = new Map<string, Departure>();
   readonly #departureWake = new Wake();
-  readonly #complaints = new Map<string, string>();
+  readonly #complaints = new Complaints();
   readonly #trouble: Trouble;
   #self: Self | undefined;
+  #range: SubnetRange | undefined;
   #revision: string | undefined;
   #snapshotAt = -Infinity;
 
@@ -88,18 +102,39 @@ export class PeerWatcher {
     return [...this.#leases.values()];
   }
 
+  /** Leases that are not used, or not as they say, and why. */
+  get complaints(): readonly Complaint[] {
+    return this.#complaints.all;
+  }
+
   /** What is wrong with the registry, and for how long; undefined when the watch is well. */
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
     return this.#trouble.current;
   }
 
-  /** Says who we are: from now on every lease but our own is judged, and the good ones are peers. */
-  identify(self: Self): void {
+  /**
+   * Says who we are, and which subnets the network gives to hosts: from now on every lease but our own is judged, and the good
+   * ones are peers.
+   */
+  identify(self: Self, range: SubnetRange): void {
     // What happened to another key was not ours to tell until now.
     const isOtherKey = this.#self !== undefined && this.#self.leaseName !== self.leaseName;
     this.#self = self;
-    const changes = [...this.#leases.values()].flatMap((lease) => this.#judge(lease));
-    this.#publish(changes, isOtherKey && self.leaseName !== undefined ? [this.#stored(self.leaseName)] : []);
+    this.#range = range;
+    for (const { lease } of this.#departed.values()) this.#judge(lease, false);
+    for (const lease of this.#leases.values()) this.#judge(lease, true);
+    this.#publish(
+      this.#settle(),
+      isOtherKey && self.leaseName !== undefined ? [this.#stored(self.leaseName)] : [],
+    );
+  }
+
+  /** The peer that a lease would be which the watch has not told of yet. */
+  peerOf(lease: Lease): Peer | undefined {
+    const verdict = this.#self && judgeLease(lease, this.#self);
+    if (verdict?.kind !== 'peer') return undefined;
+    const { peer } = verdict;
+    return this.#rivals.wouldBelieve(this.#contenderOf(lease, peer, true)) ? peer : undefined;
   }
 
   /** Takes leases as they were last seen, for a start without the registry; the first snapshot corrects them. */
@@ -185,35 +220,31 @@ export class PeerWatcher {
   }
 
   #take(leaseChanges: readonly LeaseChange[]): void {
-    const changes: PeerChange[] = [];
     const own: (Lease | MalformedLease | undefined)[] = [];
     for (const change of leaseChanges) {
       switch (change.kind) {
         case 'put':
-          this.#complaints.delete(`malformed ${change.lease.name}`);
           this.#malformed.delete(change.lease.name);
+          this.#complaints.withdraw('codec', change.lease.name);
           this.#remember(change.lease);
-          changes.push(...this.#judge(change.lease));
+          this.#judge(change.lease, true);
           if (change.lease.name === this.#self?.leaseName) own.push(change.lease);
           break;
         case 'removed':
           this.#malformed.delete(change.name);
-          changes.push(...this.#forget(change.name));
+          this.#complaints.withdraw('codec', change.name);
+          this.#forget(change.name);
           if (change.name === this.#self?.leaseName) own.push(undefined);
           break;
         case 'malformed':
           // What it said before it was spoiled still leads to a host that exists: kept until the key goes.
           this.#malformed.set(change.malformed.name, change.malformed);
-          this.#complain(
-            `malformed ${change.malformed.name}`,
-            change.malformed.name,
-            change.malformed.reason,
-          );
+          this.#complain('codec', change.malformed.name, change.malformed.reason);
           if (change.malformed.name === this.#self?.leaseName) own.push(change.malformed);
           break;
       }
     }
-    this.#publish(changes, own);
+    this.#publish(this.#settle(), own);
   }
 
   #publish(changes: readonly PeerChange[], own: readonly (Lease | MalformedLease | undefined)[]): void {
@@ -226,37 +257,26 @@ export class PeerWatcher {
 
   #remember(lease: Lease): void {
     this.#leases.set(lease.name, lease);
-    const subnet = printSubnet(lease.subnet);
-    this.#departed.delete(subnet);
+    this.#departed.delete(lease.name);
     // A host that has another subnet now does not come back to its old one.
     for (const departure of this.#departed.values()) {
       if (departure.lease.attributes.publicIp === lease.attributes.publicIp)
         this.#dismissNow(departure, 'its host has another');
     }
-    const names = this.#namesBySubnet.get(subnet);
-    if (names) names.add(lease.name);
-    else this.#namesBySubnet.set(subnet, new Set([lease.name]));
   }
 
-  #forget(name: string): PeerChange[] {
+  #forget(name: string): void {
     const lease = this.#leases.get(name);
-    if (!lease) return [];
     this.#leases.delete(name);
-    this.#complaints.delete(`unusable ${name}`);
-    const subnet = printSubnet(lease.subnet);
-    const names = this.#namesBySubnet.get(subnet)!;
-    names.delete(name);
-    const [other] = names;
-    const heir = other === undefined ? undefined : this.#leases.get(other);
-    if (heir) return this.#judge(heir);
-    this.#namesBySubnet.delete(subnet);
-    if (this.graceMilliseconds > 0 && lease.etcdLeaseId !== undefined && this.#peers.bySubnet(lease.subnet)) {
-      this.#departed.set(subnet, { lease, since: this.clock.now(), how: undefined });
+    const peer = this.#believed.get(name);
+    if (lease && peer && this.graceMilliseconds > 0 && lease.etcdLeaseId !== undefined) {
+      this.#departed.set(name, { lease, since: this.clock.now(), how: undefined });
+      this.#judge(lease, false);
       this.#departureWake.raise();
-      return [];
+      return;
     }
-    const change = this.#peers.remove(lease.subnet);
-    return change ? [change] : [];
+    this.#rivals.remove(name);
+    this.#complaints.withdraw('judge', name);
   }
 
   /** Peers whose leases expired, and for how many milliseconds they have been kept. */
@@ -276,20 +296,22 @@ export class PeerWatcher {
     while (!signal.aborted) {
       await this.#departureWake.wait(this.clock, wait, signal).catch(() => undefined);
       wait = LONG_WAIT_MILLISECONDS;
-      for (const [subnet, departure] of [...this.#departed]) {
+      for (const [name, departure] of [...this.#departed]) {
         if (signal.aborted) return;
         if (!departure.how) await this.#examine(departure, signal);
-        if (this.#departed.get(subnet) !== departure) continue;
+        if (this.#departed.get(name) !== departure) continue;
         const { how, since } = departure;
         const isDeleted = how === 'deleted';
         const left = since + (isDeleted ? DELETION_MILLISECONDS : this.graceMilliseconds) - this.clock.now();
         if (!how) wait = Math.min(wait, EXAMINE_RETRY_MILLISECONDS);
         else if (left > 0) wait = Math.min(wait, left);
-        else
+        else {
           this.#dismissNow(
             departure,
             isDeleted ? 'its lease was deleted' : 'the grace time of its expired lease is over',
           );
+          this.#publish(this.#settle(), []);
+        }
       }
     }
   }
@@ -298,7 +320,7 @@ export class PeerWatcher {
     const { lease } = departure;
     const isAlive = await this.registry.isAlive(lease.etcdLeaseId!, signal).catch(() => undefined);
     // A lease that came meanwhile is newer than the answer.
-    if (isAlive === undefined || this.#departed.get(printSubnet(lease.subnet)) !== departure) return;
+    if (isAlive === undefined || this.#departed.get(lease.name) !== departure) return;
     departure.how = isAlive ? 'deleted' : 'expired';
     if (isAlive) return;
     const seconds = Math.round(this.graceMilliseconds / 1000);
@@ -306,29 +328,58 @@ export class PeerWatcher {
   }
 
   #dismissNow({ lease }: Departure, reason: string): void {
-    this.#departed.delete(printSubnet(lease.subnet));
-    const change = this.#peers.remove(lease.subnet);
-    if (!change) return;
+    this.#departed.delete(lease.name);
+    this.#rivals.remove(lease.name);
     this.log.debug('peer dismissed', { lease: lease.name, reason });
-    this.#publish([change], []);
   }
 
-  /** Brings the table in line with one lease. */
-  #judge(lease: Lease): PeerChange[] {
-    if (!this.#self) return [];
+  /** Judges one lease by itself; {@link PeerWatcher.#settle} then judges it against the others. */
+  #judge(lease: Lease, isLive: boolean): void {
+    if (!this.#self) return;
+    const { name } = lease;
     const verdict = judgeLease(lease, this.#self);
-    if (claimsOurMac(lease, this.#self)) this.events.ownMacClaimed(lease);
-    if (verdict.kind === 'unusable') this.#complain(`unusable ${lease.name}`, lease.name, verdict.reason);
-    else this.#complaints.delete(`unusable ${lease.name}`);
-    const change = verdict.kind === 'peer' ? this.#peers.put(verdict.peer) : this.#peers.remove(lease.subnet);
-    return change ? [change] : [];
+    if (verdict.kind === 'unusable') this.#complain('judge', name, verdict.reason);
+    else this.#complaints.withdraw('judge', name);
+    if (verdict.kind === 'peer') this.#rivals.put(this.#contenderOf(lease, verdict.peer, isLive));
+    else this.#rivals.remove(name);
+    if (isLive && claimsOurMac(lease, this.#self)) this.events.ownMacClaimed(lease);
   }
 
-  /** A lease is complained about once, and again only for another reason. */
-  #complain(key: string, name: string, reason: string): void {
-    if (this.#complaints.get(key) === reason) return;
-    this.#complaints.set(key, reason);
-    this.log.warn('lease ignored', { lease: name, reason });
+  #contenderOf({ name, subnet, createRevision }: Lease, peer: Peer, isLive: boolean): Contender {
+    return { name, peer, isLive, isFitting: isLeasable(this.#range!, subnet), createRevision };
+  }
+
+  #complain(from: Complainant, lease: string, reason: string, isUsed = false): void {
+    this.#complaints.put(from, { lease, reason, isUsed });
+  }
+
+  /** Brings the table in line with what the leases say together. */
+  #settle(): PeerChange[] {
+    const standings = this.#rivals.settle();
+    const changes: (PeerChange | undefined)[] = [];
+    // First away with what is not believed any more: another may have its subnet now.
+    for (const [name, standing] of standings) {
+      const peer = this.#believed.get(name);
+      if (!peer || (standing?.kind === 'believed' && samePeer(peer, standing.peer))) continue;
+      this.#believed.delete(name);
+      changes.push(this.#peers.remove(peer.subnet));
+    }
+    for (const [name, standing] of standings) {
+      if (standing?.kind === 'believed') {
+        this.#believed.set(name, standing.peer);
+        changes.push(this.#peers.put(standing.peer));
+        if (standing.remark !== undefined) this.#complain('rivals', name, standing.remark, true);
+        else this.#complaints.withdraw('rivals', name);
+      } else if (standing && !this.#departed.has(name)) {
+        this.#complain('rivals', name, standing.reason);
+      } else {
+        this.#complaints.withdraw('rivals', name);
+        // What a peer that was only kept had has passed to somebody else.
+        if (this.#departed.delete(name)) this.#rivals.remove(name);
+      }
+    }
+    this.#complaints.log(this.log);
+    return mergedChanges(changes.filter((change) => change !== undefined));
   }
 
   #logChanges(changes: readonly PeerChange[]): void {

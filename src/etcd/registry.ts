@@ -155,7 +155,7 @@ export class EtcdRegistry implements LeaseRegistry {
     etcdLeaseId: string | undefined,
     signal: AbortSignal,
   ): Promise<WriteResult> {
-    return this.#write(lease.name, lease.modRevision, attributes, etcdLeaseId, signal);
+    return this.#write(lease.name, lease, attributes, etcdLeaseId, signal);
   }
 
   remove(lease: Lease, signal: AbortSignal): Promise<'removed' | 'conflict'> {
@@ -181,7 +181,7 @@ export class EtcdRegistry implements LeaseRegistry {
 
   async #write(
     name: string,
-    expected: string | undefined,
+    before: Lease | undefined,
     attributes: LeaseAttributes,
     etcdLeaseId: string | undefined,
     signal: AbortSignal,
@@ -189,8 +189,14 @@ export class EtcdRegistry implements LeaseRegistry {
     const key = this.#keys.lease(name);
     const value = printLeaseAttributes(attributes);
     const purpose = `write the lease ${name}`;
+    const expected = before?.modRevision;
     const kv = await this.#put(purpose, { key, value, etcdLeaseId, expected }, signal);
-    return kv ? { kind: 'written', lease: leaseOf(parseStored(this.#keys, kv)) } : { kind: 'conflict' };
+    if (!kv) return { kind: 'conflict' };
+    const { createRevision = kv.create_revision } = before ?? {};
+    return {
+      kind: 'written',
+      lease: leaseOf(parseStored(this.#keys, { ...kv, create_revision: createRevision })),
+    };
   }
 
   /**
@@ -211,7 +217,8 @@ export class EtcdRegistry implements LeaseRegistry {
           failure: [{ request_range: { key } }],
         });
         const mine = { key, value, lease, mod_revision: header.revision };
-        if (succeeded) return { ...mine, create_revision: '0', version: '0' };
+        // Of a key that was there before, the caller knows when it was created.
+        if (succeeded) return { ...mine, create_revision: header.revision, version: '0' };
         const found = responses[0]!.response_range.kvs[0];
         const isOurs = found && found.value.equals(value) && found.lease === lease;
         return isOurs && (etcdLeaseId !== undefined || attempt.unclear) ? found : undefined;

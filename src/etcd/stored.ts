@@ -4,12 +4,16 @@ import { parseLease, type ParsedLease } from '../model/lease-codec';
 import type { LeaseChange } from '../ports';
 import type { Keys } from './keys';
 
-export function parseStored(keys: Keys, { key, value, lease, mod_revision }: IKeyValue): ParsedLease {
+export function parseStored(
+  keys: Keys,
+  { key, value, lease, mod_revision, create_revision }: IKeyValue,
+): ParsedLease {
   return parseLease({
     name: keys.nameOf(key),
     value: value.toString(),
     etcdLeaseId: lease === '0' ? undefined : lease,
     modRevision: mod_revision,
+    createRevision: create_revision,
   });
 }
 

@@ -12,6 +12,7 @@ export interface StoredLease {
   readonly value: string;
   readonly etcdLeaseId: string | undefined;
   readonly modRevision: string;
+  readonly createRevision: string;
 }
 
 export type ParsedLease =
@@ -22,14 +23,14 @@ type Parsed<T> = { readonly value: T } | { readonly reason: string };
 
 /** What a key and its value mean; the parsed lease keeps the name as it is spelled, for that spelling is its key. */
 export function parseLease(stored: StoredLease): ParsedLease {
-  const { name, etcdLeaseId, modRevision } = stored;
+  const { name, etcdLeaseId, modRevision, createRevision } = stored;
   const subnets = parseLeaseName(name);
   if (!subnets) return malformed(stored, 'key names no subnet');
   const attributes = parseLeaseAttributes(stored.value);
   if ('reason' in attributes) return malformed(stored, attributes.reason);
   return {
     kind: 'lease',
-    lease: { name, ...subnets, attributes: attributes.value, etcdLeaseId, modRevision },
+    lease: { name, ...subnets, attributes: attributes.value, etcdLeaseId, modRevision, createRevision },
   };
 }
 

@@ -32,6 +32,8 @@ export interface Lease extends LeaseSubnets {
   readonly etcdLeaseId: string | undefined;
   /** The registry's revision of its last change, a decimal number; changes with every write of the key. */
   readonly modRevision: string;
+  /** The registry's revision when its key came to be, a decimal number: of two leases, the older one. */
+  readonly createRevision: string;
 }
 
 /** A key below `<prefix>/subnets` that is not a lease we can read. */

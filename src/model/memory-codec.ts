@@ -26,10 +26,11 @@ export function printMemory({ place, config, ownLease, expiresAt, leases }: Memo
     config,
     ownLease,
     expiresAt: Number.isFinite(expiresAt) ? expiresAt : null,
-    leases: leases.map(({ name, attributes, etcdLeaseId }) => [
+    leases: leases.map(({ name, attributes, etcdLeaseId, createRevision }) => [
       name,
       printLeaseAttributes(attributes),
       etcdLeaseId ?? null,
+      createRevision,
     ]),
   });
 }
@@ -53,11 +54,12 @@ export function parseMemory(text: string): Memory | undefined {
 
 function leaseOf(row: unknown): Lease[] {
   if (!Array.isArray(row)) return [];
-  const [name, value, id] = row as unknown[];
+  const [name, value, id, created] = row as unknown[];
   if (typeof name !== 'string' || typeof value !== 'string') return [];
   const etcdLeaseId = typeof id === 'string' ? id : undefined;
+  const createRevision = typeof created === 'string' && /^\d+$/.test(created) ? created : '0';
   // Older than any revision of etcd: whatever is stored there is newer.
-  const parsed = parseLease({ name, value, etcdLeaseId, modRevision: '0' });
+  const parsed = parseLease({ name, value, etcdLeaseId, modRevision: '0', createRevision });
   return parsed.kind === 'lease' ? [parsed.lease] : [];
 }
 

@@ -24,6 +24,19 @@ export interface PeerChange {
   readonly after: Peer | undefined;
 }
 
+/** One change for each subnet, of all that happened to it; none where that is nothing. */
+export function mergedChanges(changes: Iterable<PeerChange>): PeerChange[] {
+  const merged = new Map<string, PeerChange>();
+  for (const change of changes) {
+    const subnet = printSubnet((change.after ?? change.before)!.subnet);
+    const earlier = merged.get(subnet);
+    const both = earlier ? { before: earlier.before, after: change.after } : change;
+    if (both.before || both.after) merged.set(subnet, both);
+    else merged.delete(subnet);
+  }
+  return [...merged.values()];
+}
+
 /** All peers, findable in constant time by an address in their subnet and by their VTEP's MAC. */
 export interface PeerTable extends Iterable<Peer> {
   readonly size: number;

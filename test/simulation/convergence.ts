@@ -24,10 +24,13 @@ const NEVER = new AbortController().signal;
 
 /** All leases that can be read, by the store itself. */
 export function leasesOf(store: ObservedStore): Lease[] {
-  return [...store.entries].flatMap(([key, { value, etcdLeaseId, modRevision }]) => {
+  return [...store.entries].flatMap(([key, entry]) => {
     if (!key.startsWith(SUBNETS)) return [];
     const name = key.slice(SUBNETS.length);
-    const parsed = parseLease({ name, value, etcdLeaseId, modRevision: String(modRevision) });
+    const { value, etcdLeaseId } = entry;
+    const modRevision = String(entry.modRevision);
+    const createRevision = String(entry.createRevision);
+    const parsed = parseLease({ name, value, etcdLeaseId, modRevision, createRevision });
     return parsed.kind === 'lease' ? [parsed.lease] : [];
   });
 }

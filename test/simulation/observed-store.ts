@@ -154,7 +154,7 @@ export class ObservedStore extends FakeStore {
 }
 
 function leaseOf(name: string, value: string): Lease | undefined {
-  const parsed = parseLease({ name, value, etcdLeaseId: undefined, modRevision: '0' });
+  const parsed = parseLease({ name, value, etcdLeaseId: undefined, modRevision: '0', createRevision: '0' });
   return parsed.kind === 'lease' ? parsed.lease : undefined;
 }
 

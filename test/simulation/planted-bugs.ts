@@ -51,7 +51,8 @@ class BlindCreate extends Adapter {
     const stored = await storedAs(this.inner, name, signal);
     if (!stored) return result;
     const { modRevision, etcdLeaseId } = stored;
-    const lease: Lease = { ...subnets, name, attributes, modRevision, etcdLeaseId };
+    const createRevision = 'createRevision' in stored ? stored.createRevision : modRevision;
+    const lease: Lease = { ...subnets, name, attributes, modRevision, createRevision, etcdLeaseId };
     return this.inner.update(lease, attributes, id, signal);
   }
 }

@@ -2,6 +2,7 @@
 import { ipAddress, subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 import type { Lease } from '../../src/model/lease';
+import type { SubnetRange } from '../../src/model/network-config';
 import type { Overlay, ResolveMode } from '../../src/model/overlay';
 import type { Peer } from '../../src/model/peer';
 import type { Self } from '../../src/core/peers';
@@ -63,6 +64,7 @@ export function exampleLease(n: number, changes: Partial<Lease> = {}): Lease {
     },
     etcdLeaseId: String(1000 + n),
     modRevision: String(10 + n),
+    createRevision: String(10 + n),
     ...changes,
   };
 }
@@ -77,6 +79,17 @@ export function exampleSelf(changes: Partial<Self> = {}): Self {
     network,
     subnet: own,
     guarded: [underlay.address],
+    ...changes,
+  };
+}
+
+/** How the subnets of {@link exampleOverlay}'s network are cut. */
+export function exampleRange(changes: Partial<SubnetRange> = {}): SubnetRange {
+  return {
+    network: subnet('10.5.0.0/16'),
+    subnetLength: 24,
+    subnetMin: ipAddress('10.5.1.0'),
+    subnetMax: ipAddress('10.5.255.0'),
     ...changes,
   };
 }

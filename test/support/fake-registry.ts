@@ -29,6 +29,7 @@ interface Entry {
   readonly value: string;
   readonly etcdLeaseId: string | undefined;
   readonly modRevision: number;
+  readonly createRevision: number;
 }
 
 interface Event {
@@ -99,7 +100,9 @@ export class FakeStore {
     if (etcdLeaseId !== undefined && !this.#etcdLeases.has(etcdLeaseId)) {
       throw new RegistryError('protocol', 'the etcd lease does not exist (any more)');
     }
-    const entry: Entry = { value, etcdLeaseId, modRevision: ++this.#revision };
+    const modRevision = ++this.#revision;
+    const createRevision = this.#entries.get(key)?.createRevision ?? modRevision;
+    const entry: Entry = { value, etcdLeaseId, modRevision, createRevision };
     this.#entries.set(key, entry);
     this.#record([{ revision: entry.modRevision, key, entry }]);
     return entry;
@@ -448,9 +451,11 @@ const parsedEntries = new WeakMap<Entry, ParsedLease>();
 function parseEntry(key: string, entry: Entry): ParsedLease {
   const known = parsedEntries.get(entry);
   if (known) return known;
-  const { value, etcdLeaseId, modRevision } = entry;
+  const { value, etcdLeaseId } = entry;
   const name = key.slice(SUBNETS.length);
-  const parsed = parseLease({ name, value, etcdLeaseId, modRevision: String(modRevision) });
+  const modRevision = String(entry.modRevision);
+  const createRevision = String(entry.createRevision);
+  const parsed = parseLease({ name, value, etcdLeaseId, modRevision, createRevision });
   parsedEntries.set(entry, parsed);
   return parsed;
 }

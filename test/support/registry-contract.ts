@@ -309,6 +309,7 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
           name: malformed!.name,
           etcdLeaseId: malformed!.etcdLeaseId,
           modRevision: malformed!.modRevision,
+          createRevision: '1',
         };
         written(await registry.update(lease, vxlanAttributes(1), undefined, signal));
         expect((await registry.list(signal)).malformed).toEqual([]);
@@ -321,6 +322,9 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         );
         const second = written(await registry.update(first, vxlanAttributes(1), two, signal));
         expect(second.etcdLeaseId).toBe(two);
+        // Whoever tells the older of two leases must not mistake a lease that was written again for a young one.
+        expect(second.createRevision).toBe(first.modRevision);
+        expect((await registry.list(signal)).leases).toEqual([second]);
         await registry.revoke(one, signal);
         const reservation = written(await registry.update(second, vxlanAttributes(1), undefined, signal));
         expect(reservation.etcdLeaseId).toBeUndefined();

@@ -242,7 +242,13 @@ describe('a lease value', () => {
   test('is never fatal, whatever it is', () => {
     fc.assert(
       fc.property(fc.string(), fc.oneof(fc.string(), fc.json()), (name, value) => {
-        const parsed = parseLease({ name, value, etcdLeaseId: undefined, modRevision: '1' });
+        const parsed = parseLease({
+          name,
+          value,
+          etcdLeaseId: undefined,
+          modRevision: '1',
+          createRevision: '1',
+        });
         expect(['lease', 'malformed']).toContain(parsed.kind);
       }),
     );
@@ -286,7 +292,13 @@ describe('vxlan data', () => {
 });
 
 describe('a stored lease', () => {
-  const stored = { name: '10.5.1.0-24', value: '{}', etcdLeaseId: '77', modRevision: '5' };
+  const stored = {
+    name: '10.5.1.0-24',
+    value: '{}',
+    etcdLeaseId: '77',
+    modRevision: '5',
+    createRevision: '4',
+  };
 
   test('keeps the name it is stored under', () => {
     const parsed = parseLease({ ...stored, name: 'x10.5.1.9-24' });

@@ -1,11 +1,12 @@
 import { desiredState } from '../../src/core/desired';
 import { MissResponder } from '../../src/engine/miss-responder';
 import { ipAddress } from '../../src/model/address';
+import type { Lease } from '../../src/model/lease';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { macAddress } from '../../src/model/mac';
 import type { Miss } from '../../src/model/miss';
 import { MutablePeerTable } from '../../src/model/peer';
-import { ON_DEMAND, exampleLease, exampleOverlay, examplePeer, exampleSelf } from '../support/examples';
+import { ON_DEMAND, exampleLease, exampleOverlay, examplePeer } from '../support/examples';
 import { FakeClock } from '../support/fake-clock';
 import { FakeKernel } from '../support/fake-kernel';
 import { FakeLog } from '../support/fake-log';
@@ -14,7 +15,11 @@ import { FakeStore } from '../support/fake-registry';
 const l3 = (address: string): Miss => ({ layer: 'l3', address: ipAddress(address) });
 const l2 = (mac: string): Miss => ({ layer: 'l2', mac: macAddress(mac) });
 
-function responding({ overlay = exampleOverlay({ resolve: ON_DEMAND }), peers = [examplePeer(2)] } = {}) {
+function responding({
+  overlay = exampleOverlay({ resolve: ON_DEMAND }),
+  peers = [examplePeer(2)],
+  believes = true,
+} = {}) {
   const clock = new FakeClock();
   const store = new FakeStore(clock);
   const registry = store.client();
@@ -22,15 +27,16 @@ function responding({ overlay = exampleOverlay({ resolve: ON_DEMAND }), peers = 
   const table = new MutablePeerTable(peers);
   const log = new FakeLog();
   const damages: string[] = [];
+  const peerOf = ({ subnet }: Lease) =>
+    believes ? examplePeer(Number(subnet.address.split('.')[2])) : undefined;
   kernel.applyNow([...desiredState(overlay, [], []).values()].map((object) => ({ verb: 'put', object })));
   const begin = kernel.operations.length;
-  const self = exampleSelf();
   const responder = new MissResponder(
     kernel,
     registry,
     clock,
     log,
-    () => ({ overlay, self, subnetLength: 24, peers: table }),
+    () => ({ overlay, subnetLength: 24, peers: table, peerOf }),
     (what) => damages.push(what),
   );
   const stop = new AbortController();
@@ -109,6 +115,15 @@ describe('a miss for somebody unknown', () => {
     responder.take([l2('02:00:00:00:00:09')]);
     await clock.advance(0);
     expect(answers()).toEqual(['put fdb 02:00:00:00:00:09 dev flannel.1 dst 192.168.0.9 self permanent']);
+    await stop();
+  });
+
+  it('is refused where the lease in the registry is not to be believed', async () => {
+    const { responder, store, answers, clock, stop } = responding({ believes: false });
+    store.put('subnets/10.5.9.0-24', printLeaseAttributes(exampleLease(9).attributes));
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(0);
+    expect(answers()).toContain('put neigh 10.5.9.5 dev flannel.1 failed');
     await stop();
   });
 

@@ -3,7 +3,7 @@ import { printSubnet } from '../../src/model/address';
 import type { Lease, MalformedLease } from '../../src/model/lease';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import type { PeerChange } from '../../src/model/peer';
-import { exampleLease, examplePeer, exampleSelf } from '../support/examples';
+import { exampleLease, examplePeer, exampleRange, exampleSelf } from '../support/examples';
 import { FakeClock } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
 import { FakeStore } from '../support/fake-registry';
@@ -37,7 +37,7 @@ async function watching(...peers: number[]) {
   );
   const stop = new AbortController();
   await watcher.sync(stop.signal);
-  watcher.identify(exampleSelf());
+  watcher.identify(exampleSelf(), exampleRange());
   const end = watcher.run(stop.signal);
   await clock.advance(0);
   return {
@@ -65,7 +65,9 @@ describe('the peer watcher', () => {
     const { store, clock, changes, watcher, stop } = await watching(2);
     changes.length = 0;
     put(store, 3);
+    await clock.advance(0);
     store.put('subnets/10.5.2.0-24', valueOf(9));
+    await clock.advance(0);
     store.delete('subnets/10.5.3.0-24');
     await clock.advance(0);
     const moved = { ...examplePeer(9), subnet: examplePeer(2).subnet };
@@ -151,14 +153,70 @@ describe('the peer watcher', () => {
     await stop();
   });
 
-  it('gives a subnet to the other of two keys that name it, when one goes', async () => {
-    const { store, clock, watcher, stop } = await watching(2);
+  it('gives a subnet to the other of two keys that name it, when the older one goes', async () => {
+    const { store, clock, watcher, changes, stop } = await watching(2);
     store.put('subnets/10.5.2.0-24&fd00:5::-64', valueOf(9));
     await clock.advance(0);
-    expect([...watcher.peers]).toMatchObject([{ publicIp: '192.168.0.9' }]);
-    store.delete('subnets/10.5.2.0-24&fd00:5::-64');
-    await clock.advance(0);
     expect([...watcher.peers]).toEqual([examplePeer(2)]);
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(0);
+    expect([...watcher.peers]).toMatchObject([{ publicIp: '192.168.0.9' }]);
+    expect(changes.at(-1)).toMatchObject({ before: examplePeer(2), after: { publicIp: '192.168.0.9' } });
+    await stop();
+  });
+
+  it('ignores a lease of half of a peer’s subnet, names it, and believes it once the peer has gone', async () => {
+    const { store, clock, watcher, subnets, log, stop } = await watching(2);
+    store.put('subnets/10.5.2.0-25', valueOf(9));
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    const complaint = { lease: '10.5.2.0-25', reason: 'its subnet overlaps that of 10.5.2.0-24' };
+    expect(watcher.complaints).toEqual([{ ...complaint, isUsed: false }]);
+    expect(log.lines.filter(({ message }) => message === 'lease ignored')).toMatchObject([
+      { fields: complaint },
+    ]);
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.2.0/25']);
+    expect(watcher.complaints).toEqual([]);
+    await stop();
+  });
+
+  it('finds the same peers whether a stranger’s lease was there before the peer’s or came later', async () => {
+    const { store, registry, clock, subnets, stop } = await watching(2, 3);
+    store.put('subnets/10.5.2.128-25', valueOf(9));
+    store.put('subnets/10.5.7.0-25', valueOf(7));
+    await clock.advance(0);
+    const before = subnets();
+    registry.cutWatches();
+    await clock.advance(1_000);
+    expect(subnets()).toEqual(before);
+    expect(before).toEqual(['10.5.2.0/24', '10.5.3.0/24', '10.5.7.0/25']);
+    await stop();
+  });
+
+  it('remarks on two leases with one PublicIP, and uses both', async () => {
+    const { store, clock, subnets, watcher, stop } = await watching(2);
+    const attributes = { ...exampleLease(3).attributes, publicIp: examplePeer(2).publicIp };
+    put(store, 3, printLeaseAttributes(attributes));
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    expect(watcher.complaints).toMatchObject([
+      { lease: '10.5.2.0-24', isUsed: true },
+      { lease: '10.5.3.0-24', isUsed: true },
+    ]);
+    await stop();
+  });
+
+  it('logs a hundred bad leases as one line', async () => {
+    const { store, registry, clock, log, watcher, stop } = await watching();
+    registry.cutWatches();
+    for (let n = 0; n < 100; n++) store.put(`subnets/nonsense-${n}`, '{}');
+    await clock.advance(1_000);
+    expect(watcher.complaints).toHaveLength(100);
+    expect(log.lines.filter(({ message }) => message.includes('ignored'))).toMatchObject([
+      { message: 'many leases ignored or doubtful', fields: { leases: 100 } },
+    ]);
     await stop();
   });
 
@@ -188,7 +246,7 @@ describe('the peer watcher', () => {
     put(store, 3);
     store.delete('subnets/10.5.3.0-24');
     await clock.advance(0);
-    watcher.identify(exampleSelf({ leaseName: '10.5.3.0-24' }));
+    watcher.identify(exampleSelf({ leaseName: '10.5.3.0-24' }), exampleRange());
     expect(own).toEqual([undefined]);
     await stop();
   });
@@ -211,7 +269,7 @@ describe('the peer watcher', () => {
     await watcher.sync(stop.signal);
     store.restore(backup);
     put(store, 3);
-    watcher.identify(exampleSelf());
+    watcher.identify(exampleSelf(), exampleRange());
     await clock.advance(60_000);
     const end = watcher.run(stop.signal);
     await clock.advance(0);

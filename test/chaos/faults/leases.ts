@@ -171,9 +171,34 @@ export const LEASE_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'subnet-inside-a-peers',
-    what: "puts a lease of half of host 2's subnet: whose it is nobody can tell; once it goes, all is as it was",
-    throughLoss: 'counted',
-    provoke: harmless((scene) => ({ [`${scene.peer.vtepAddress}-25`]: leaseValue(STRANGER) })),
+    what: "puts leases of both halves of host 2's subnet, and of a quarter",
+    provoke: harmless((scene) => ({
+      [`${scene.peer.vtepAddress}-25`]: leaseValue(STRANGER),
+      [`${scene.peer.vtepAddress.replace(/0$/, '128')}-25`]: leaseValue(STRANGER),
+      [`${scene.peer.vtepAddress}-26`]: leaseValue(STRANGER),
+    })),
+  },
+  {
+    ...COMMON,
+    name: 'subnet-named-twice',
+    what: "puts a second key that names host 2's subnet, at another address",
+    provoke: harmless((scene) => ({ [`x${scene.peer.vtepAddress}-24`]: leaseValue(STRANGER) })),
+  },
+  {
+    ...COMMON,
+    name: 'vtep-mac-of-a-peer',
+    what: "puts a lease with host 2's VtepMAC at another address",
+    provoke: harmless(async (scene) => ({
+      [`${scene.freeSubnet()}-24`]: leaseValue({ ...STRANGER, vtepMac: (await scene.peer.vtepMac())! }),
+    })),
+  },
+  {
+    ...COMMON,
+    name: 'public-ip-of-a-peer',
+    what: "puts a lease with host 2's PublicIP and another VtepMAC",
+    provoke: harmless((scene) => ({
+      [`${scene.freeSubnet()}-24`]: leaseValue({ ...STRANGER, publicIp: scene.peer.publicIp }),
+    })),
   },
   {
     ...COMMON,

@@ -1,0 +1,204 @@
+import fc from 'fast-check';
+import { Rivals, areRivals, outranks, type Contender, type Standing } from '../../src/core/rivals';
+import { ipAddress, subnet } from '../../src/model/address';
+import { macAddress } from '../../src/model/mac';
+import { examplePeer } from '../support/examples';
+
+/** Peer n's lease, created at revision n. */
+function contender(n: number, changes: Partial<Omit<Contender, 'peer'>> & Partial<Contender['peer']> = {}) {
+  const { subnet: leased, publicIp, vtepMac, ...rest } = changes;
+  const peer = {
+    ...examplePeer(n),
+    ...(leased && { subnet: leased }),
+    ...(publicIp && { publicIp }),
+    ...(vtepMac && { vtepMac }),
+  };
+  const name = `${peer.subnet.address}-${peer.subnet.prefixLength}`;
+  return { name, peer, isLive: true, isFitting: true, createRevision: String(n), ...rest };
+}
+
+/** Puts and removes, and keeps what is told. */
+class Audience {
+  readonly rivals = new Rivals();
+  readonly standings = new Map<string, Standing>();
+
+  settle(): this {
+    for (const [name, standing] of this.rivals.settle()) {
+      if (standing) this.standings.set(name, standing);
+      else this.standings.delete(name);
+    }
+    return this;
+  }
+
+  put(...contenders: Contender[]): this {
+    for (const each of contenders) this.rivals.put(each);
+    return this.settle();
+  }
+
+  remove(name: string): this {
+    this.rivals.remove(name);
+    return this.settle();
+  }
+
+  get believed(): string[] {
+    return [...this.standings]
+      .filter(([, { kind }]) => kind === 'believed')
+      .map(([name]) => name)
+      .sort();
+  }
+
+  reasonFor(name: string): string | undefined {
+    const standing = this.standings.get(name);
+    return standing?.kind === 'ignored' ? standing.reason : undefined;
+  }
+
+  remarkOn(name: string): string | undefined {
+    const standing = this.standings.get(name);
+    return standing?.kind === 'believed' ? standing.remark : undefined;
+  }
+}
+
+const HALF = contender(9, { subnet: subnet('10.5.2.0/25'), isFitting: false, createRevision: '1' });
+
+describe('of two leases whose subnets overlap', () => {
+  it('the one that fits the configuration is believed, however much older the other is', () => {
+    const audience = new Audience().put(HALF, contender(2));
+    expect(audience.believed).toEqual(['10.5.2.0-24']);
+    expect(audience.reasonFor('10.5.2.0-25')).toBe('its subnet overlaps that of 10.5.2.0-24');
+  });
+
+  it('the older one is believed, where both fit', () => {
+    const younger = contender(2, { name: 'x10.5.2.0-24', createRevision: '100' });
+    expect(new Audience().put(younger, contender(2, { createRevision: '99' })).believed).toEqual([
+      '10.5.2.0-24',
+    ]);
+  });
+
+  it('the one that lives is believed, where the other is only kept for a while', () => {
+    const gone = contender(2, { isLive: false });
+    expect(new Audience().put(gone, HALF).believed).toEqual(['10.5.2.0-25']);
+  });
+
+  it('the other is believed once the first has gone', () => {
+    const audience = new Audience().put(HALF, contender(2)).remove('10.5.2.0-24');
+    expect(audience.believed).toEqual(['10.5.2.0-25']);
+  });
+});
+
+it('a lease of another length than the configured one is believed where it overlaps none', () => {
+  expect(new Audience().put(HALF, contender(3)).believed).toEqual(['10.5.2.0-25', '10.5.3.0-24']);
+});
+
+it('a lease that gave way to one that gives way itself is believed', () => {
+  const shared = macAddress('02:00:00:00:00:02');
+  const middle = contender(3, { vtepMac: shared });
+  const last = contender(4, { name: 'x10.5.3.0-24', subnet: subnet('10.5.3.0/24') });
+  const audience = new Audience().put(middle, last);
+  expect(audience.believed).toEqual(['10.5.3.0-24']);
+  audience.put(contender(2));
+  expect(audience.believed).toEqual(['10.5.2.0-24', 'x10.5.3.0-24']);
+});
+
+describe('of two leases with one VtepMAC', () => {
+  const vtepMac = macAddress('02:00:00:00:00:02');
+
+  it('the older one is believed: the other names another place for it', () => {
+    const audience = new Audience().put(contender(3, { vtepMac }), contender(2));
+    expect(audience.believed).toEqual(['10.5.2.0-24']);
+    expect(audience.reasonFor('10.5.3.0-24')).toBe(
+      'its VtepMAC 02:00:00:00:00:02 is that of 10.5.2.0-24, at 192.168.0.2',
+    );
+  });
+
+  it('both are believed if they name one host', () => {
+    const audience = new Audience().put(
+      contender(3, { vtepMac, publicIp: ipAddress('192.168.0.2') }),
+      contender(2),
+    );
+    expect(audience.believed).toEqual(['10.5.2.0-24', '10.5.3.0-24']);
+    expect(audience.remarkOn('10.5.2.0-24')).toBeUndefined();
+  });
+});
+
+describe('two leases with one PublicIP', () => {
+  it('are both believed, for they take nothing from each other, and both remarked on until one goes', () => {
+    const audience = new Audience().put(contender(2), contender(3, { publicIp: ipAddress('192.168.0.2') }));
+    expect(audience.believed).toEqual(['10.5.2.0-24', '10.5.3.0-24']);
+    expect(audience.remarkOn('10.5.2.0-24')).toBe(
+      'its PublicIP 192.168.0.2 is that of 10.5.3.0-24, too; only one of the two hosts can be reached',
+    );
+    expect(audience.remarkOn('10.5.3.0-24')).toContain('is that of 10.5.2.0-24, too');
+    audience.remove('10.5.3.0-24');
+    expect(audience.remarkOn('10.5.2.0-24')).toBeUndefined();
+  });
+});
+
+describe('whoever comes and goes, in whatever order', () => {
+  const arbitrary = fc.record({
+    name: fc.constantFrom(...'abcdefghij'),
+    isLive: fc.boolean(),
+    isFitting: fc.boolean(),
+    createRevision: fc.integer({ min: 1, max: 12 }).map(String),
+    peer: fc.record({
+      subnet: fc
+        .constantFrom('10.5.0.0/22', '10.5.1.0/24', '10.5.2.0/24', '10.5.2.0/25', '10.5.2.128/25')
+        .map(subnet),
+      publicIp: fc.constantFrom('192.168.0.1', '192.168.0.2', '192.168.0.3').map(ipAddress),
+      vtepMac: fc.constantFrom('02:00:00:00:00:01', '02:00:00:00:00:02', '02:00:00:00:00:03').map(macAddress),
+    }),
+  });
+  const step = fc.oneof(
+    { weight: 3, arbitrary: arbitrary.map((put) => ({ put })) },
+    { weight: 1, arbitrary: fc.constantFrom(...'abcdefghij').map((remove) => ({ remove })) },
+  );
+
+  /** By the definition: from the highest rank down, each that is no rival of one believed before. */
+  function believedOf(contenders: readonly Contender[]): string[] {
+    const believed: Contender[] = [];
+    for (const each of [...contenders].sort((a, b) => (outranks(a, b) ? -1 : 1)))
+      if (!believed.some((other) => areRivals(other.peer, each.peer))) believed.push(each);
+    return believed.map(({ name }) => name).sort();
+  }
+
+  it('who is believed depends on who there is, and on nothing else', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(step, fc.boolean()), { maxLength: 40 }), (steps) => {
+        const audience = new Audience();
+        const present = new Map<string, Contender>();
+        for (const [change, isSettled] of steps) {
+          if ('put' in change) {
+            audience.rivals.put(change.put);
+            present.set(change.put.name, change.put);
+          } else {
+            audience.rivals.remove(change.remove);
+            present.delete(change.remove);
+          }
+          if (isSettled) audience.settle();
+        }
+        audience.settle();
+        expect(audience.believed).toEqual(believedOf([...present.values()]));
+        expect([...audience.standings.keys()].sort()).toEqual([...present.keys()].sort());
+        for (const { name, peer } of present.values()) {
+          const standing = audience.standings.get(name)!;
+          if (standing.kind === 'believed') expect(standing.peer).toEqual(peer);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+it('ten thousand leases beside one of the whole network are judged one by one in no time', () => {
+  const audience = new Audience().put(contender(2, { subnet: subnet('10.0.0.0/8'), isFitting: false }));
+  const start = performance.now();
+  for (let n = 0; n < 10_000; n++) {
+    const address = ipAddress(`10.${n >> 8}.${n & 255}.0`);
+    const publicIp = ipAddress(`172.16.${n >> 8}.${n & 255}`);
+    const vtepMac = macAddress(
+      `02:00:00:01:${(n >> 8).toString(16).padStart(2, '0')}:${(n & 255).toString(16).padStart(2, '0')}`,
+    );
+    audience.put(contender(3, { subnet: { address, prefixLength: 24 }, publicIp, vtepMac }));
+  }
+  expect(audience.believed).toHaveLength(10_000);
+  expect(performance.now() - start).toBeLessThan(3_000);
+});
