@@ -12,8 +12,15 @@ import { Identity } from './engine/identity';
 import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { PeerWatcher } from './engine/peer-watcher';
-import { awaitKernel, awaitKernelState, awaitUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import {
+  awaitKernel,
+  awaitKernelState,
+  awaitUnderlay,
+  type UnderlayOptions,
+  type Waiting,
+} from './engine/prerequisites';
 import { IN_SYNC, NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
+import type { Trouble } from './engine/trouble';
 import { UnderlayWatcher } from './engine/underlay-watcher';
 import { contains, printSubnet, type IpAddress } from './model/address';
 import { UnsupportedError, describeError } from './model/errors';
@@ -22,6 +29,8 @@ import { vxlanDataOf } from './model/lease-codec';
 import type { MacAddress } from './model/mac';
 import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode } from './model/overlay';
+import type { Peer } from './model/peer';
+import type { AgentStatus, LeaseStatus, OverlayStatus, PeerStatus } from './model/status';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
 import type { Clock, Firewall, Host, Kernel, KernelNotice, LeaseRegistry, Log } from './ports';
 
@@ -70,6 +79,7 @@ export class Agent {
   #self: Self | undefined;
   #gateways: readonly IpAddress[] = [];
   readonly #conditions: Conditions;
+  readonly #waiting: Waiting;
   #isReloading = false;
 
   constructor(
@@ -77,6 +87,7 @@ export class Agent {
     private readonly ports: AgentPorts,
   ) {
     const { registry, kernel, host, clock, log } = ports;
+    this.#waiting = { clock, log, waits: new Set() };
     this.#reconciler = new Reconciler(kernel, clock, log, () => ({
       overlay: this.#overlay!,
       peers: this.#watcher.peers,
@@ -119,6 +130,7 @@ export class Agent {
   /** What packets need: where it is bad, they may be lost. Advisory: what the agent needs to follow changes. */
   readiness(): Check[] {
     const conditions: Condition[] = [
+      waitCondition(this.#waiting.waits),
       condition(
         'lease',
         this.#holder?.lease ? undefined : 'there is no subnet lease yet',
@@ -141,6 +153,37 @@ export class Agent {
       advice('state file', this.#recorder.trouble),
     ];
     return this.#conditions.check(conditions);
+  }
+
+  /** Everything about this host that an administrator may want to know; `withPeers`: each of them, too. */
+  status(withPeers: boolean): AgentStatus {
+    const now = this.ports.clock.now();
+    const checks = this.readiness();
+    const { counters } = this.#responder;
+    return {
+      isReady: checks.every(({ ok, advisory }) => ok || advisory),
+      overlay: this.#overlay && overlayStatusOf(this.#overlay),
+      lease: this.#holder?.lease && leaseStatusOf(this.#holder.lease, this.#holder.remainingSeconds),
+      peers: {
+        count: this.#watcher.peers.size,
+        graced: this.#watcher.graced.map(({ lease, forMilliseconds }) => ({
+          lease,
+          forSeconds: Math.round(forMilliseconds / 1000),
+        })),
+        ...(withPeers ? { list: [...this.#watcher.peers].map(peerStatusOf) } : {}),
+      },
+      work: {
+        kernelOperations: this.#reconciler.operations,
+        repairs: this.#reconciler.repairs,
+        firewallRepairs: this.#firewall?.repairs ?? 0,
+        missesAnswered: counters.answered,
+        missesOfNobody: counters.absent,
+      },
+      checks: checks.map(({ since, ...check }) => ({
+        ...check,
+        sinceSeconds: Math.max(0, Math.round((now - since) / 1000)),
+      })),
+    };
   }
 
   /** What makes no progress although the event loop turns; undefined while all is well. */
@@ -181,16 +224,16 @@ export class Agent {
   async #start(signal: AbortSignal): Promise<void> {
     const { registry, kernel, host, clock, log } = this.ports;
     const [{ network, memory }, underlay] = await Promise.all([
-      begin(this.ports, this.#watcher, this.options.configPlace, signal),
-      awaitUnderlay(kernel, clock, log, this.options.underlay, signal),
+      begin({ registry, host, ...this.#waiting }, this.#watcher, this.options.configPlace, signal),
+      awaitUnderlay(kernel, this.#waiting, this.options.underlay, signal),
     ]);
     for (const remark of network.remarks) log.warn(remark);
     this.#network = network;
-    const defaultRoutes = await awaitKernel(clock, log, signal, () => kernel.defaultRoutes(signal));
+    const defaultRoutes = await awaitKernel(this.#waiting, signal, () => kernel.defaultRoutes(signal));
     this.#gateways = defaultRoutes.flatMap(({ gateway }) => gateway ?? []);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
-    await awaitKernel(clock, log, signal, () =>
+    await awaitKernel(this.#waiting, signal, () =>
       kernel.listen(linkName, (notices) => this.#hear(notices), signal),
     );
     const [existingMac, previous] = await Promise.all([
@@ -261,9 +304,9 @@ export class Agent {
 
   /** The MAC of the device that is there, if it can stay: peers know it already. */
   async #existingMac(network: Network, link: string, signal: AbortSignal): Promise<MacAddress | undefined> {
-    const { kernel, clock, log } = this.ports;
+    const { kernel } = this.ports;
     const scope = { link, networks: [network.range.network] };
-    const state = await awaitKernelState(kernel, clock, log, scope, signal);
+    const state = await awaitKernelState(kernel, this.#waiting, scope, signal);
     const device = state.get(`link ${link}`);
     return device?.kind === 'link' && device.vxlan ? device.mac : undefined;
   }
@@ -415,6 +458,40 @@ function condition(name: string, reason: string | undefined, trouble?: Grievance
   };
 }
 
+/** What a start cannot go on without. */
+function waitCondition(waits: Iterable<Trouble>): Condition {
+  const troubles = [...waits].flatMap(({ current }) => current ?? []);
+  const forMilliseconds = troubles.length > 0 ? Math.max(...troubles.map((each) => each.forMilliseconds)) : 0;
+  const reason = troubles.map(({ complaint }) => complaint).join('; ') || undefined;
+  return { name: 'start', reason, forMilliseconds, advisory: false };
+}
+
 function advice(name: string, trouble: Grievance): Condition {
   return { name, reason: trouble?.complaint, forMilliseconds: trouble?.forMilliseconds, advisory: true };
+}
+
+function overlayStatusOf({ network, backend, underlay, resolve }: Overlay): OverlayStatus {
+  return {
+    network: printSubnet(network),
+    link: linkNameOf(backend),
+    vni: backend.vni,
+    mtu: overlayMtu(backend, underlay),
+    resolve: resolve.kind,
+    underlay: underlay.name,
+    underlayAddress: underlay.address,
+  };
+}
+
+function leaseStatusOf({ name, subnet, attributes }: Lease, remainingSeconds: number): LeaseStatus {
+  return {
+    name,
+    subnet: printSubnet(subnet),
+    publicIp: attributes.publicIp,
+    vtepMac: vxlanDataOf(attributes.backendData)?.vtepMac,
+    remainingSeconds: remainingSeconds === Infinity ? undefined : Math.round(remainingSeconds),
+  };
+}
+
+function peerStatusOf({ subnet, publicIp, vtepMac }: Peer): PeerStatus {
+  return { subnet: printSubnet(subnet), publicIp, vtepMac };
 }

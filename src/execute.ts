@@ -1,5 +1,6 @@
 /** Carries out one command with the real outside world. */
 import { Agent } from './agent';
+import { version } from '../package.json';
 import type { Command } from './cli/command-line';
 import { needsRegistry, runConfigCommand } from './cli/config-command';
 import { processIo } from './cli/config-io';
@@ -10,6 +11,7 @@ import type { UnderlayOptions } from './engine/prerequisites';
 import { EtcdRegistry } from './etcd/registry';
 import { requireNetAdmin } from './host/capabilities';
 import { MonotonicClock } from './host/clock';
+import { openControlSocket, type CloseControlSocket } from './host/control-socket';
 import { startHealthServer, type HealthServer } from './host/health';
 import { LinuxHost } from './host/linux-host';
 import type { ServiceState } from './host/systemd';
@@ -19,6 +21,7 @@ import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
 import { parseIpAddress } from './model/address';
+import { describeError } from './model/errors';
 import type { LeaseRegistry, Log } from './ports';
 
 /** How the process's signals reach what runs; filled in while it runs. */
@@ -30,7 +33,7 @@ export interface SignalHooks {
 
 /** Returns the exit code. `stop` is what SIGTERM and SIGINT abort. */
 export async function execute(
-  command: Exclude<Command, { kind: 'print' }>,
+  command: Exclude<Command, { kind: 'print' | 'status' }>,
   hooks: SignalHooks,
   stop: AbortSignal,
 ): Promise<number> {
@@ -68,6 +71,8 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   const registry = etcdOf(options);
   const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   const clock = new MonotonicClock();
+  const began = clock.now();
+  let closeControl: CloseControlSocket | undefined;
   let health: HealthServer | undefined;
   try {
     const agent = new Agent(
@@ -95,6 +100,12 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       lessVerbose: () => setVerbosity(verbosity - 1),
       audit: () => agent.reload(),
     });
+    closeControl = await openControlSocket((question) =>
+      JSON.stringify({ ...processStatus(clock.now() - began), ...agent.status(question === 'peers') }),
+    ).catch((error: unknown) => {
+      log.warn("'vtepd status' will find nobody", { error: describeError(error) });
+      return undefined;
+    });
     if (options.healthzPort > 0) {
       const { healthzIp: address, healthzPort: port } = options;
       // Liveness is that somebody answers: a blocked event loop does not.
@@ -119,11 +130,16 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     log.info('vtepd stops; lease and kernel state stay as they are');
     return 0;
   } finally {
+    closeControl?.();
     await health?.close();
     kernel.close();
     registry.close();
     await log.flush();
   }
+}
+
+function processStatus(runningMilliseconds: number) {
+  return { version, processId: process.pid, runningSeconds: Math.round(runningMilliseconds / 1000) };
 }
 
 function sayLimits(limits: NeighborLimits, log: Log): void {

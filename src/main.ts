@@ -41,6 +41,11 @@ async function main(): Promise<number> {
     process.stdout.write(command.text);
     return 0;
   }
+  if (command.kind === 'status') {
+    const { runStatusCommand } = await import('./cli/status-command.js');
+    const { processStatusIo } = await import('./cli/status-io.js');
+    return runStatusCommand(command, processStatusIo());
+  }
   // What runs something is loaded only now: --help and a mistyped flag answer at once.
   const { execute } = await import('./execute.js');
   return execute(command, hooks, stop.signal);

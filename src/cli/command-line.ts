@@ -22,12 +22,19 @@ export interface ConfigCommand {
   readonly options: Options;
 }
 
+export interface StatusCommand {
+  readonly kind: 'status';
+  readonly asJson: boolean;
+  readonly withPeers: boolean;
+}
+
 /** What the user wants. */
 export type Command =
   | { readonly kind: 'run'; readonly options: Options }
   | { readonly kind: 'leave'; readonly options: Options }
   | { readonly kind: 'cleanup'; readonly options: Options }
   | ConfigCommand
+  | StatusCommand
   /** Say this on standard output, and no more. */
   | { readonly kind: 'print'; readonly text: string };
 
@@ -50,6 +57,8 @@ export function parseCommandLine(
       return { kind: 'print', text: helpFor(choice.topic) };
     case 'completion':
       return { kind: 'print', text: completionFor(choice.shell) };
+    case 'status':
+      return { kind: 'status', ...choice.status };
     case 'config':
       return { kind: 'config', ...choice.config, options: readOptions(written, env, readFile) };
     case 'run':
@@ -63,6 +72,7 @@ type Choice =
   | { readonly name: 'run' | 'leave' | 'cleanup' }
   | { readonly name: 'help'; readonly topic: CommandName | undefined }
   | { readonly name: 'completion'; readonly shell: Shell }
+  | { readonly name: 'status'; readonly status: Omit<StatusCommand, 'kind'> }
   | { readonly name: 'config'; readonly config: Pick<ConfigCommand, 'action' | 'file' | 'raw'> };
 
 function parseWords(words: readonly string[]): { choice: Choice; written: WrittenOptions } {
@@ -97,6 +107,13 @@ function commander(choose: (choice: Choice) => void): Commander {
       choose({ name: 'run' });
     });
   for (const name of ['leave', 'cleanup'] as const) program.command(name).action(() => choose({ name }));
+  program
+    .command('status')
+    .option('--json')
+    .option('--peers')
+    .action(({ json = false, peers = false }: { json?: boolean; peers?: boolean }) =>
+      choose({ name: 'status', status: { asJson: json, withPeers: peers } }),
+    );
   program
     .command('help')
     .argument('[command]')

@@ -5,6 +5,7 @@ import {
   COMPLETED_OPTIONS,
   CONFIG_ACTIONS,
   DOCKER_OPTS_FLAGS,
+  STATUS_FLAGS,
   type CompletedOption,
   type CompletedWord,
 } from './completion-words';
@@ -39,6 +40,10 @@ ${cases(valued.map(({ flag }) => flag).join('|'), '[[ ${COMP_WORDS[index+1]-} ==
       -f | -d) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
       *) mapfile -t COMPREPLY < <(compgen -W '${DOCKER_OPTS_FLAGS.join(' ')}' -- "$current") ;;
     esac
+    return
+  fi
+  if [[ $command == status ]]; then
+    mapfile -t COMPREPLY < <(compgen -W '${wordsOf(STATUS_FLAGS)} --help' -- "$current")
     return
   fi
   case $option in

@@ -48,6 +48,12 @@ export const CONFIG_ACTIONS: readonly CompletedWord[] = COMMANDS.config.usage.ma
 /** Flags of `vtepd docker-opts`, which has none of the options. */
 export const DOCKER_OPTS_FLAGS = ['-f', '-d', '-i', '-c', '-k', '-m', '--require', '--help'];
 
+/** Flags of `vtepd status`, which needs none of the options. */
+export const STATUS_FLAGS: readonly CompletedWord[] = [
+  { word: '--json', summary: 'One object, for programs' },
+  { word: '--peers', summary: 'Every peer, too' },
+];
+
 function valueOf(key: OptionKey): CompletedValue {
   const { placeholder, words } = OPTIONS[key] as OptionSpec<unknown>;
   if (isBoolean(key)) return { kind: 'boolean' };

@@ -5,6 +5,7 @@ import {
   COMPLETED_OPTIONS,
   CONFIG_ACTIONS,
   DOCKER_OPTS_FLAGS,
+  STATUS_FLAGS,
   type CompletedOption,
   type CompletedWord,
 } from './completion-words';
@@ -18,6 +19,10 @@ _vtepd() {
   typeset -A opt_args
   if (( \${words[(I)docker-opts]} )); then
     _arguments '*:file:_files' ${DOCKER_OPTS_FLAGS.map((flag) => `'${flag}'`).join(' ')}
+    return
+  fi
+  if (( \${words[(I)status]} )); then
+    _arguments ${STATUS_FLAGS.map(({ word, summary }) => `'${word}[${summary}]'`).join(' ')}
     return
   fi
   _arguments -C \\

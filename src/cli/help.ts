@@ -27,6 +27,13 @@ packets flow while it is away.`,
 is right, says what it changes, and changes nothing if somebody else did
 meanwhile. 'get --raw' shows the text as it is stored.`,
   },
+  status: {
+    usage: ['vtepd status [--json] [--peers]'],
+    summary: ['what the running agent says of itself'],
+    details: `Its lease, its peers, what it repaired, and everything that is not well, with
+the reason and since when. --peers lists every peer; --json is one object, for
+programs. The exit code is 0 if the agent is ready, else 1.`,
+  },
   leave: {
     usage: ['vtepd leave'],
     summary: ["gives this host's lease back, and cleans up"],

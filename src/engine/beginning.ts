@@ -4,7 +4,7 @@ import { describeError } from '../model/errors';
 import { parseMemory, type Memory } from '../model/memory-codec';
 import type { Clock, Host, LeaseRegistry, Log } from '../ports';
 import type { PeerWatcher } from './peer-watcher';
-import { awaitNetworkConfig } from './prerequisites';
+import { awaitNetworkConfig, type Waiting } from './prerequisites';
 
 /** So long a start waits for etcd before it begins from memory. */
 const PATIENCE_MILLISECONDS = 3_000;
@@ -15,11 +15,9 @@ export interface Beginning {
   readonly memory: Memory | undefined;
 }
 
-export interface BeginningPorts {
+export interface BeginningPorts extends Waiting {
   readonly registry: LeaseRegistry;
   readonly host: Host;
-  readonly clock: Clock;
-  readonly log: Log;
 }
 
 /**
@@ -27,17 +25,18 @@ export interface BeginningPorts {
  * a while and we remember enough of the same network. `place` is where the configuration is, in etcd and in memory.
  */
 export async function begin(
-  { registry, host, clock, log }: BeginningPorts,
+  ports: BeginningPorts,
   watcher: PeerWatcher,
   place: string,
   signal: AbortSignal,
 ): Promise<Beginning> {
+  const { registry, host, clock, log } = ports;
   const decided = new AbortController();
   const until = AbortSignal.any([signal, decided.signal]);
   // The snapshot does not depend on the configuration: both are on their way at once.
   let isAnswered = false;
   const snapshot = watcher.sync(until).then(() => (isAnswered = true));
-  const config = awaitNetworkConfig(registry, clock, log, place, readNetwork, until);
+  const config = awaitNetworkConfig(registry, ports, place, readNetwork, until);
   const fromEtcd = Promise.all([config, snapshot]).then(([network]) => ({ network, memory: undefined }));
   const fromMemory = clock
     .sleep(PATIENCE_MILLISECONDS, until)

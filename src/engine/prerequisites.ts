@@ -10,6 +10,13 @@ import { Trouble } from './trouble';
 
 const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 5_000 };
 
+/** Where a wait has its time and its words from; while it lasts, what it waits for is among `waits`. */
+export interface Waiting {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly waits: Set<Trouble>;
+}
+
 /** What a user wants of the underlay; `canReach` is resolved anew for each try. */
 export type UnderlayOptions = Omit<UnderlayWish, 'canReach'> & { readonly canReach: IpAddress | undefined };
 
@@ -19,13 +26,12 @@ export type UnderlayOptions = Omit<UnderlayWish, 'canReach'> & { readonly canRea
  */
 export function awaitNetworkConfig<Config>(
   registry: LeaseRegistry,
-  clock: Clock,
-  log: Log,
+  waiting: Waiting,
   place: string,
   read: (text: string) => Config,
   signal: AbortSignal,
 ): Promise<Config> {
-  return untilItWorks('waiting for the network configuration', clock, log, signal, async () => {
+  return untilItWorks('waiting for the network configuration', waiting, signal, async () => {
     const stored = await registry.readConfig(signal);
     if (!stored) {
       throw new ConfigError(
@@ -44,39 +50,32 @@ export function awaitNetworkConfig<Config>(
 /** The underlay interface, as soon as there is one that fits the wish. */
 export function awaitUnderlay(
   kernel: Kernel,
-  clock: Clock,
-  log: Log,
+  waiting: Waiting,
   options: UnderlayOptions,
   signal: AbortSignal,
 ): Promise<Underlay> {
-  return untilItWorks('waiting for the underlay interface', clock, log, signal, async () => {
+  return untilItWorks('waiting for the underlay interface', waiting, signal, async () => {
     const choice = await lookForUnderlay(kernel, options, signal);
     if (choice.kind === 'none') throw new ConfigError(choice.reason);
     const { name, address, publicIp, mtu } = choice.underlay;
-    log.info('underlay chosen', { interface: name, address, publicIp, mtu, because: choice.because });
+    waiting.log.info('underlay chosen', { interface: name, address, publicIp, mtu, because: choice.because });
     return choice.underlay;
   });
 }
 
 /** What a question to the kernel gives, as soon as it is answered: the kernel may be short of memory for a moment. */
-export function awaitKernel<T>(
-  clock: Clock,
-  log: Log,
-  signal: AbortSignal,
-  ask: () => T | Promise<T>,
-): Promise<T> {
-  return untilItWorks('waiting for the kernel to tell what it holds', clock, log, signal, async () => ask());
+export function awaitKernel<T>(waiting: Waiting, signal: AbortSignal, ask: () => T | Promise<T>): Promise<T> {
+  return untilItWorks('waiting for the kernel to tell what it holds', waiting, signal, async () => ask());
 }
 
 /** What the kernel holds, as soon as it can be read. */
 export function awaitKernelState(
   kernel: Kernel,
-  clock: Clock,
-  log: Log,
+  waiting: Waiting,
   scope: Scope,
   signal: AbortSignal,
 ): Promise<KernelState> {
-  return awaitKernel(clock, log, signal, () => kernel.observe(scope, signal));
+  return awaitKernel(waiting, signal, () => kernel.observe(scope, signal));
 }
 
 /** Chooses the underlay from what the kernel has now. */
@@ -92,23 +91,27 @@ export async function lookForUnderlay(kernel: Kernel, options: UnderlayOptions, 
 
 async function untilItWorks<T>(
   what: string,
-  clock: Clock,
-  log: Log,
+  { clock, log, waits }: Waiting,
   signal: AbortSignal,
   attempt: () => Promise<T>,
 ): Promise<T> {
   const trouble = new Trouble(clock, log);
-  for (let failures = 0; ; failures++) {
-    try {
-      const value = await attempt();
-      trouble.clear(`no more ${what}`);
-      return value;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!(error instanceof ConfigError || error instanceof RegistryError || error instanceof KernelError))
-        throw error;
-      trouble.report(what, error);
-      await clock.sleep(backoffMilliseconds(failures, BACKOFF, clock.random()), signal);
+  waits.add(trouble);
+  try {
+    for (let failures = 0; ; failures++) {
+      try {
+        const value = await attempt();
+        trouble.clear(`no more ${what}`);
+        return value;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof ConfigError || error instanceof RegistryError || error instanceof KernelError))
+          throw error;
+        trouble.report(what, error);
+        await clock.sleep(backoffMilliseconds(failures, BACKOFF, clock.random()), signal);
+      }
     }
+  } finally {
+    waits.delete(trouble);
   }
 }

@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   departure: ['model', 'ports', 'engine'],
   'first-host': ['model', 'ports', 'engine', 'host'],
   execute: [
+    'package.json',
     'model',
     'ports',
     'cli',

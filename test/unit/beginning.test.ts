@@ -35,7 +35,7 @@ function starting(prepare: (host: FakeHost, store: FakeStore, clock: FakeClock) 
   };
   const watcher = new PeerWatcher(registry, clock, log, events, 0);
   const stop = new AbortController();
-  const beginning = begin({ registry, host, clock, log }, watcher, PLACE, stop.signal);
+  const beginning = begin({ registry, host, clock, log, waits: new Set() }, watcher, PLACE, stop.signal);
   const isOver = () => Promise.race([beginning.then(() => true), settle().then(() => false)]);
   return {
     clock,

@@ -42,7 +42,7 @@ describe('refused:', () => {
   test.each([
     [
       ['foo'],
-      "there is no command 'foo'; there are: run, config, leave, cleanup, docker-opts, completion, help",
+      "there is no command 'foo'; there are: run, config, status, leave, cleanup, docker-opts, completion, help",
     ],
     [['clean-up'], "there is no command 'clean-up'; did you mean 'cleanup'?"],
     [['help', 'laeve'], "there is no command 'laeve'; did you mean 'leave'?"],

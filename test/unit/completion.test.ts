@@ -57,6 +57,7 @@ describe('bash offers', () => {
     expect(offers('config', '')).toEqual(['set', 'get', 'check']);
     expect(offers('completion', '')).toEqual([...SHELLS]);
     expect(offers('docker-opts', '--')).toEqual(['--require', '--help']);
+    expect(offers('status', '')).toEqual(['--json', '--peers', '--help']);
   });
 
   test('the values that an option has', () => {

@@ -18,7 +18,7 @@ function disk(files: Readonly<Record<string, string>>, isPublic = true): ReadCon
 
 function optionsOf(argv: readonly string[], env: NodeJS.ProcessEnv, read: ReadConfigFile): Options {
   const command = parseCommandLine(argv, env, read);
-  if (command.kind === 'print') throw new Error('it prints');
+  if (!('options' in command)) throw new Error(`it is ${command.kind}`);
   return command.options;
 }
 

@@ -1,0 +1,105 @@
+/** `vtepd status`: what the running agent says of itself, for a person or for a program. */
+import type { ControlQuestion } from '../model/control';
+import type { CheckStatus, PeerStatus, ProcessStatus } from '../model/status';
+import { HostError, describeError } from '../model/errors';
+import type { StatusCommand } from './command-line';
+
+/** What the command may touch. */
+export interface StatusIo {
+  /** The answers of the agents that run here. Throws a {@link HostError}. */
+  ask(question: ControlQuestion): Promise<readonly string[]>;
+  /** To standard output. */
+  write(text: string): void;
+  /** To standard error. */
+  complain(text: string): void;
+}
+
+/** Returns the exit code: 0 every agent here is ready, 1 one is not, or there is none. */
+export async function runStatusCommand({ asJson, withPeers }: StatusCommand, io: StatusIo): Promise<number> {
+  let answers: readonly string[];
+  try {
+    answers = await io.ask(withPeers ? 'peers' : 'status');
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    const hint = error.code === 'EACCES' || error.code === 'EPERM' ? ' (run it as root)' : '';
+    io.complain(`${describeError(error)}${hint}\n`);
+    return 1;
+  }
+  if (answers.length === 0) {
+    io.complain('no vtepd runs in this network namespace\n');
+    return 1;
+  }
+  const statuses = answers.map((answer) => JSON.parse(answer) as ProcessStatus);
+  for (const [n, status] of statuses.entries())
+    io.write(asJson ? `${answers[n]}\n` : `${n > 0 ? '\n' : ''}${printStatus(status)}`);
+  return statuses.every(({ isReady }) => isReady) ? 0 : 1;
+}
+
+/** The page a person reads. */
+export function printStatus(status: ProcessStatus): string {
+  const { version, processId, runningSeconds, isReady, overlay, lease, peers, work, checks } = status;
+  const rows: [string, string][] = [];
+  if (overlay) {
+    const { network, link, vni, mtu, resolve, underlay, underlayAddress } = overlay;
+    rows.push(['network', `${network} on ${link} (VNI ${vni}, MTU ${mtu}), peers ${resolve}`]);
+    rows.push(['underlay', `${underlay}, ${underlayAddress}`]);
+  }
+  if (lease) {
+    const { subnet, publicIp, vtepMac, remainingSeconds } = lease;
+    rows.push(['lease', `${subnet} at ${publicIp ?? 'no address'}, VTEP MAC ${vtepMac ?? 'unknown'}`]);
+    const life =
+      remainingSeconds === undefined
+        ? 'a reservation: it does not expire'
+        : remainingSeconds > 0
+          ? `good for ${printDuration(remainingSeconds)}, also without etcd`
+          : `expired ${printDuration(-remainingSeconds)} ago`;
+    rows.push(['', life]);
+  }
+  rows.push(['peers', String(peers.count)]);
+  for (const { lease: name, forSeconds } of peers.graced)
+    rows.push(['', `${name} is kept, although its lease expired ${printDuration(forSeconds)} ago`]);
+  const { kernelOperations, repairs, firewallRepairs, missesAnswered, missesOfNobody } = work;
+  rows.push(['kernel', `${kernelOperations} changes, ${repairs} of them repairs`]);
+  if (firewallRepairs > 0) rows.push(['firewall', `${firewallRepairs} repairs`]);
+  if (missesAnswered + missesOfNobody > 0)
+    rows.push(['misses', `${missesAnswered} answered, ${missesOfNobody} times nobody has the address`]);
+  return [
+    `vtepd ${version}, process ${processId}, running for ${printDuration(runningSeconds)}: ${isReady ? 'ready' : 'NOT READY'}`,
+    ...rows.map(([name, text]) => `  ${name.padEnd(10)}${text}`),
+    '',
+    ...checks.map(printCheck),
+    ...(peers.list ? ['', ...peerTable(peers.list)] : []),
+    '',
+  ].join('\n');
+}
+
+function printCheck({ name, ok, sinceSeconds, reason, advisory }: CheckStatus): string {
+  const mark = ok ? '+' : advisory ? '!' : '-';
+  const how = ok ? 'well' : 'not well';
+  return `  [${mark}] ${name}: ${how} for ${printDuration(sinceSeconds)}${ok || !reason ? '' : `: ${reason}`}`;
+}
+
+function peerTable(peers: readonly PeerStatus[]): string[] {
+  const rows = [
+    ['subnet', 'PublicIP', 'VTEP MAC'],
+    ...peers.map(({ subnet, publicIp, vtepMac }) => [subnet, publicIp, vtepMac]),
+  ];
+  const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map((row) => `  ${row[0]!.padEnd(widths[0]!)}  ${row[1]!.padEnd(widths[1]!)}  ${row[2]!}`);
+}
+
+/** `3 d 4 h`, `2 min 5 s`: two units say enough. */
+export function printDuration(seconds: number): string {
+  const units: readonly (readonly [string, number])[] = [
+    ['d', 86_400],
+    ['h', 3_600],
+    ['min', 60],
+    ['s', 1],
+  ];
+  const first = units.findIndex(([, size]) => seconds >= size);
+  if (first < 0) return '0 s';
+  const [name, size] = units[first]!;
+  const next = units[first + 1];
+  const rest = next ? Math.floor((seconds % size) / next[1]) : 0;
+  return `${Math.floor(seconds / size)} ${name}${next && rest > 0 ? ` ${rest} ${next[0]}` : ''}`;
+}

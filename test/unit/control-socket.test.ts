@@ -1,0 +1,66 @@
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { askAgents } from '../../src/cli/status-io';
+import { openControlSocket } from '../../src/host/control-socket';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/temporary-directory';
+
+afterAll(removeTemporaryDirectories);
+
+const namespace = statSync('/proc/self/ns/net', { bigint: true }).ino;
+
+test('an agent answers who asks, each question with its own answer, and nobody once it is closed', async () => {
+  const directory = join(temporaryDirectory(), 'made-when-missing');
+  const close = await openControlSocket((question) => `the answer to ${question}`, directory);
+  expect(await askAgents('status', directory)).toEqual(['the answer to status']);
+  expect(await askAgents('peers', directory)).toEqual(['the answer to peers']);
+  close();
+  expect(readdirSync(directory)).toEqual([]);
+  expect(await askAgents('status', directory)).toEqual([]);
+});
+
+test('only the user of the agent may ask', async () => {
+  const directory = temporaryDirectory();
+  const close = await openControlSocket(() => '', directory);
+  const [name] = readdirSync(directory);
+  expect(statSync(join(directory, name!)).mode & 0o777).toBe(0o600);
+  close();
+});
+
+test('where no agent ever ran, nobody answers', async () => {
+  expect(await askAgents('status', join(temporaryDirectory(), 'missing'))).toEqual([]);
+});
+
+test('what killed agents left is passed over, and removed by the next agent; other namespaces and files stay', async () => {
+  const directory = temporaryDirectory();
+  const gone = 4_194_305;
+  const others = [`1-${gone}.sock`, `${namespace}-flannel.1.lock`];
+  for (const name of [`${namespace}-${gone}.sock`, ...others]) writeFileSync(join(directory, name), '');
+  expect(await askAgents('status', directory)).toEqual([]);
+  const close = await openControlSocket(() => '', directory);
+  expect(readdirSync(directory).sort()).toEqual([...others, `${namespace}-${process.pid}.sock`].sort());
+  close();
+});
+
+test('a word that is no question, or a flood of them, ends the connection without an answer', async () => {
+  const directory = temporaryDirectory();
+  const close = await openControlSocket(() => 'an answer', directory);
+  const path = join(directory, readdirSync(directory)[0]!);
+  for (const words of ['shutdown\n', 'x'.repeat(100_000)]) {
+    const socket = createConnection(path);
+    socket.end(words);
+    expect(await text(socket).catch(() => '')).toBe('');
+  }
+  expect(await askAgents('status', directory)).toEqual(['an answer']);
+  close();
+});
+
+test('a directory that cannot be made is an error that says what is missing then', async () => {
+  const file = join(temporaryDirectory(), 'file');
+  writeFileSync(file, '');
+  await expect(openControlSocket(() => '', join(file, 'below'))).rejects.toMatchObject({
+    code: 'ENOTDIR',
+    message: expect.stringContaining("where 'vtepd status' asks") as string,
+  });
+});
