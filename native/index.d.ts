@@ -22,6 +22,12 @@ export interface RequestSocket {
    * answer, ENOBUFS when answers were lost.
    */
   receive(): Buffer;
+  /**
+   * The index of the interface of that name in the socket's network namespace; 0 when there is none. Alternative names do not
+   * count. ioctl(2) SIOCGIFINDEX, SIOCGIFNAME: some microseconds, where RTM_GETLINK takes tens and waits for the kernel's
+   * network configuration lock.
+   */
+  interfaceIndex(name: string): number;
   /** close(2). A second call does nothing; the other methods throw EBADF afterwards. */
   close(): void;
 }

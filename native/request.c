@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/netlink.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -118,6 +121,36 @@ static napi_value request_receive(napi_env env, napi_callback_info info) {
   return messages;
 }
 
+/* The index of the interface with that very name, 0 if there is none; -1 and errno when the kernel does not say. */
+static int interface_index(int fd, const char *name, size_t length) {
+  struct ifreq request = {0};
+  if (length == 0 || length >= IFNAMSIZ || strlen(name) != length) return 0;
+  memcpy(request.ifr_name, name, length);
+  if (ioctl(fd, SIOCGIFINDEX, &request) != 0) return errno == ENODEV ? 0 : -1;
+  int index = request.ifr_ifindex;
+  /* It is found by its alternative names, too. */
+  memset(&request, 0, sizeof request);
+  request.ifr_ifindex = index;
+  if (ioctl(fd, SIOCGIFNAME, &request) != 0) return errno == ENODEV ? 0 : -1;
+  return strncmp(request.ifr_name, name, IFNAMSIZ) == 0 ? index : 0;
+}
+
+static napi_value request_interface_index(napi_env env, napi_callback_info info) {
+  napi_value argument, result;
+  struct request_socket *request = read_this(env, info, &REQUEST_SOCKET, 1, &argument);
+  if (request == NULL) return NULL;
+  size_t length;
+  char *name = read_string(env, argument, "name", &length);
+  if (name == NULL) return NULL;
+  errno = EBADF;
+  int index = request->fd < 0 ? -1 : interface_index(request->fd, name, length);
+  int error = errno;
+  free(name);
+  if (index < 0) return throw_errno(env, error, "ioctl");
+  CHECKED(napi_create_int32(env, index, &result));
+  return result;
+}
+
 static napi_value request_close(napi_env env, napi_callback_info info) {
   struct request_socket *request = read_this(env, info, &REQUEST_SOCKET, 0, NULL);
   if (request != NULL) close_socket(request);
@@ -156,6 +189,7 @@ static napi_value make_object(napi_env env, uint32_t port_id) {
       {.utf8name = "portId", .value = port, .attributes = napi_enumerable},
       {.utf8name = "send", .method = request_send},
       {.utf8name = "receive", .method = request_receive},
+      {.utf8name = "interfaceIndex", .method = request_interface_index},
       {.utf8name = "close", .method = request_close},
   };
   CHECKED(napi_define_properties(env, object, sizeof properties / sizeof *properties, properties));

@@ -82,7 +82,7 @@ export class Changes {
     for (const operation of operations) {
       const object = operation.object as LinkedObject;
       const { link } = object;
-      if (link !== undefined && !indexes.has(link)) indexes.set(link, findLink(this.netlink, link)?.index);
+      if (link !== undefined && !indexes.has(link)) indexes.set(link, this.netlink.indexOf(link));
       const index = link === undefined ? undefined : indexes.get(link);
       if (link !== undefined && index === undefined) fail(operation, NO_SUCH_LINK);
       else if (operation.verb === 'put' || object.kind !== 'neighbor-parameters') {

@@ -31,6 +31,15 @@ export class Rtnetlink {
     return this.socket.portId;
   }
 
+  /** The index of the interface of that name, or undefined: all that a change needs to know of its link, and quickly. */
+  indexOf(link: string): number | undefined {
+    try {
+      return this.socket.interfaceIndex(link) || undefined;
+    } catch (error) {
+      throw systemErrorOf(`cannot look up the interface ${link}`, error);
+    }
+  }
+
   /**
    * Sends the requests that `write` writes as one batch, and returns when the kernel has worked them off, with what it
    * refused by index. Throws a {@link KernelError} when it is not known what was done.

@@ -191,6 +191,25 @@ test('After close the methods throw EBADF, and closing again does nothing', () =
   socket.close();
   expect(thrownBy(() => socket.receive())).toMatchObject({ code: 'EBADF' });
   expect(thrownBy(() => socket.send(getLink(1, 0, index)))).toMatchObject({ code: 'EBADF' });
+  expect(thrownBy(() => socket.interfaceIndex(LINK))).toMatchObject({ code: 'EBADF' });
+});
+
+test('An interface has its index by its name, and only by that', () => {
+  execFileSync('ip', ['link', 'property', 'add', 'dev', LINK, 'altname', 'vn-other-name']);
+  expect(socket.interfaceIndex(LINK)).toBe(index);
+  const others = [
+    'vn-other-name',
+    'vn-nowhere',
+    '',
+    `${LINK}\0`,
+    `${LINK}\0x`,
+    'x'.repeat(16),
+    'x'.repeat(5_000),
+  ];
+  for (const name of others) expect(socket.interfaceIndex(name)).toBe(0);
+  expect(thrownBy(() => socket.interfaceIndex(7 as unknown as string))).toMatchObject({
+    code: 'ERR_INVALID_ARG_TYPE',
+  });
 });
 
 test('A protocol the kernel does not have is refused with the name of the call', () => {

@@ -37,6 +37,10 @@ class ScriptedSocket implements RequestSocket {
     return next;
   }
 
+  interfaceIndex(): number {
+    throw new Error('nobody asks for an interface here');
+  }
+
   close(): void {
     this.isClosed = true;
   }
