@@ -2,7 +2,7 @@
 import { fstatSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import type { Logger } from 'winston';
-import { printJournal, printJson, printText, type Level, type PrintLine } from './log-line';
+import { printJournal, printJson, printText, type Level, type Line, type PrintLine } from './log-line';
 import type { Log, LogFields } from './ports';
 
 export interface LogOptions {
@@ -65,6 +65,9 @@ class WinstonLog implements AdjustableLog {
   readonly settled: Promise<void>;
   readonly #print: PrintLine;
   readonly #stream: Writable;
+  /** Lines of this turn of the event loop. They are written at its end: a peer, or a packet, must not wait for its line. */
+  #waiting: Line[] = [];
+  readonly #writeWaiting = () => this.#write();
   #verbosity: number;
   #logger: Logger | undefined;
   #dropped = 0;
@@ -112,6 +115,7 @@ class WinstonLog implements AdjustableLog {
   }
 
   async flush(): Promise<void> {
+    this.#write();
     // What winston has buffered reaches the stream within this turn.
     await new Promise((resolve) => setImmediate(resolve));
     if (this.#stream.writableLength === 0) return;
@@ -122,6 +126,21 @@ class WinstonLog implements AdjustableLog {
   }
 
   #log(level: Level, message: string, fields: LogFields): void {
+    if (this.#waiting.length === 0) {
+      setImmediate(this.#writeWaiting);
+      process.once('exit', this.#writeWaiting);
+    }
+    this.#waiting.push({ time: new Date(), level, message, fields });
+  }
+
+  #write(): void {
+    process.removeListener('exit', this.#writeWaiting);
+    const lines = this.#waiting;
+    this.#waiting = [];
+    for (const line of lines) this.#writeLine(line);
+  }
+
+  #writeLine(line: Line): void {
     if (this.#stream.writableLength > MOST_WAITING_BYTES) {
       this.#dropped++;
       return;
@@ -129,10 +148,11 @@ class WinstonLog implements AdjustableLog {
     if (this.#dropped > 0) {
       const lines = this.#dropped;
       this.#dropped = 0;
-      this.#log('warn', 'nobody read the log for a while; lines were dropped', { lines });
+      const message = 'nobody read the log for a while; lines were dropped';
+      this.#writeLine({ time: new Date(), level: 'warn', message, fields: { lines } });
     }
-    const text = this.#print({ time: new Date(), level, message, fields });
-    if (this.#logger) this.#logger.log(level, text);
+    const text = this.#print(line);
+    if (this.#logger) this.#logger.log(line.level, text);
     else this.#stream.write(`${text}\n`);
   }
 

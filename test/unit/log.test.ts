@@ -13,7 +13,9 @@ class Lines extends Writable {
     done();
   }
 
-  take(): string[] {
+  /** What was written up to the end of this turn of the event loop. */
+  async take(): Promise<string[]> {
+    await new Promise((resolve) => setImmediate(resolve));
     const lines = this.text.split('\n').slice(0, -1);
     this.text = '';
     return lines;
@@ -41,28 +43,28 @@ describe.each([
 
   test('says what is important', async () => {
     everyLevel(await create(0));
-    expect(stream.take()).toEqual(['<3>one  n=1', '<4>two', '<6>three']);
+    expect(await stream.take()).toEqual(['<3>one  n=1', '<4>two', '<6>three']);
   });
 
   test('says more when it is more verbose, and can be made so at run time', async () => {
     const log = await create(1);
     everyLevel(log);
-    expect(stream.take()).toHaveLength(4);
+    expect(await stream.take()).toHaveLength(4);
     log.setVerbosity(log.verbosity - 1);
     expect(log.debugEnabled).toBe(false);
     everyLevel(log);
-    expect(stream.take()).toHaveLength(3);
+    expect(await stream.take()).toHaveLength(3);
     log.setVerbosity(2);
     expect(log.debugEnabled).toBe(true);
     everyLevel(log);
-    expect(stream.take()).toHaveLength(4);
+    expect(await stream.take()).toHaveLength(4);
     log.setVerbosity(-1);
     expect(log.verbosity).toBe(0);
   });
 
   test('writes JSON', async () => {
     (await create(0, 'json')).info('three', { subnet: '10.5.1.0/24' });
-    expect(JSON.parse(stream.take()[0]!)).toMatchObject({
+    expect(JSON.parse((await stream.take())[0]!)).toMatchObject({
       level: 'info',
       message: 'three',
       subnet: '10.5.1.0/24',
@@ -78,18 +80,27 @@ describe.each([
     };
     const long = 'x'.repeat(1 << 20);
     for (let n = 0; n < 9; n++) log.info(long);
+    await new Promise((resolve) => setImmediate(resolve));
     while (stream.writableLength > 0) {
       release();
       await new Promise((resolve) => setImmediate(resolve));
     }
-    const written = stream.take().length;
+    const written = (await stream.take()).length;
     log.info('again');
-    release();
     await new Promise((resolve) => setImmediate(resolve));
+    release();
     expect(written).toBeLessThan(9);
-    expect(stream.take()[0]).toBe(
+    expect((await stream.take())[0]).toBe(
       `<4>nobody read the log for a while; lines were dropped  lines=${9 - written}`,
     );
+  });
+
+  test('writes when the turn is over, so that nothing waits for its line, and in order', async () => {
+    const log = await create(0);
+    log.info('one');
+    log.info('two');
+    expect(stream.text).toBe('');
+    expect(await stream.take()).toEqual(['<6>one', '<6>two']);
   });
 
   test('is flushed within half a second, read or not', async () => {
@@ -148,6 +159,16 @@ describe('in a process of its own', () => {
     child.stderr.destroy();
     child.stdin.write('go');
     expect(await exit).toBe(7);
+  });
+
+  test('what was said last is written, also when the process ends in the same turn', async () => {
+    const body = `
+      const log = createLog({ format: 'text', verbosity: 0, journald: true });
+      log.error('last words');
+      process.exit(3);
+    `;
+    const end = promisify(execFile)(process.execPath, program(body));
+    await expect(end).rejects.toMatchObject({ code: 3, stderr: '<3>last words\n' });
   });
 
   test('no line is lost when it is flushed before the end', async () => {
