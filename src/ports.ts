@@ -31,7 +31,8 @@ export interface LeaseRegistry {
   /** The lease that holds this address, or whose VTEP has this MAC: what a miss asks when the peer table does not know. */
   find(question: Miss, subnetLength: number, signal: AbortSignal): Promise<Lease | undefined>;
   /**
-   * All changes after the given revision, in order, none missing, each batch as soon as it is known. Never ends by itself:
+   * All changes after the given revision, in order, none missing, each as soon as it is known; while more keep coming, those
+   * of some milliseconds make one batch. Never ends by itself:
    * any trouble (connection lost for good, compaction, a response that cannot be read) is thrown, and the way on is
    * {@link list} and a new watch.
    */

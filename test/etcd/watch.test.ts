@@ -60,6 +60,21 @@ async function putHistory(count: number, value: (n: number) => string, beginning
   return names;
 }
 
+test('hosts that join at once come in few batches, none missing', async () => {
+  const registry = open(proxied());
+  const probe = watch(registry, (await registry.list(signal)).revision);
+  await probe.ready();
+  proxy.pause();
+  const names = await putHistory(500, (n) => JSON.stringify({ PublicIP: '1.2.3.4', n }));
+  const since = performance.now();
+  proxy.resume();
+  await probe.until(({ changes }) => changes.length === names.length);
+  const milliseconds = performance.now() - since;
+  expect([...probe.summary].sort()).toEqual(names.map((name) => `put ${name}`).sort());
+  // One that says it is up, one at once, and then one in each four milliseconds, although etcd sent five hundred messages.
+  expect(probe.batches.length).toBeLessThanOrEqual(3 + milliseconds / 4);
+});
+
 describe('a watch whose connection is cut', () => {
   test('throws unavailable, and says where', async () => {
     const registry = open(proxied());
