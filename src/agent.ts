@@ -28,7 +28,7 @@ import type { Lease } from './model/lease';
 import { vxlanDataOf } from './model/lease-codec';
 import type { MacAddress } from './model/mac';
 import type { Memory } from './model/memory-codec';
-import { linkNameOf, type Overlay, type ResolveMode } from './model/overlay';
+import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
 import type { Peer } from './model/peer';
 import type { AgentStatus, LeaseStatus, OverlayStatus, PeerStatus } from './model/status';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
@@ -47,6 +47,8 @@ export interface AgentOptions {
   /** `--iptables-resync` */
   readonly firewallResyncSeconds: number;
   readonly firewall: Omit<FirewallOptions, 'enableNfTables'>;
+  /** The etcd of this host's own, if it has one: is told of the underlay and of each that follows, and is one of the checks. */
+  readonly embeddedEtcd?: { settle(underlay: Underlay): void; readonly trouble: Grievance } | undefined;
 }
 
 export interface AgentPorts {
@@ -151,6 +153,7 @@ export class Agent {
       advice('peers in the kernel', this.#reconciler.trouble),
       advice('firewall', this.#firewall?.trouble ?? this.#firewall?.obstacle),
       advice('state file', this.#recorder.trouble),
+      ...(this.options.embeddedEtcd ? [advice('embedded etcd', this.options.embeddedEtcd.trouble)] : []),
     ];
     return this.#conditions.check(conditions);
   }
@@ -225,7 +228,7 @@ export class Agent {
     const { registry, kernel, host, clock, log } = this.ports;
     const [{ network, memory }, underlay] = await Promise.all([
       begin({ registry, host, ...this.#waiting }, this.#watcher, this.options.configPlace, signal),
-      awaitUnderlay(kernel, this.#waiting, this.options.underlay, signal),
+      this.#firstUnderlay(signal),
     ]);
     for (const remark of network.remarks) log.warn(remark);
     this.#network = network;
@@ -253,6 +256,14 @@ export class Agent {
     });
     const remembered = memory && this.#adoptFrom(memory, identity);
     this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
+  }
+
+  /** Told at once: an etcd of this host's own needs it before it can tell us anything. */
+  async #firstUnderlay(signal: AbortSignal): Promise<Underlay> {
+    const { kernel } = this.ports;
+    const underlay = await awaitUnderlay(kernel, this.#waiting, this.options.underlay, signal);
+    this.options.embeddedEtcd?.settle(underlay);
+    return underlay;
   }
 
   /** Our lease from memory, if it is that of this host as it is now. */
@@ -372,6 +383,7 @@ export class Agent {
 
   /** The kernel first, for packets leave by the new way at once; peers follow when they read our lease. */
   #moveUnderlay(): void {
+    this.options.embeddedEtcd?.settle(this.#underlay!.current);
     this.#overlay = { ...this.#overlay!, underlay: this.#underlay!.current };
     this.#reconciler.trigger(NEW_UNDERLAY);
     this.#holder!.republish();

@@ -1,4 +1,6 @@
 /** Carries out one command with the real outside world. */
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { Agent } from './agent';
 import { version } from '../package.json';
 import type { Command } from './cli/command-line';
@@ -7,11 +9,13 @@ import { processIo } from './cli/config-io';
 import { notEffective, printableOptions, type Options } from './cli/read-options';
 import { cleanUpKernel, giveBackLeases } from './departure';
 import { removeFirewallRules } from './engine/firewall-keeper';
-import type { UnderlayOptions } from './engine/prerequisites';
+import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { EtcdRegistry } from './etcd/registry';
+import { FirstHost } from './first-host';
 import { requireNetAdmin } from './host/capabilities';
 import { MonotonicClock } from './host/clock';
 import { openControlSocket, type CloseControlSocket } from './host/control-socket';
+import { EmbeddedEtcd, ETCD_PORTS, isOpen } from './host/embedded-etcd';
 import { startHealthServer, type HealthServer } from './host/health';
 import { LinuxHost } from './host/linux-host';
 import type { ServiceState } from './host/systemd';
@@ -20,9 +24,12 @@ import { openFirewall } from './kernel/firewall/linux-firewall';
 import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
-import { parseIpAddress } from './model/address';
-import { describeError } from './model/errors';
-import type { LeaseRegistry, Log } from './ports';
+import { parseIpAddress, type IpAddress } from './model/address';
+import { HostError, RegistryError, describeError } from './model/errors';
+import type { Clock, Host, Kernel, LeaseRegistry, Log } from './ports';
+
+/** For the store alone, with nobody to serve. */
+const NOWHERE = { address: '127.0.0.1' as IpAddress, publicIp: '127.0.0.1' as IpAddress };
 
 /** How the process's signals reach what runs; filled in while it runs. */
 export interface SignalHooks {
@@ -44,9 +51,11 @@ export async function execute(
     case 'cleanup':
       return depart(command.kind, command.options, stop);
     case 'config':
-      return withRegistry(needsRegistry(command) ? command.options : undefined, (registry) =>
-        runConfigCommand(command, registry, processIo(stop)),
-      );
+      return needsRegistry(command)
+        ? withRegistry(command.options, undefined, (registry) =>
+            runConfigCommand(command, registry, processIo(stop)),
+          )
+        : runConfigCommand(command, undefined, processIo(stop));
   }
 }
 
@@ -68,11 +77,12 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   requireNetAdmin();
   sayLimits(raiseNeighborLimits(), log);
   const kernel = openKernel();
-  const registry = etcdOf(options);
   const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   const clock = new MonotonicClock();
   const began = clock.now();
   let closeControl: CloseControlSocket | undefined;
+  const firstHost = options.embeddedEtcd ? carryEtcd(options, host, clock, log) : undefined;
+  const registry = etcdOf(options, firstHost?.permit);
   let health: HealthServer | undefined;
   try {
     const agent = new Agent(
@@ -92,6 +102,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
           fullyRandom: !options.ipMasqFullyRandomDisable,
           forward: options.iptablesForwardRules,
         },
+        embeddedEtcd: firstHost,
       },
       { registry, kernel, firewall: openFirewall(), host, clock, log },
     );
@@ -125,6 +136,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       silent: (reason: string) => log.error('stuck; systemd is to start another agent', { reason }),
     };
     void beatWatchdog(watchdog, stop);
+    firstHost?.welcome(etcdOf(options, firstHost.reach));
     await agent.run(stop);
     host.notify({ stopping: true });
     log.info('vtepd stops; lease and kernel state stay as they are');
@@ -134,6 +146,8 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     await health?.close();
     kernel.close();
     registry.close();
+    // The last to go: the other hosts ask it, too.
+    await firstHost?.stop();
     await log.flush();
   }
 }
@@ -156,8 +170,8 @@ async function depart(kind: 'leave' | 'cleanup', options: Options, stop: AbortSi
   const host = new LinuxHost({ subnetFile: options.subnetFile });
   try {
     if (kind === 'leave') {
-      await withRegistry(options, (registry) =>
-        giveBackLeases(registry!, kernel, underlayOf(options), say, stop),
+      await withRegistry(options, kernel, (registry) =>
+        giveBackLeases(registry, kernel, underlayOf(options), say, stop),
       );
     }
     const isKernelClean = await cleanUpKernel(kernel, host, say, stop);
@@ -165,25 +179,84 @@ async function depart(kind: 'leave' | 'cleanup', options: Options, stop: AbortSi
     const isClean = isKernelClean && left.length === 0;
     // Its subnet is nobody's now: the next start is to take another's leavings, not ours.
     if (kind === 'leave') await host.removeSubnetFile();
+    if (kind === 'leave' && options.embeddedEtcd)
+      say(
+        `the etcd of this host keeps its data in ${etcdDirectoryOf(options)}; while no agent runs here, no host can ask it`,
+      );
     return isClean ? 0 : 1;
   } finally {
     kernel.close();
   }
 }
 
+/** For a command: an etcd that runs only while its agent does is started for as long as the command needs it. */
 async function withRegistry<T>(
-  options: Options | undefined,
-  use: (registry: LeaseRegistry | undefined) => Promise<T>,
+  options: Options,
+  kernel: Kernel | undefined,
+  use: (registry: LeaseRegistry) => Promise<T>,
 ): Promise<T> {
-  const registry = options && etcdOf(options);
+  const firstHost = options.embeddedEtcd ? await borrowEtcd(options, kernel) : undefined;
+  const registry = etcdOf(options, firstHost?.permit ?? (() => refuseAbsent(options)));
   try {
     return await use(registry);
   } finally {
-    registry?.close();
+    registry.close();
+    await firstHost?.stop();
   }
 }
 
-function etcdOf(options: Options): EtcdRegistry {
+/** Undefined: an agent runs it, or we may not. */
+async function borrowEtcd(options: Options, kernel: Kernel | undefined): Promise<FirstHost | undefined> {
+  const host = new LinuxHost({ subnetFile: options.subnetFile });
+  const log = createLog({ format: options.logFormat, verbosity: options.verbosity, journald: false });
+  let firstHost: FirstHost;
+  try {
+    firstHost = carryEtcd(options, host, new MonotonicClock(), log);
+  } catch (error) {
+    if (error instanceof HostError) return undefined;
+    throw error;
+  }
+  const asked = kernel ?? openKernel();
+  try {
+    const choice = await lookForUnderlay(asked, underlayOf(options), new AbortController().signal);
+    firstHost.settle(choice.kind === 'chosen' ? choice.underlay : NOWHERE);
+  } finally {
+    if (!kernel) asked.close();
+  }
+  return firstHost;
+}
+
+/** Better than that nobody answers at an endpoint which the user did not name. */
+async function refuseAbsent(options: Options): Promise<void> {
+  const directory = etcdDirectoryOf(options);
+  if (options.explicit.has('etcdEndpoints') || options.embeddedEtcd) return;
+  if (!existsSync(directory) || (await isOpen(ETCD_PORTS.clientPort))) return;
+  throw new RegistryError(
+    'unavailable',
+    `no etcd runs on this host; its embedded one (${directory}) does while its agent does, or for a command with --embedded-etcd`,
+  );
+}
+
+/** Throws EBUSY while another agent carries one. */
+function carryEtcd(options: Options, host: Host, clock: Clock, log: Log): FirstHost {
+  host.lock('etcd');
+  const etcd = { directory: etcdDirectoryOf(options), program: 'etcd', ...ETCD_PORTS };
+  const { network, etcdPrefix, explicit } = options;
+  const plan = {
+    network,
+    isNetworkAsked: explicit.has('network'),
+    joinOptions: explicit.has('etcdPrefix') ? [`--etcd-prefix=${etcdPrefix}`] : [],
+  };
+  const say = (line: string) => void process.stdout.write(`${line}\n`);
+  return new FirstHost(plan, { server: new EmbeddedEtcd(etcd, clock, log), clock, log, say });
+}
+
+/** Beside what the agent remembers. */
+function etcdDirectoryOf({ stateFile }: Options): string {
+  return join(stateFile === undefined ? '/var/lib/vtepd' : dirname(resolve(stateFile)), 'etcd');
+}
+
+function etcdOf(options: Options, permit?: (signal: AbortSignal) => Promise<void>): EtcdRegistry {
   return new EtcdRegistry({
     endpoints: options.etcdEndpoints,
     prefix: options.etcdPrefix,
@@ -192,6 +265,7 @@ function etcdOf(options: Options): EtcdRegistry {
     keyFile: options.etcdKeyfile,
     username: options.etcdUsername,
     password: options.etcdPassword,
+    permit,
   });
 }
 

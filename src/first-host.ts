@@ -1,73 +1,125 @@
 /** `--embedded-etcd`: this host carries the etcd of a first few hosts. */
-import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { storeFirstConfig } from './engine/first-config';
-import { joinCommand, runEmbeddedEtcd } from './host/embedded-etcd';
+import { LinkedAbort } from './engine/linked-abort';
+import { RegistryKeeper } from './engine/registry-keeper';
+import { ETCD_PORTS, urlOf } from './host/embedded-etcd';
 import type { Subnet } from './model/address';
 import { describeError } from './model/errors';
-import type { Underlay } from './model/overlay';
-import type { Clock, Kernel, LeaseRegistry, Log } from './ports';
+import type { Clock, LeaseRegistry, Log, RegistryServer, ServerPlace } from './ports';
 
 export interface FirstHostPlan {
   /** For the configuration, if there is none. */
   readonly network: Subnet;
-  readonly underlay: UnderlayOptions;
-  /** `/var/lib/vtepd/etcd` */
-  readonly directory: string;
+  /** The user named it. */
+  readonly isNetworkAsked: boolean;
+  /** What the next host needs besides where etcd is: `['--etcd-prefix=/other']`. */
+  readonly joinOptions: readonly string[];
 }
 
 export interface FirstHostPorts {
-  readonly kernel: Kernel;
-  /** Of the endpoint `http://127.0.0.1:2379`, which `--embedded-etcd` makes the only one. */
-  readonly registry: LeaseRegistry;
+  readonly server: RegistryServer;
   readonly clock: Clock;
   readonly log: Log;
+  /** Says one line to a person who reads along, to be copied. */
+  say(line: string): void;
 }
 
-/** Stops the etcd; returns when it is gone. To be called when the agent has ended: it is the last to go. */
-export type StopFirstHost = () => Promise<void>;
+const WELCOME_MILLISECONDS = 5_000;
 
-const CLIENT_PORT = 2379;
-const PEER_PORT = 2380;
-const LOOK_MILLISECONDS = 500;
+/** The etcd, from the first {@link FirstHost.settle} to {@link FirstHost.stop}. Whatever goes wrong with it is no matter of packets. */
+export class FirstHost {
+  readonly #keeper: RegistryKeeper;
+  readonly #stop = new AbortController();
+  readonly #parts: Promise<void>[];
+  #place: ServerPlace | undefined;
+  #welcoming: Promise<void> | undefined;
+  #isConfigured = false;
 
-/**
- * Starts an etcd on the underlay's address as soon as there is one, stores a configuration if there is none, and says what to
- * run on the next host. Returns at once, and never throws: whatever goes wrong here is said in the log, and no matter of packets.
- */
-export function startFirstHost(plan: FirstHostPlan, ports: FirstHostPorts): StopFirstHost {
-  const stop = new AbortController();
-  const running = carry(plan, ports, stop.signal).catch((error: unknown) => {
-    if (!stop.signal.aborted) ports.log.error('there is no embedded etcd', { error: describeError(error) });
-  });
-  return async () => {
-    stop.abort();
-    await running;
-  };
-}
-
-async function carry(plan: FirstHostPlan, ports: FirstHostPorts, signal: AbortSignal): Promise<void> {
-  const { address, publicIp } = await firstUnderlay(plan, ports, signal);
-  const etcd = {
-    ...{ directory: plan.directory, address, program: 'etcd' },
-    ...{ clientPort: CLIENT_PORT, peerPort: PEER_PORT },
-  };
-  const configured = storeFirstConfig(plan.network, ports, signal).then(() =>
-    ports.log.info('the next host joins by', { command: joinCommand({ ...etcd, address: publicIp }) }),
-  );
-  // Both: etcd is still to be stopped when the other has given up.
-  const outcomes = await Promise.allSettled([runEmbeddedEtcd(etcd, ports, signal), configured]);
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-}
-
-/** The agent looks for the same, and says what is missing. */
-async function firstUnderlay(
-  plan: FirstHostPlan,
-  { kernel, clock }: FirstHostPorts,
-  signal: AbortSignal,
-): Promise<Underlay> {
-  for (;;) {
-    const choice = await lookForUnderlay(kernel, plan.underlay, signal).catch(() => undefined);
-    if (choice?.kind === 'chosen') return choice.underlay;
-    await clock.sleep(LOOK_MILLISECONDS, signal);
+  constructor(
+    private readonly plan: FirstHostPlan,
+    private readonly ports: FirstHostPorts,
+  ) {
+    this.#keeper = new RegistryKeeper(ports.server, ports.clock, ports.log);
+    this.#parts = [this.#keeper.run(this.#stop.signal)];
   }
+
+  /** Returns once the etcd may be asked: by ourselves, about the configuration. Throws a RegistryError that says why it cannot be. */
+  readonly reach = (signal: AbortSignal): Promise<void> => this.#keeper.awaitUp(signal);
+
+  /** The same for all others: a configuration that is just being stored should not be found missing. */
+  readonly permit = async (signal: AbortSignal): Promise<void> => {
+    await this.reach(signal);
+    if (!this.#welcoming) return;
+    const timer = new LinkedAbort(signal);
+    const elapsed = this.ports.clock.sleep(WELCOME_MILLISECONDS, timer.signal);
+    try {
+      await Promise.race([this.#welcoming, elapsed]);
+    } finally {
+      elapsed.catch(() => undefined);
+      timer.abort();
+    }
+  };
+
+  /** Where the other hosts reach us: at first, and whenever that changes. Before that no etcd is started. */
+  settle(place: ServerPlace): void {
+    const before = this.#place;
+    this.#place = place;
+    this.#keeper.settle(place);
+    if (!before || before.publicIp === place.publicIp) return;
+    this.ports.log.warn(
+      'the embedded etcd has another address; the other hosts must be told by --etcd-endpoints',
+      {
+        before: before.publicIp,
+        publicIp: place.publicIp,
+      },
+    );
+    if (this.#isConfigured) this.#invite(place);
+  }
+
+  /**
+   * Stores the configuration if there is none, as soon as the etcd may be asked, and says what to run on the next host. The
+   * registry is one that waits for {@link reach}; it is closed when that is done.
+   */
+  welcome(registry: LeaseRegistry): void {
+    this.#welcoming = this.#configure(registry).finally(() => {
+      registry.close();
+      this.#welcoming = undefined;
+    });
+    this.#parts.push(this.#welcoming);
+  }
+
+  get trouble() {
+    return this.#keeper.trouble;
+  }
+
+  /** Ends the etcd; returns when it is gone. To be called when nobody of ours asks any more: it is the last to go. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await Promise.all(this.#parts);
+  }
+
+  async #configure(registry: LeaseRegistry): Promise<void> {
+    const { network, isNetworkAsked: isAsked } = this.plan;
+    const underlay = () => (this.#place ? [this.#place.address, this.#place.publicIp] : []);
+    const wish = { network, isAsked, underlay };
+    try {
+      this.#isConfigured = await storeFirstConfig(wish, { ...this.ports, registry }, this.#stop.signal);
+      if (this.#isConfigured) this.#invite(this.#place!);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      this.ports.log.error('no network configuration could be stored', { error: describeError(error) });
+    }
+  }
+
+  #invite(place: ServerPlace): void {
+    const command = joinCommand(place, this.plan.joinOptions);
+    this.ports.log.info('another host joins by this', { command });
+    this.ports.say(`on the next host, as root: ${command}`);
+  }
+}
+
+/** What to run on the next host. Its underlay interface is the one that leads to us, whatever its name is there. */
+export function joinCommand({ publicIp }: ServerPlace, options: readonly string[]): string {
+  const endpoint = `--etcd-endpoints=${urlOf(publicIp, ETCD_PORTS.clientPort)}`;
+  return ['vtepd', endpoint, `--iface-can-reach=${publicIp}`, ...options].join(' ');
 }

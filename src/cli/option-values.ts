@@ -8,6 +8,8 @@ import {
   type IpAddress,
   type Subnet,
 } from '../model/address';
+import { ConfigError } from '../model/errors';
+import { parseNetworkConfig, printFirstConfig } from '../model/network-config-codec';
 
 /** A sentence that goes on from the option's name: `must be true or false`. */
 export class BadValue extends Error {}
@@ -115,12 +117,18 @@ export function readPrefix(text: string): string {
   return path === '/' ? path : path.replace(/\/$/, '');
 }
 
-/** An IPv4 network that has room for hosts' subnets. */
+/** An IPv4 network that has room for hosts' subnets, as the network configuration wants it. */
 export function readNetwork(text: string): Subnet {
   const network = parseSubnet(text);
-  if (network === undefined || familyOf(network.address) !== 'ipv4' || network.prefixLength > 28)
+  if (network === undefined || familyOf(network.address) !== 'ipv4')
     throw new BadValue('must be an IPv4 network like 10.5.0.0/16');
-  return network;
+  try {
+    parseNetworkConfig(printFirstConfig(network));
+    return network;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new BadValue(`must be an IPv4 network like 10.5.0.0/16; ${error.message}`);
+  }
 }
 
 /** An interface's name or address. */

@@ -176,9 +176,9 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     fallback: 'false',
     read: readBoolean,
     since: undefined,
-    help: "Run an etcd of this host's own, for a first host: the log says what to run on the next. Not effective yet.",
-    notEffective: (isWanted) =>
-      isWanted ? '--embedded-etcd is not effective yet: no etcd is started' : undefined,
+    help:
+      "Run an etcd of this host's own (Debian's etcd-server), for a first host: it says what to run on the next. Its data is " +
+      'in `etcd`, beside `--state-file`.',
   },
   network: {
     name: 'network',

@@ -135,9 +135,20 @@ function noticesOfEnvironment(env: NodeJS.ProcessEnv): string[] {
 /** Where the agent reaches the etcd of its own host. */
 const EMBEDDED_ENDPOINT = 'http://127.0.0.1:2379';
 
+/** What is about an etcd that somebody else runs. */
+const ELSEWHERE = [
+  ...(['etcdEndpoints', 'etcdCafile', 'etcdCertfile', 'etcdKeyfile'] as const),
+  ...(['etcdUsername', 'etcdPassword'] as const),
+];
+
 function refuseContradictions(options: Options): void {
-  if (options.embeddedEtcd && options.explicit.has('etcdEndpoints'))
-    throw new UsageError("--embedded-etcd is an etcd of this host's own: leave out --etcd-endpoints");
+  if (options.embeddedEtcd) {
+    const other = ELSEWHERE.find((key) => options.explicit.has(key));
+    if (other)
+      throw new UsageError(
+        `--embedded-etcd is an etcd of this host's own, without TLS and users: leave out --${OPTIONS[other].name}, or say --embedded-etcd=false`,
+      );
+  }
   const together = (one: OptionKey, other: OptionKey) => {
     if (options[one] !== undefined && options[other] === undefined)
       throw new UsageError(`--${OPTIONS[one].name} needs --${OPTIONS[other].name} too`);

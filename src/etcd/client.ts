@@ -13,6 +13,8 @@ export interface EtcdOptions extends TlsFilePaths {
   readonly password?: string | undefined;
   /** How long one server may take to answer one call, before the next is asked; 5000 by default. */
   readonly callDeadlineMilliseconds?: number | undefined;
+  /** Waited for before each call. Throws a {@link RegistryError} while no server may be asked. */
+  readonly permit?: ((signal: AbortSignal) => Promise<void>) | undefined;
 }
 
 const CALL_DEADLINE_MILLISECONDS = 5_000;
@@ -47,6 +49,7 @@ export class EtcdClient {
   readonly #tlsFiles: TlsFiles;
   readonly #login: Login | undefined;
   readonly #deadlineMilliseconds: number;
+  readonly #permit: EtcdOptions['permit'];
   readonly #calls = new Set<AbortController>();
   readonly #sets = new Set<ConnectionSet>();
   #set: ConnectionSet | undefined;
@@ -59,6 +62,7 @@ export class EtcdClient {
     this.#endpoints = parseEndpoints(options.endpoints);
     this.#tlsFiles = new TlsFiles(options);
     this.#deadlineMilliseconds = options.callDeadlineMilliseconds ?? CALL_DEADLINE_MILLISECONDS;
+    this.#permit = options.permit;
     const { username = '', password = '' } = options;
     if (password !== '' && username === '') {
       throw new UsageError('--etcd-password is given without --etcd-username');
@@ -77,6 +81,7 @@ export class EtcdClient {
     signal.addEventListener('abort', abort, { once: true });
     this.#calls.add(controller);
     try {
+      await this.#permit?.(controller.signal);
       return await this.#tryAll(purpose, attempt, controller.signal);
     } catch (error) {
       if (this.#closed) throw closedError(purpose);

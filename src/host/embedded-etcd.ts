@@ -1,17 +1,29 @@
-/** An etcd of this host's own, as a child of the agent: for a first host, before there is a cluster. No packet depends on it. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { createInterface } from 'node:readline';
-import type { IpAddress } from '../model/address';
-import type { Clock, Log } from '../ports';
+/** An etcd of this host's own, for a first host, before there is a cluster. No packet depends on it. */
+import { spawn } from 'node:child_process';
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
+import { connect } from 'node:net';
+import { basename, dirname, join } from 'node:path';
+import { describeError, HostError } from '../model/errors';
+import type { Clock, Log, RegistryServer, ServerPlace } from '../ports';
+import { correctPeerUrl } from './etcd-member';
 import { hostError } from './failure';
 
 export interface EmbeddedEtcdPlan {
-  /** Its data, `/var/lib/vtepd/etcd`; made if it is not there. Beside it is its pid, in `<directory>.pid`. */
+  /** Its data, `/var/lib/vtepd/etcd`; made if it is not there. Beside it is what it says, in `<directory>.log`. */
   readonly directory: string;
-  /** An address of this host that other hosts reach. */
-  readonly address: IpAddress;
   /** 2379 and 2380 are what everybody expects. */
   readonly clientPort: number;
   readonly peerPort: number;
@@ -19,97 +31,276 @@ export interface EmbeddedEtcdPlan {
   readonly program: string;
 }
 
-const FIRST_WAIT_MILLISECONDS = 500;
-const LONGEST_WAIT_MILLISECONDS = 30_000;
-/** One that ran so long did start well: the next wait is the first again. */
-const STEADY_MILLISECONDS = 60_000;
+/** Where the etcd of a first host listens, on its underlay address and on the loopback. */
+export const ETCD_PORTS = { clientPort: 2379, peerPort: 2380 } as const;
+
+const LOOK_MILLISECONDS = 50;
+const LEFTOVER_LOOK_MILLISECONDS = 500;
+const TRIM_MILLISECONDS = 60_000;
+const LARGEST_LOG_BYTES = 1 << 20;
 const STOP_MILLISECONDS = 5_000;
-
-/** Where this host's agent reaches it, as `--etcd-endpoints`. */
-export function ownEndpoint({ clientPort }: EmbeddedEtcdPlan): string {
-  return `http://127.0.0.1:${clientPort}`;
+/** Where we run as root: what etcd runs as. */
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
 }
 
-/** What to run on the next host. */
-export function joinCommand({ address, clientPort }: EmbeddedEtcdPlan): string {
-  return `vtepd --etcd-endpoints=http://${inUrl(address)}:${clientPort}`;
+interface RunningEtcd {
+  readonly pid: number | undefined;
+  /** How it ended. */
+  readonly ended: Promise<string>;
+  /** Where in the log its own words begin. */
+  readonly logStart: number;
 }
 
-/**
- * Keeps an etcd running until the signal aborts, then stops it, and returns when it is gone. One that dies is started again,
- * after a wait that doubles up to half a minute. One that an agent left which was killed is stopped first: it would hold the
- * data. Throws a HostError only when the directory cannot be made.
- */
-export async function runEmbeddedEtcd(
-  plan: EmbeddedEtcdPlan,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
-  signal: AbortSignal,
-): Promise<void> {
-  makeDirectory(plan.directory);
-  let wait = FIRST_WAIT_MILLISECONDS;
-  while (!signal.aborted) {
-    await endLeftover(plan, clock, log);
-    const since = clock.now();
-    const reason = await runOnce(plan, clock, log, signal);
-    rmSync(pidFile(plan), { force: true });
-    if (signal.aborted) return;
-    if (clock.now() - since > STEADY_MILLISECONDS) wait = FIRST_WAIT_MILLISECONDS;
-    log.error('the embedded etcd ended; it is started again', { reason, waitMilliseconds: wait });
-    await clock.sleep(wait, signal).catch(() => undefined);
-    wait = Math.min(LONGEST_WAIT_MILLISECONDS, wait * 2);
+/** Debian's etcd, as a process of its own that may outlive an agent which is killed. */
+export class EmbeddedEtcd implements RegistryServer {
+  constructor(
+    private readonly plan: EmbeddedEtcdPlan,
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {}
+
+  async run(place: ServerPlace, onUp: () => void, signal: AbortSignal): Promise<string> {
+    const owner = this.#prepare();
+    const words = argumentsOf(this.plan, place);
+    const etcd = (await this.#takeOver(words)) ?? this.#spawn(words, owner);
+    const over = new AbortController();
+    const stop = () => void this.#end(etcd.pid, over.signal);
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+    void this.#attend(etcd, place, onUp, over.signal);
+    const how = await etcd.ended;
+    over.abort();
+    signal.removeEventListener('abort', stop);
+    return [how, ...this.#lastWords(etcd.logStart)].join(': ');
+  }
+
+  /** Returns who owns its files. */
+  #prepare(): Owner {
+    const { directory } = this.plan;
+    try {
+      mkdirSync(dirname(directory), { recursive: true, mode: 0o755 });
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      // One that root runs by hand must not keep out the service, which is another user.
+      const { uid, gid } = statSync(dirname(directory));
+      if (process.getuid!() === 0) chownSync(directory, uid, gid);
+      chmodSync(directory, 0o700);
+      return { uid, gid };
+    } catch (error) {
+      throw hostError(`cannot make ${directory} ready for etcd`, error);
+    }
+  }
+
+  #spawn(words: readonly string[], owner: Owner): RunningEtcd {
+    const { program, directory } = this.plan;
+    const path = pathOf(program);
+    if (path === undefined)
+      throw new HostError(
+        'ENOENT',
+        `there is no ${program} on this host; on Debian: apt install etcd-server; systemctl disable --now etcd`,
+      );
+    const isRoot = process.getuid!() === 0;
+    // As a service we have one right, which etcd is not to inherit.
+    const [command, ...rest] = isRoot ? [path, ...words] : ['setpriv', '--ambient-caps=-all', path, ...words];
+    const log = this.#openLog(owner);
+    const logStart = statSync(this.#logFile).size;
+    try {
+      const child = spawn(command, rest, {
+        ...(isRoot ? owner : {}),
+        cwd: dirname(directory),
+        env: environment(),
+        // A file, for a pipe would end it with us: Go ends a program that nobody listens to.
+        stdio: ['ignore', 'ignore', log],
+        // Ctrl-C is for the agent, which stops its etcd last.
+        detached: true,
+      });
+      const { pid } = child;
+      if (pid !== undefined) this.log.info('embedded etcd started', { pid, directory });
+      const ended = new Promise<string>((resolve) => {
+        child.once('error', (error) => resolve(`cannot start ${path}: ${error.message}`));
+        child.once('exit', (code, killer) => resolve(killer ? `ended by ${killer}` : `exit code ${code}`));
+      });
+      return { pid, ended, logStart };
+    } finally {
+      closeSync(log);
+    }
+  }
+
+  #openLog({ uid, gid }: Owner): number {
+    try {
+      const log = openSync(this.#logFile, 'a', 0o600);
+      if (process.getuid!() === 0) chownSync(this.#logFile, uid, gid);
+      this.#trimLog();
+      return log;
+    } catch (error) {
+      throw hostError(`cannot write ${this.#logFile}`, error);
+    }
+  }
+
+  /** It is only ever appended to, so that who writes it goes on at the new end. */
+  #trimLog(): void {
+    if (statSync(this.#logFile).size > LARGEST_LOG_BYTES) truncateSync(this.#logFile);
+  }
+
+  /** What a killed agent left goes on serving the other hosts, if it is as we would start it; else it must go: it holds the data. */
+  async #takeOver(words: readonly string[]): Promise<RunningEtcd | undefined> {
+    const left = this.#leftover();
+    if (!left) return undefined;
+    const { pid } = left;
+    if (left.words.slice(1).join('\0') === words.join('\0')) {
+      this.log.info('the embedded etcd that another agent left is taken over', { pid });
+      return { pid, ended: this.#endOfLeftover(pid), logStart: Infinity };
+    }
+    this.log.warn('an embedded etcd is left from another agent, and not as we want it; it is stopped', {
+      pid,
+    });
+    const gone = new AbortController();
+    void this.#end(pid, gone.signal);
+    await this.#endOfLeftover(pid);
+    gone.abort();
+    return undefined;
+  }
+
+  async #endOfLeftover(pid: number): Promise<string> {
+    const never = new AbortController().signal;
+    while (this.#wordsOf(pid)) await this.clock.sleep(LEFTOVER_LOOK_MILLISECONDS, never);
+    return 'it is gone';
+  }
+
+  /** An etcd that runs on our data, whoever started it. */
+  #leftover(): { readonly pid: number; readonly words: readonly string[] } | undefined {
+    for (const name of readdirSync('/proc')) {
+      const words = /^\d+$/.test(name) ? this.#wordsOf(Number(name)) : undefined;
+      if (words) return { pid: Number(name), words };
+    }
+    return undefined;
+  }
+
+  /** The command line of a process, if it is an etcd on our data. */
+  #wordsOf(pid: number): readonly string[] | undefined {
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+      const isEtcd = basename(words[0] ?? '') === basename(this.plan.program);
+      return isEtcd && words[words.indexOf('--data-dir') + 1] === this.plan.directory ? words : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #end(pid: number | undefined, gone: AbortSignal): Promise<void> {
+    if (pid === undefined) return;
+    const send = (signal: NodeJS.Signals) => {
+      try {
+        process.kill(pid, signal);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== 'ESRCH')
+          this.log.warn('cannot stop the embedded etcd', { pid, error: describeError(error) });
+      }
+    };
+    send('SIGTERM');
+    // Its store survives a kill; our own end must not wait for it for ever.
+    await this.clock.sleep(STOP_MILLISECONDS, gone).then(
+      () => send('SIGKILL'),
+      () => undefined,
+    );
+  }
+
+  /** While it runs. */
+  async #attend(etcd: RunningEtcd, place: ServerPlace, onUp: () => void, over: AbortSignal): Promise<void> {
+    const { clientPort, peerPort } = this.plan;
+    try {
+      // Another program may have the port: then this one ends in a moment.
+      while (!isListening(etcd.pid, clientPort)) await this.clock.sleep(LOOK_MILLISECONDS, over);
+      onUp();
+      await correctPeerUrl(clientPort, peerUrl(place, peerPort), over).catch((error: unknown) =>
+        this.log.debug('the address for other members was not looked at', { error: describeError(error) }),
+      );
+      for (;;) {
+        await this.clock.sleep(TRIM_MILLISECONDS, over);
+        this.#trimLog();
+      }
+    } catch (error) {
+      if (!over.aborted)
+        this.log.debug('the embedded etcd is not attended to', { error: describeError(error) });
+    }
+  }
+
+  /** Why it ended, by its log, and what to do about that. */
+  #lastWords(logStart: number): string[] {
+    let text: string;
+    try {
+      text = readFileSync(this.#logFile).subarray(logStart).toString('utf8');
+    } catch {
+      return [];
+    }
+    const words = lastWordsIn(text);
+    if (words === undefined) return [];
+    const advice = ADVICE.find(([pattern]) => pattern.test(words))?.[1](this.plan);
+    return [advice === undefined ? words : `${words}; ${advice}`];
+  }
+
+  get #logFile(): string {
+    return `${this.plan.directory}.log`;
   }
 }
 
-function makeDirectory(directory: string): void {
+const ADVICE: readonly (readonly [RegExp, (plan: EmbeddedEtcdPlan) => string])[] = [
+  [
+    /address already in use/,
+    () =>
+      "another program has the port ('ss -ltnp' shows which); if it is Debian's etcd: systemctl disable --now etcd, or " +
+      'use that one by --etcd-endpoints instead of --embedded-etcd',
+  ],
+  [/no space left|quota exceeded/i, ({ directory }) => `there is no room left on the disk of ${directory}`],
+  [
+    /permission denied/i,
+    ({ directory }) => `all below ${directory} must belong to who owns ${dirname(directory)}`,
+  ],
+];
+
+/** What went wrong, of what etcd logged: a panic, or the last line in JSON. */
+function lastWordsIn(text: string): string | undefined {
+  const lines = text.split('\n').filter((line) => line !== '');
+  const panic = lines.find((line) => line.startsWith('panic: '));
+  if (panic !== undefined) return panic;
+  const line = lines.findLast((each) => each.startsWith('{'));
+  if (line === undefined) return lines.at(-1);
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw hostError(`cannot make ${directory} for the embedded etcd`, error);
+    const { msg, error } = JSON.parse(line) as { msg?: string; error?: string };
+    return [msg, error].filter((part) => part !== undefined).join(': ');
+  } catch {
+    return line;
   }
 }
 
-/** Returns why it ended. */
-async function runOnce(plan: EmbeddedEtcdPlan, clock: Clock, log: Log, signal: AbortSignal): Promise<string> {
-  const child = spawn(plan.program, argumentsOf(plan), {
-    cwd: dirname(plan.directory),
-    env: environment(),
-    stdio: ['ignore', 'ignore', 'pipe'],
-    // Ctrl-C is for the agent, which stops its etcd last.
-    detached: true,
-  });
-  let lastWords = '';
-  const lines = createInterface({ input: child.stderr });
-  lines.on('line', (line) => {
-    lastWords = line;
-    log.debug('etcd says', { line });
-  });
-  if (child.pid !== undefined) {
-    log.info('embedded etcd started', { pid: child.pid, directory: plan.directory });
-    writeFileSync(pidFile(plan), `${child.pid}\n`);
-  }
-  const ended = endOf(child);
-  const stop = () => void stopChild(child, ended, clock);
-  signal.addEventListener('abort', stop, { once: true });
-  if (signal.aborted) stop();
-  const how = await ended;
-  signal.removeEventListener('abort', stop);
-  return lastWords === '' ? how : `${how}: ${lastWords}`;
-}
-
-function argumentsOf({ directory, address, clientPort, peerPort }: EmbeddedEtcdPlan): string[] {
-  const peerUrl = `http://${inUrl(address)}:${peerPort}`;
-  const clientUrls = [...new Set(['127.0.0.1', address])].map(
-    (each) => `http://${inUrl(each)}:${clientPort}`,
-  );
+function argumentsOf({ directory, clientPort, peerPort }: EmbeddedEtcdPlan, place: ServerPlace): string[] {
+  const clientUrls = [...new Set(['127.0.0.1', place.address])].map((host) => urlOf(host, clientPort));
+  const peer = peerUrl(place, peerPort);
   return [
     ...['--name', 'vtepd', '--data-dir', directory],
-    ...['--listen-client-urls', clientUrls.join(','), '--advertise-client-urls', clientUrls.at(-1)!],
-    ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl],
-    ...['--initial-cluster', `vtepd=${peerUrl}`],
-    // Leases are renewed for ever: without it the history of them would fill the store.
+    ...[
+      '--listen-client-urls',
+      clientUrls.join(','),
+      '--advertise-client-urls',
+      urlOf(place.publicIp, clientPort),
+    ],
+    ...['--listen-peer-urls', urlOf(place.address, peerPort), '--initial-advertise-peer-urls', peer],
+    ...['--initial-cluster', `vtepd=${peer}`],
+    // Each change is kept in the history: without it that would fill the store.
     ...['--auto-compaction-mode', 'periodic', '--auto-compaction-retention', '1h'],
-    ...['--logger', 'zap', '--log-outputs', 'stderr', '--log-level', 'warn'],
+    ...['--logger', 'zap', '--log-outputs', 'stderr', '--log-level', 'error'],
   ];
+}
+
+function peerUrl({ publicIp }: ServerPlace, port: number): string {
+  return urlOf(publicIp, port);
+}
+
+/** `http://[fd00::1]:2379` */
+export function urlOf(address: string, port: number): string {
+  return `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
 /** Without the ETCD_* of ours: etcd ends when a variable says the same as a flag. It wants to be asked twice on ARM. */
@@ -118,59 +309,49 @@ function environment(): NodeJS.ProcessEnv {
   return { PATH, HOME, ...(process.arch === 'x64' ? {} : { ETCD_UNSUPPORTED_ARCH: process.arch }) };
 }
 
-function endOf(child: ChildProcess): Promise<string> {
-  return new Promise((resolve) => {
-    child.once('error', (error: NodeJS.ErrnoException) =>
-      resolve(
-        error.code === 'ENOENT'
-          ? `there is no ${child.spawnfile} on this host; on Debian: apt install etcd-server`
-          : error.message,
-      ),
-    );
-    child.once('close', (code, killer) => resolve(killer ? `ended by ${killer}` : `exit code ${code}`));
+function pathOf(program: string): string | undefined {
+  const places = program.includes('/')
+    ? [program]
+    : (process.env['PATH'] ?? '').split(':').map((directory) => join(directory, program));
+  return places.find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
   });
 }
 
-async function stopChild(child: ChildProcess, ended: Promise<unknown>, clock: Clock): Promise<void> {
-  child.kill('SIGTERM');
-  const done = new AbortController();
-  void ended.then(() => done.abort());
-  // Its store survives a kill; our own end must not wait for it for ever.
-  await clock.sleep(STOP_MILLISECONDS, done.signal).then(
-    () => child.kill('SIGKILL'),
-    () => undefined,
-  );
+/** Whether anybody listens on that port of the loopback. */
+export function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port });
+    socket.once('connect', () => {
+      resolve(true);
+      socket.destroy();
+    });
+    socket.once('error', () => resolve(false));
+  });
 }
 
-/** What a killed agent left. */
-async function endLeftover(plan: EmbeddedEtcdPlan, clock: Clock, log: Log): Promise<void> {
-  const pid = leftover(plan);
-  if (pid === undefined) return;
-  log.warn('an embedded etcd is left from another agent; it is stopped', { pid });
-  const never = new AbortController().signal;
-  const end = clock.now() + STOP_MILLISECONDS;
-  process.kill(pid, 'SIGTERM');
-  while (leftover(plan) === pid) {
-    if (clock.now() > end) process.kill(pid, 'SIGKILL');
-    await clock.sleep(20, never);
-  }
-}
+const LISTENING = '0A';
 
-/** Its pid, if that process still runs on our data; pids are used again. */
-function leftover(plan: EmbeddedEtcdPlan): number | undefined {
+/** Whether that very process listens on the loopback's port: any etcd would answer there. Source: proc(5), `/proc/net/tcp`. */
+function isListening(pid: number | undefined, port: number): boolean {
+  const place = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   try {
-    const pid = Number(readFileSync(pidFile(plan), 'utf8'));
-    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return words.includes(plan.directory) ? pid : undefined;
+    const sockets = readFileSync(`/proc/${pid}/net/tcp`, 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter((words) => words[1] === place && words[3] === LISTENING)
+      .map((words) => `socket:[${words[9]}]`);
+    return (
+      sockets.length > 0 &&
+      readdirSync(`/proc/${pid}/fd`).some((fd) => sockets.includes(readlinkSync(`/proc/${pid}/fd/${fd}`)))
+    );
   } catch {
-    return undefined;
+    // It is just ending, or a file of it was just closed.
+    return false;
   }
-}
-
-function pidFile({ directory }: EmbeddedEtcdPlan): string {
-  return `${directory}.pid`;
-}
-
-function inUrl(address: string): string {
-  return address.includes(':') ? `[${address}]` : address;
 }

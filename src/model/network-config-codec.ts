@@ -176,6 +176,11 @@ function printableRange(range: SubnetRange | undefined, family: Family): object 
   };
 }
 
+/** The text of a first configuration: this network, carried by vxlan. */
+export function printFirstConfig(network: Subnet): string {
+  return `{"Network": "${printSubnet(network)}", "Backend": {"Type": "vxlan"}}\n`;
+}
+
 /** How many hosts can have a subnet; 0 when subnetMin lies above subnetMax. */
 export function subnetCount({ network, subnetLength, subnetMin, subnetMax }: SubnetRange): bigint {
   const shift = BigInt(bitsOf(familyOf(network.address)) - subnetLength);

@@ -1,15 +1,13 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync, existsSync } from 'node:fs';
+/** The etcd of a first host: Debian's, started, watched over and ended as an agent does. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { storeFirstConfig } from '../../src/engine/first-config';
+import { RegistryKeeper } from '../../src/engine/registry-keeper';
 import { EtcdRegistry } from '../../src/etcd/registry';
 import { MonotonicClock } from '../../src/host/clock';
-import {
-  joinCommand,
-  ownEndpoint,
-  runEmbeddedEtcd,
-  type EmbeddedEtcdPlan,
-} from '../../src/host/embedded-etcd';
+import { EmbeddedEtcd, urlOf, type EmbeddedEtcdPlan } from '../../src/host/embedded-etcd';
 import { subnet, type IpAddress } from '../../src/model/address';
 import { freePorts } from '../support/etcd-server';
 import { FakeLog } from '../support/fake-log';
@@ -18,136 +16,234 @@ import { removeTemporaryDirectories, temporaryDirectory } from '../support/tempo
 
 const clock = new MonotonicClock();
 const never = new AbortController().signal;
-const NETWORK = subnet('10.5.0.0/16');
+const wish = { network: subnet('10.5.0.0/16'), isAsked: false, underlay: () => [] };
+const LOOPBACK = '127.0.0.1' as IpAddress;
 
 let plan: EmbeddedEtcdPlan;
 let log: FakeLog;
+let keeper: RegistryKeeper;
 let stop: AbortController;
 let running: Promise<void>;
 let registry: EtcdRegistry;
+let others: (ChildProcess | Server)[];
 
-async function start(changes: Partial<EmbeddedEtcdPlan> = {}): Promise<void> {
+/** Its peers reach it at that address. */
+function start(changes: Partial<EmbeddedEtcdPlan> = {}, publicIp = LOOPBACK): void {
   plan = { ...plan, ...changes };
-  log = new FakeLog();
+  keeper = new RegistryKeeper(new EmbeddedEtcd(plan, clock, log), clock, log);
   stop = new AbortController();
-  running = runEmbeddedEtcd(plan, { clock, log }, stop.signal);
-  // If nobody waits for it any more, its failure is seen in afterEach.
-  running.catch(() => undefined);
-  await Promise.resolve();
+  running = keeper.run(stop.signal);
+  keeper.settle({ address: LOOPBACK, publicIp });
+  const options = { endpoints: [urlOf(LOOPBACK, plan.clientPort)], prefix: '/coreos.com/network' };
+  registry = new EtcdRegistry({ ...options, permit: (signal) => keeper.awaitUp(signal) });
+}
+
+async function end(): Promise<void> {
+  registry?.close();
+  stop?.abort();
+  await running;
 }
 
 beforeEach(async () => {
   const [clientPort, peerPort] = (await freePorts(2)) as [number, number];
-  const directory = join(temporaryDirectory(), 'etcd');
-  plan = { directory, address: '127.0.0.1' as IpAddress, clientPort, peerPort, program: 'etcd' };
-  registry = new EtcdRegistry({ endpoints: [ownEndpoint(plan)], prefix: '/coreos.com/network' });
+  plan = { directory: join(temporaryDirectory(), 'etcd'), clientPort, peerPort, program: 'etcd' };
+  log = new FakeLog();
+  others = [];
 });
 
 afterEach(async () => {
-  registry.close();
-  stop?.abort();
-  await running;
+  await end();
+  for (const other of others) if ('kill' in other) other.kill('SIGKILL');
+  for (const other of others) if ('close' in other) other.close();
 });
 
 afterAll(removeTemporaryDirectories);
 
-const pid = () => Number(readFileSync(`${plan.directory}.pid`, 'utf8'));
-const has = (message: string) => log.lines.some((line) => line.message === message);
-const stored = () => registry.readConfig(never);
+/** Of the etcd on our data. */
+function pid(): number | undefined {
+  const found = readdirSync('/proc').find((name) => {
+    try {
+      const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
+      return words[0]!.endsWith('etcd') && words.includes(plan.directory);
+    } catch {
+      return false;
+    }
+  });
+  return found === undefined ? undefined : Number(found);
+}
 
-test('a first host has an etcd with a network configuration, and knows what the next one is to run', async () => {
-  await start();
-  await storeFirstConfig(NETWORK, { registry, clock, log }, never);
-  expect(JSON.parse((await stored())!.text)).toEqual({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } });
-  expect(statSync(plan.directory).mode & 0o777).toBe(0o700);
-  expect(joinCommand({ ...plan, address: '192.0.2.1' as IpAddress, clientPort: 2379 })).toBe(
-    'vtepd --etcd-endpoints=http://192.0.2.1:2379',
-  );
-  expect(joinCommand({ ...plan, address: 'fd00::1' as IpAddress, clientPort: 2379 })).toBe(
-    'vtepd --etcd-endpoints=http://[fd00::1]:2379',
-  );
-});
+const store = () => storeFirstConfig(wish, { registry, clock, log }, never);
+const stored = async () => (await registry.readConfig(never))?.text;
+const complaint = () =>
+  until('it complains', () => keeper.trouble?.complaint, { withinMilliseconds: 15_000 });
+const started = () => log.messages('info').filter((line) => line === 'embedded etcd started').length;
 
-test('a configuration that is there stays', async () => {
-  await start();
-  await storeFirstConfig(NETWORK, { registry, clock, log }, never);
-  await storeFirstConfig(subnet('10.9.0.0/16'), { registry, clock, log }, never);
-  expect((await stored())!.text).toContain('10.5.0.0/16');
+test('a first host has an etcd of its own, whose data is nobody else’s to read', async () => {
+  start();
+  expect(await store()).toBe(true);
+  expect(JSON.parse((await stored())!)).toEqual({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } });
+  for (const [path, mode] of Object.entries({ [plan.directory]: 0o700, [`${plan.directory}.log`]: 0o600 }))
+    expect(statSync(path).mode & 0o777).toBe(mode);
 });
 
 test('an etcd that dies is started again, with its data', async () => {
-  await start();
-  await storeFirstConfig(NETWORK, { registry, clock, log }, never);
-  const before = pid();
+  start();
+  await store();
+  const before = pid()!;
   process.kill(before, 'SIGKILL');
-  await until('another one runs', () => pid() !== before, { withinMilliseconds: 5_000 });
+  expect(await complaint()).toBe('the embedded etcd does not run; trying on: ended by SIGKILL');
   await until('it has the data', stored, { withinMilliseconds: 10_000 });
-  expect(log.lines.find(({ level }) => level === 'error')).toMatchObject({
-    message: 'the embedded etcd ended; it is started again',
-    fields: { reason: expect.stringContaining('ended by SIGKILL') as unknown, waitMilliseconds: 500 },
-  });
+  expect(pid()).not.toBe(before);
 });
 
 test('it is stopped with its agent, and gone when that is said', async () => {
-  await start();
-  await storeFirstConfig(NETWORK, { registry, clock, log }, never);
-  const last = pid();
-  stop.abort();
-  await running;
-  expect(() => process.kill(last, 0)).toThrow();
-  expect(existsSync(`${plan.directory}.pid`)).toBe(false);
-  expect(log.messages('error')).toEqual([]);
+  start();
+  await store();
+  await end();
+  expect(pid()).toBeUndefined();
+  expect(log.messages('warn')).toEqual([]);
 });
 
-test('one that a killed agent left, which would hold the data, is stopped first', async () => {
-  const left = spawn(process.execPath, ['-e', 'setTimeout(() => undefined, 60_000)', plan.directory]);
-  writeFileSync(`${plan.directory}.pid`, `${left.pid}\n`);
-  await start();
-  await storeFirstConfig(NETWORK, { registry, clock, log }, never);
-  expect(left.signalCode).toBe('SIGTERM');
-  expect(has('an embedded etcd is left from another agent; it is stopped')).toBe(true);
+test('what is asked while it starts waits until it answers', async () => {
+  start();
+  expect(await registry.readConfig(never)).toBeUndefined();
 });
 
-test('a pid that is somebody else’s by now is left alone', async () => {
-  const other = spawn('sleep', ['60']);
-  writeFileSync(`${plan.directory}.pid`, `${other.pid}\n`);
-  await start();
-  await storeFirstConfig(NETWORK, { registry, clock, log }, never);
-  expect(other.exitCode).toBeNull();
-  other.kill();
-});
+describe('what an agent that was killed left', () => {
+  /** As an agent that was killed leaves it: its keeper knows nothing of an end. */
+  async function leave(publicIp = LOOPBACK): Promise<number> {
+    start();
+    await store();
+    const words = readFileSync(`/proc/${pid()!}/cmdline`, 'utf8').split('\0').slice(0, -1);
+    await end();
+    const [command, ...rest] = words.map((word) =>
+      word.replace(/^http:\/\/127\.0\.0\.1(:.*)$/, `http://${publicIp}$1`),
+    );
+    const left = spawn(command!, rest, { stdio: 'ignore' });
+    others.push(left);
+    await until('it is there', pid, { withinMilliseconds: 5_000 });
+    return left.pid!;
+  }
 
-test('where no etcd is installed, the log says how to get one, ever less often', async () => {
-  await start({ program: 'no-such-etcd' });
-  const errors = () => log.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields);
-  await until('it was tried twice', () => errors().length === 2, { withinMilliseconds: 5_000 });
-  expect(errors()).toEqual([
-    {
-      reason: 'there is no no-such-etcd on this host; on Debian: apt install etcd-server',
-      waitMilliseconds: 500,
-    },
-    { reason: expect.any(String) as unknown, waitMilliseconds: 1000 },
-  ]);
-});
-
-test('a port in use is said to be the reason', async () => {
-  const [taken] = await freePorts(1);
-  const other = spawn(process.execPath, [
-    '-e',
-    `require('net').createServer().listen(${taken}, '127.0.0.1')`,
-  ]);
-  await until(
-    'the port is taken',
-    () => execFileSync('ss', ['-Htln', `sport = :${taken}`], { encoding: 'utf8' }),
-    {
-      withinMilliseconds: 5_000,
-    },
-  );
-  await start({ clientPort: taken! });
-  await until('it fails', () => has('the embedded etcd ended; it is started again'), {
-    withinMilliseconds: 5_000,
+  test('goes on serving the other hosts, and is ended with the next agent', async () => {
+    const left = await leave();
+    start();
+    expect(await stored()).toContain('10.5.0.0/16');
+    expect(pid()).toBe(left);
+    expect(started()).toBe(1);
+    await end();
+    expect(pid()).toBeUndefined();
   });
-  const { fields } = log.lines.find(({ level }) => level === 'error')!;
-  expect(fields['reason']).toMatch(/address already in use/);
-  other.kill();
+
+  test('is taken care of like one of ours: when it dies, another one is started', async () => {
+    const left = await leave();
+    start();
+    await stored();
+    process.kill(left, 'SIGKILL');
+    await until('another one runs', () => started() === 2, { withinMilliseconds: 15_000 });
+    await until('it has the data', stored, { withinMilliseconds: 10_000 });
+  });
+
+  test('is stopped where the host has another address by now: it would listen in vain', async () => {
+    const left = await leave();
+    start({}, '127.0.0.9' as IpAddress);
+    expect(await stored()).toContain('10.5.0.0/16');
+    expect(pid()).not.toBe(left);
+    expect(log.messages('warn')).toEqual([
+      'an embedded etcd is left from another agent, and not as we want it; it is stopped',
+    ]);
+  });
+});
+
+test('a host whose address changes serves at the new one, and tells members that are added where it is', async () => {
+  start();
+  await store();
+  const before = pid();
+  keeper.settle({ address: '127.0.0.9' as IpAddress, publicIp: '127.0.0.9' as IpAddress });
+  await until('another one runs', () => pid() !== undefined && pid() !== before, {
+    withinMilliseconds: 10_000,
+  });
+  expect(await stored()).toContain('10.5.0.0/16');
+  const there = { method: 'POST', body: '{}' };
+  await until(
+    'it has its new address',
+    async () => {
+      const response = await fetch(`http://127.0.0.9:${plan.clientPort}/v3/cluster/member/list`, there);
+      return (await response.text()).includes(`"peerURLs":["http://127.0.0.9:${plan.peerPort}"]`);
+    },
+    { withinMilliseconds: 10_000 },
+  );
+  expect(log.messages('warn')).toEqual([]);
+});
+
+test('where no etcd is installed, that and the way out is said once, and nobody waits for it', async () => {
+  start({ program: 'no-such-etcd' });
+  expect(await complaint()).toBe(
+    'the embedded etcd does not run; trying on: there is no no-such-etcd on this host; on Debian: ' +
+      'apt install etcd-server; systemctl disable --now etcd',
+  );
+  await expect(registry.readConfig(never)).rejects.toThrow('apt install etcd-server');
+  expect(log.messages('warn')).toEqual(['the embedded etcd does not run; trying on']);
+});
+
+describe('another program on the port', () => {
+  test('is said to be there, and nothing is asked of it, though it may be an etcd', async () => {
+    let asked = 0;
+    const other = createServer((socket) => socket.destroy(void asked++));
+    others.push(other);
+    await new Promise<void>((resolve) => other.listen(plan.clientPort, '127.0.0.1', resolve));
+    start();
+    expect(await complaint()).toMatch(
+      /exit code 1: .*127\.0\.0\.1:\d+: bind: address already in use; another program has the port .*systemctl disable --now etcd/,
+    );
+    await expect(registry.readConfig(never)).rejects.toThrow('address already in use');
+    expect(asked).toBe(0);
+  });
+
+  test('goes away, and then ours is there', async () => {
+    const other = createServer();
+    others.push(other);
+    await new Promise<void>((resolve) => other.listen(plan.peerPort, '127.0.0.1', resolve));
+    start();
+    await complaint();
+    await new Promise((resolve) => other.close(resolve));
+    await until('it runs', () => store().then(() => keeper.trouble === undefined), {
+      withinMilliseconds: 30_000,
+    });
+    expect(log.messages('info')).toContain('the embedded etcd runs again');
+  });
+});
+
+test('a log that has grown is begun anew', async () => {
+  mkdirSync(plan.directory, { recursive: true });
+  writeFileSync(`${plan.directory}.log`, 'x'.repeat(2 << 20));
+  start();
+  await store();
+  expect(statSync(`${plan.directory}.log`).size).toBeLessThan(1 << 20);
+});
+
+describe('where the directory around it belongs to a service’s user,', () => {
+  const NOBODY = 65534;
+
+  beforeEach(() => {
+    const home = join(plan.directory, '..');
+    chownSync(home, NOBODY, NOBODY);
+    chmodSync(home, 0o755);
+  });
+
+  test('root starts it as that user', async () => {
+    start();
+    await store();
+    expect(readFileSync(`/proc/${pid()!}/status`, 'utf8')).toMatch(/^Uid:\t65534\t65534\t/m);
+    expect(statSync(join(plan.directory, 'member')).uid).toBe(NOBODY);
+    expect(statSync(`${plan.directory}.log`).uid).toBe(NOBODY);
+  });
+
+  test('data that root put back without giving it away is said to be the reason', async () => {
+    mkdirSync(join(plan.directory, 'member'), { recursive: true, mode: 0o700 });
+    start();
+    expect(await complaint()).toMatch(
+      /permission denied; all below .*\/etcd must belong to who owns \/tmp\/vtepd-test-[^/]*$/,
+    );
+  });
 });

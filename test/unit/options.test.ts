@@ -420,15 +420,28 @@ describe('--embedded-etcd', () => {
     });
   });
 
-  test('contradicts --etcd-endpoints', () => {
-    expect(complaintOf(['--embedded-etcd', '--etcd-endpoints=http://a:1'])).toBe(
-      "--embedded-etcd is an etcd of this host's own: leave out --etcd-endpoints",
+  test.each([
+    ['--etcd-endpoints', ['--etcd-endpoints=http://a:1']],
+    ['--etcd-cafile', ['--etcd-cafile=/ca.pem']],
+    ['--etcd-certfile', ['--etcd-keyfile=/k.pem', '--etcd-certfile=/c.pem']],
+    ['--etcd-username', ['--etcd-username=u', '--etcd-password=p']],
+  ])('contradicts %s', (name, words) => {
+    expect(complaintOf(['--embedded-etcd', ...words])).toBe(
+      "--embedded-etcd is an etcd of this host's own, without TLS and users: " +
+        `leave out ${name}, or say --embedded-etcd=false`,
     );
   });
 
-  test.each(['10.5.0.0', '10.5.0.0/29', 'fd00::/64', ''])('takes no network like %j', (text) => {
+  test.each(['10.5.0.0', 'fd00::/64', ''])('takes no network like %j', (text) => {
     expect(complaintOf([`--network=${text}`])).toBe(
       `--network must be an IPv4 network like 10.5.0.0/16, not '${text}'`,
+    );
+  });
+
+  test('takes no network that flannel would not', () => {
+    expect(complaintOf(['--network=10.5.0.0/29'])).toBe(
+      '--network must be an IPv4 network like 10.5.0.0/16; network is too small. Minimum useful network prefix is /28, ' +
+        "not '10.5.0.0/29'",
     );
   });
 

@@ -1,0 +1,130 @@
+/** What a first host stores, and what it tells the next one. */
+import { storeFirstConfig } from '../../src/engine/first-config';
+import { FirstHost, joinCommand } from '../../src/first-host';
+import { subnet, type IpAddress } from '../../src/model/address';
+import type { RegistryServer } from '../../src/ports';
+import { FakeClock } from '../support/fake-clock';
+import { FakeLog } from '../support/fake-log';
+import type { FakeRegistry } from '../support/fake-registry';
+import { FakeStore } from '../support/fake-registry';
+
+const never = new AbortController().signal;
+const NETWORK = subnet('10.5.0.0/16');
+const HERE = { address: '192.0.2.1' as IpAddress, publicIp: '192.0.2.1' as IpAddress };
+const THERE = { address: '192.0.2.7' as IpAddress, publicIp: '192.0.2.7' as IpAddress };
+
+let clock: FakeClock;
+let log: FakeLog;
+let store: FakeStore;
+let registry: FakeRegistry;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  log = new FakeLog();
+  store = new FakeStore(clock);
+  registry = store.client();
+});
+
+const stored = async () => (await registry.readConfig(never))?.text;
+
+describe('the configuration', () => {
+  const asked = (isAsked: boolean, underlay: readonly string[] = []) =>
+    storeFirstConfig(
+      { network: NETWORK, isAsked, underlay: () => underlay as IpAddress[] },
+      { registry, clock, log },
+      never,
+    );
+
+  test('is stored where there is none', async () => {
+    expect(await asked(false)).toBe(true);
+    expect(JSON.parse((await stored())!)).toEqual({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } });
+  });
+
+  test('stays where there is one, and who asked for another network is told', async () => {
+    const text = '{"Network": "10.9.0.0/16", "Backend": {"Type": "vxlan"}}';
+    await registry.writeConfig(text, undefined, never);
+    expect(await asked(false)).toBe(true);
+    expect(log.messages('warn')).toEqual([]);
+    expect(await asked(true)).toBe(true);
+    expect(await stored()).toBe(text);
+    expect(log.lines.find(({ level }) => level === 'warn')).toMatchObject({
+      message: "--network is not used: there is a network configuration; 'vtepd config set' stores another",
+      fields: { network: '10.9.0.0/16', asked: '10.5.0.0/16' },
+    });
+  });
+
+  test('is not stored when it would take the addresses of the underlay', async () => {
+    expect(await asked(false, ['192.0.2.1', '10.5.7.8'])).toBe(false);
+    expect(await stored()).toBeUndefined();
+    expect(log.lines).toMatchObject([
+      {
+        level: 'error',
+        message:
+          'no network configuration is stored: the network holds an address of the underlay; start with another --network',
+        fields: { network: '10.5.0.0/16', address: '10.5.7.8' },
+      },
+    ]);
+  });
+});
+
+describe('a first host', () => {
+  let said: string[];
+  let first: FirstHost;
+  let up: () => void;
+
+  const server: RegistryServer = {
+    run: (_, onUp, signal) =>
+      new Promise((resolve) => {
+        up = onUp;
+        signal.addEventListener('abort', () => resolve('stopped'), { once: true });
+      }),
+  };
+
+  beforeEach(() => {
+    said = [];
+    const plan = { network: NETWORK, isNetworkAsked: false, joinOptions: [] };
+    first = new FirstHost(plan, { server, clock, log, say: (line) => void said.push(line) });
+  });
+
+  afterEach(() => first.stop());
+
+  const JOIN = (address: string) =>
+    `on the next host, as root: vtepd --etcd-endpoints=http://${address}:2379 --iface-can-reach=${address}`;
+
+  test('lets the agent read the configuration when it has been stored, and says what to run on the next', async () => {
+    let permitted = false;
+    const permit = first.permit(never).then(() => (permitted = true));
+    const own = store.client();
+    own.slowMilliseconds = 100;
+    first.settle(HERE);
+    await clock.advance(0);
+    up();
+    first.welcome(own);
+    await clock.advance(150);
+    expect(permitted).toBe(false);
+    expect(said).toEqual([]);
+    await clock.advance(100);
+    await permit;
+    expect(await stored()).toContain('10.5.0.0/16');
+    expect(said).toEqual([JOIN('192.0.2.1')]);
+  });
+
+  test('says anew what to run when its address has changed', async () => {
+    first.settle(HERE);
+    first.welcome(store.client());
+    await clock.advance(10);
+    first.settle(THERE);
+    await clock.advance(10);
+    expect(said).toEqual([JOIN('192.0.2.1'), JOIN('192.0.2.7')]);
+    expect(log.lines.find(({ level }) => level === 'warn')).toMatchObject({
+      message: 'the embedded etcd has another address; the other hosts must be told by --etcd-endpoints',
+      fields: { before: '192.0.2.1', publicIp: '192.0.2.7' },
+    });
+  });
+});
+
+test('the next host is told all it needs, in the way it is written', () => {
+  expect(joinCommand({ ...HERE, publicIp: 'fd00::1' as IpAddress }, ['--etcd-prefix=/other'])).toBe(
+    'vtepd --etcd-endpoints=http://[fd00::1]:2379 --iface-can-reach=fd00::1 --etcd-prefix=/other',
+  );
+});
