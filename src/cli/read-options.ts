@@ -13,7 +13,7 @@ import {
   type OptionSpec,
   type OptionValues,
 } from './options';
-import { REFUSED } from './refused-options';
+import { IGNORED, REFUSED } from './refused-options';
 
 export interface Options extends OptionValues {
   /** What the user set, by command line, environment or file. */
@@ -111,7 +111,7 @@ const PREFIX = 'FLANNELD_';
 
 /** Flannel's other variables: those of refused options are refused too, those of nobody may be typing errors. */
 function noticesOfEnvironment(env: NodeJS.ProcessEnv): string[] {
-  const known = OPTION_KEYS.map((key) => variableOf(OPTIONS[key].name));
+  const known = [...OPTION_KEYS.map((key) => OPTIONS[key].name), ...Object.keys(IGNORED)].map(variableOf);
   const notices: string[] = [];
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(PREFIX) || !text || known.includes(variable)) continue;

@@ -1,4 +1,4 @@
-/** Options of some flannel that vtepd does not have, and what to do instead. */
+/** Options of some flannel that vtepd does not have: what to do instead of those that ask for something. */
 
 export interface RefusedOption {
   /** A boolean that is false asks for nothing, and is let pass. */
@@ -38,4 +38,15 @@ export const REFUSED: Readonly<Record<string, RefusedOption>> = {
   networks: { boolean: false, advice: ONE_NETWORK },
   'watch-networks': { boolean: true, advice: ONE_NETWORK },
   'subnet-dir': { boolean: false, advice: ONE_NETWORK },
+};
+
+/**
+ * Options of the log library of flannel up to 0.7, true if they are boolean: where a log goes is asked by them, and ours goes
+ * to standard error anyway. They are let pass.
+ */
+export const IGNORED: Readonly<Record<string, boolean>> = {
+  logtostderr: true,
+  alsologtostderr: true,
+  stderrthreshold: false,
+  log_dir: false,
 };

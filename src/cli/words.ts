@@ -3,7 +3,7 @@ import { UsageError } from '../model/errors';
 import { nearest } from './nearest';
 import { isFalse } from './option-values';
 import { dashed, isBoolean, keyOfOption, OPTION_KEYS, OPTIONS } from './options';
-import { REFUSED } from './refused-options';
+import { IGNORED, REFUSED } from './refused-options';
 
 export interface Words {
   /** Every option as `--name=value`, or `--name` for a flag of a command; everything else as it was. */
@@ -61,6 +61,10 @@ function respellOption(name: string, value: string | undefined, rest: string[]):
     return [`--${name}=${given}`];
   }
   if (COMMAND_FLAGS.includes(name) && value === undefined) return [`--${name}`];
+  if (name in IGNORED) {
+    if (!IGNORED[name] && value === undefined) rest.shift();
+    return [];
+  }
   const refused = REFUSED[name];
   if (!refused) throw new UsageError(unknown(name));
   if (refused.boolean && value !== undefined && isFalse(value)) return [];

@@ -302,6 +302,18 @@ describe('refused, with what is wrong and what is allowed:', () => {
     },
   );
 
+  test('but not what a unit of flannel 0.5 to 0.7 says about its log, which needs no answer', () => {
+    const words = ['-logtostderr', '--alsologtostderr=true', '-stderrthreshold', '0', '--log_dir=/var/log'];
+    const { explicit, notices, iface } = optionsOf([...words, '-iface=eth1'], {
+      FLANNELD_LOGTOSTDERR: 'true',
+    });
+    expect({ explicit: [...explicit], notices, iface }).toEqual({
+      explicit: ['iface'],
+      notices: [],
+      iface: ['eth1'],
+    });
+  });
+
   test('but not --kube-subnet-mgr=false, which asks for nothing', () => {
     expect(complaintOf(['--kube-subnet-mgr=false'], { FLANNELD_KUBE_SUBNET_MGR: 'false' })).toBe(
       'no complaint',
