@@ -371,6 +371,7 @@ export class Agent {
       leaseName: lease.name,
       publicIp: underlay.publicIp,
       vtepMac,
+      vni: backend.vni,
       network,
       subnet: lease.subnet,
       guarded,

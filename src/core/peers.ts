@@ -11,6 +11,7 @@ export interface Self {
   readonly leaseName: string | undefined;
   readonly publicIp: IpAddress;
   readonly vtepMac: MacAddress;
+  readonly vni: number;
   readonly network: Subnet;
   /** Our own subnet. */
   readonly subnet: Subnet;
@@ -19,7 +20,8 @@ export interface Self {
 }
 
 export type PeerVerdict =
-  | { readonly kind: 'peer'; readonly peer: Peer }
+  /** Remark: what is odd about it all the same. */
+  | { readonly kind: 'peer'; readonly peer: Peer; readonly remark: string | undefined }
   | { readonly kind: 'self' }
   /** A lease that cannot be sent to, or would do harm; the others are not affected. */
   | { readonly kind: 'unusable'; readonly reason: string };
@@ -39,7 +41,17 @@ export function judgeLease(lease: Lease, self: Self): PeerVerdict {
   if (oddity) return unusable(`its PublicIP ${publicIp} is ${oddity}`);
   const harm = harmOf(lease.subnet, publicIp, self);
   if (harm) return unusable(harm);
-  return { kind: 'peer', peer: { subnet: lease.subnet, publicIp, vtepMac: vtep.vtepMac } };
+  const peer = { subnet: lease.subnet, publicIp, vtepMac: vtep.vtepMac };
+  return { kind: 'peer', peer, remark: remarkOnVni(vtep.vni, self.vni) };
+}
+
+/**
+ * No reason not to send: flannel never looks at it. It writes none before 0.14, and from then to 0.23 the lower 16 bits, also
+ * where its device has all 24.
+ */
+function remarkOnVni(theirs: number | undefined, ours: number): string | undefined {
+  if (theirs === undefined || theirs === ours || theirs === (ours & 0xffff)) return undefined;
+  return `its VNI is ${theirs} and ours is ${ours}: no packet arrives until both have read the same configuration`;
 }
 
 /** What a route to this subnet would take from where it belongs. */

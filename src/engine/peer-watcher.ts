@@ -339,6 +339,8 @@ export class PeerWatcher {
     const { name } = lease;
     const verdict = judgeLease(lease, this.#self);
     if (verdict.kind === 'unusable') this.#complain('judge', name, verdict.reason);
+    else if (verdict.kind === 'peer' && verdict.remark !== undefined)
+      this.#complain('judge', name, verdict.remark, true);
     else this.#complaints.withdraw('judge', name);
     if (verdict.kind === 'peer') this.#rivals.put(this.#contenderOf(lease, verdict.peer, isLive));
     else this.#rivals.remove(name);

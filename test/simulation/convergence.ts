@@ -103,6 +103,7 @@ async function kernelProblem(
     leaseName: own.name,
     publicIp: host.address,
     vtepMac,
+    vni: 1,
     network,
     subnet: own.subnet,
     guarded: [],

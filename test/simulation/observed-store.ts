@@ -35,6 +35,7 @@ const ANYBODY = {
   leaseName: undefined,
   publicIp: ipAddress('203.0.113.1'),
   vtepMac: macAddress('02:ff:ff:ff:ff:ff'),
+  vni: 1,
   network: subnet('0.0.0.0/0'),
   subnet: subnet('203.0.113.0/32'),
   guarded: [],

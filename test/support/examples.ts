@@ -71,11 +71,12 @@ export function exampleLease(n: number, changes: Partial<Lease> = {}): Lease {
 
 /** {@link exampleOverlay}'s host, as it tells itself from its peers. */
 export function exampleSelf(changes: Partial<Self> = {}): Self {
-  const { network, subnet: own, underlay, vtepMac } = exampleOverlay();
+  const { network, subnet: own, underlay, vtepMac, backend } = exampleOverlay();
   return {
     leaseName: '10.5.1.0-24',
     publicIp: underlay.publicIp,
     vtepMac,
+    vni: backend.vni,
     network,
     subnet: own,
     guarded: [underlay.address],

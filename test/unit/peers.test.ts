@@ -12,6 +12,24 @@ describe('a lease', () => {
     expect(judgeLease(exampleLease(2), self)).toEqual({ kind: 'peer', peer: examplePeer(2) });
   });
 
+  it.each([
+    ['none, as flannel before 0.14', undefined, 70_000, undefined],
+    ['all of it', 70_000, 70_000, undefined],
+    ['its lower 16 bits, as flannel 0.14 to 0.23', 70_000 - 65_536, 70_000, undefined],
+    ['another one', 2, 1, /^its VNI is 2 and ours is 1: /],
+  ])('is a peer whatever VNI it names: %s', (_, theirs, ours, remark) => {
+    const { attributes, ...lease } = exampleLease(2);
+    const backendData = { VNI: theirs, VtepMAC: '02:00:00:00:00:02' };
+    const verdict = judgeLease(
+      { ...lease, attributes: { ...attributes, backendData } },
+      exampleSelf({ vni: ours }),
+    );
+    expect(verdict).toMatchObject({ kind: 'peer', peer: examplePeer(2) });
+    expect((verdict as { remark?: string }).remark).toEqual(
+      remark === undefined ? undefined : (expect.stringMatching(remark) as string),
+    );
+  });
+
   it('is ourselves by its name', () => {
     expect(judgeLease(exampleLease(1), self)).toEqual({ kind: 'self' });
   });
