@@ -2,7 +2,7 @@
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { subnet } from './model/address';
 import { ConfigError } from './model/errors';
-import { keyOf } from './model/kernel-state';
+import { ROUTE_PROTOCOL, keyOf } from './model/kernel-state';
 import { printOperation, type Operation } from './model/operation';
 import type { Host, Kernel, LeaseRegistry } from './ports';
 
@@ -46,13 +46,14 @@ export async function giveBackLeases(
 }
 
 /**
- * Removes everything of ours from the kernel: the routes with our mark, and our links with all that is on them. Refuses, by
- * what {@link Host.lock} throws, while an agent runs. Says each thing it removed, and what the kernel refused; true if nothing
- * of ours is left.
+ * Removes everything of ours from the kernel: the routes with our mark, and our links with all that is on them, unless they
+ * are to be kept, for flannel. Refuses, by what {@link Host.lock} throws, while an agent runs. Says each thing it removed, and
+ * what the kernel refused; true if nothing of ours is left.
  */
 export async function cleanUpKernel(
   kernel: Kernel,
   host: Host,
+  keepsLinks: boolean,
   say: Say,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -62,7 +63,10 @@ export async function cleanUpKernel(
   const removals = new Map<string, Operation>();
   for (const link of links.length > 0 ? links : ['flannel.1']) {
     for (const object of (await kernel.observe({ link, networks: EVERYWHERE }, signal)).values()) {
-      const isOurs = object.kind === 'route' || (object.kind === 'link' && links.includes(link));
+      const isOurs =
+        object.kind === 'route'
+          ? !keepsLinks || object.protocol === ROUTE_PROTOCOL
+          : object.kind === 'link' && !keepsLinks && links.includes(link);
       if (isOurs) removals.set(keyOf(object), { verb: 'remove', object });
     }
   }

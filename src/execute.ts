@@ -49,7 +49,7 @@ export async function execute(
       return run(command.options, hooks, stop);
     case 'leave':
     case 'cleanup':
-      return depart(command.kind, command.options, stop);
+      return depart(command, stop);
     case 'config':
       return needsRegistry(command)
         ? withRegistry(command.options, undefined, (registry) =>
@@ -164,7 +164,12 @@ function sayLimits(limits: NeighborLimits, log: Log): void {
   }
 }
 
-async function depart(kind: 'leave' | 'cleanup', options: Options, stop: AbortSignal): Promise<number> {
+async function depart(
+  command: Extract<Command, { kind: 'leave' | 'cleanup' }>,
+  stop: AbortSignal,
+): Promise<number> {
+  const { kind, options } = command;
+  const keepsLinks = command.kind === 'cleanup' && command.forFlannel;
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   const kernel = openKernel();
   const host = new LinuxHost({ subnetFile: options.subnetFile });
@@ -174,7 +179,7 @@ async function depart(kind: 'leave' | 'cleanup', options: Options, stop: AbortSi
         giveBackLeases(registry, kernel, underlayOf(options), say, stop),
       );
     }
-    const isKernelClean = await cleanUpKernel(kernel, host, say, stop);
+    const isKernelClean = await cleanUpKernel(kernel, host, keepsLinks, say, stop);
     const left = await removeFirewallRules(openFirewall(), say, stop);
     const isClean = isKernelClean && left.length === 0;
     // Its subnet is nobody's now: the next start is to take another's leavings, not ours.

@@ -28,11 +28,18 @@ export interface StatusCommand {
   readonly withPeers: boolean;
 }
 
+export interface CleanupCommand {
+  readonly kind: 'cleanup';
+  /** Leave the device and what flannel finds useful on it. */
+  readonly forFlannel: boolean;
+  readonly options: Options;
+}
+
 /** What the user wants. */
 export type Command =
   | { readonly kind: 'run'; readonly options: Options }
   | { readonly kind: 'leave'; readonly options: Options }
-  | { readonly kind: 'cleanup'; readonly options: Options }
+  | CleanupCommand
   | ConfigCommand
   | StatusCommand
   /** Say this on standard output, and no more. */
@@ -63,13 +70,19 @@ export function parseCommandLine(
       return { kind: 'config', ...choice.config, options: readOptions(written, env, readFile) };
     case 'run':
     case 'leave':
-    case 'cleanup':
       return { kind: choice.name, options: readOptions(written, env, readFile) };
+    case 'cleanup':
+      return {
+        kind: 'cleanup',
+        forFlannel: choice.forFlannel,
+        options: readOptions(written, env, readFile),
+      };
   }
 }
 
 type Choice =
-  | { readonly name: 'run' | 'leave' | 'cleanup' }
+  | { readonly name: 'run' | 'leave' }
+  | { readonly name: 'cleanup'; readonly forFlannel: boolean }
   | { readonly name: 'help'; readonly topic: CommandName | undefined }
   | { readonly name: 'completion'; readonly shell: Shell }
   | { readonly name: 'status'; readonly status: Omit<StatusCommand, 'kind'> }
@@ -106,7 +119,11 @@ function commander(choose: (choice: Choice) => void): Commander {
       if (words.length > 0) throw new UsageError(strayWord(words[0]!));
       choose({ name: 'run' });
     });
-  for (const name of ['leave', 'cleanup'] as const) program.command(name).action(() => choose({ name }));
+  program.command('leave').action(() => choose({ name: 'leave' }));
+  program
+    .command('cleanup')
+    .option('--for-flannel')
+    .action(({ forFlannel = false }: { forFlannel?: boolean }) => choose({ name: 'cleanup', forFlannel }));
   program
     .command('status')
     .option('--json')

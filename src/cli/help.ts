@@ -42,10 +42,14 @@ everything of ours from the kernel. Stop the agent first. With the options that
 the agent runs with: they say which etcd, and which PublicIP is ours.`,
   },
   cleanup: {
-    usage: ['vtepd cleanup'],
-    summary: ['removes our device and routes, keeps the lease'],
+    usage: ['vtepd cleanup', 'vtepd cleanup --for-flannel'],
+    summary: ['removes our device and routes, keeps the lease', 'the same, but leaves the device to flannel'],
     details: `Removes everything of ours from the kernel, and leaves etcd alone. Stop the
-agent first. A later start finds the same lease.`,
+agent first. A later start finds the same lease.
+
+With --for-flannel, on a host that goes back to flannel: stop the agent, start
+flanneld, then run this. It removes our routes and rules, and leaves the device
+that flannel has taken over, so that no packet is lost.`,
   },
   'docker-opts': {
     usage: ['vtepd docker-opts'],

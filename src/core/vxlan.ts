@@ -28,14 +28,16 @@ export function desiredLink(overlay: Overlay): Link {
       port: backend.port,
       learning: backend.learning,
       gbp: backend.gbp,
-      l2miss: true,
+      // Of no use where every FDB entry is there from the start and its removal is told; and flannel, which has none, would
+      // make a device that has it anew, with another MAC, on a host that goes back to it.
+      l2miss: overlay.resolve.kind === 'on-demand',
     },
   };
 }
 
 /**
  * What makes an existing device unfit, so that it must be deleted and made anew; empty when it fits or can be changed in
- * place. `l2miss` does not count: a device that flannel made has none, and is adopted without losing a packet.
+ * place. `l2miss` does not count: it cannot be changed in place (6.18), and no packet is worth it.
  */
 export function misfits(desired: Link, actual: Link): string[] {
   const want = desired.vxlan;

@@ -15,8 +15,10 @@ describe('the command line asks', () => {
     expect(parse('leave', '--iface=eth0')).toMatchObject({ kind: 'leave', options: { iface: ['eth0'] } });
     expect(parse('--iface', 'eth0', 'cleanup')).toMatchObject({
       kind: 'cleanup',
+      forFlannel: false,
       options: { iface: ['eth0'] },
     });
+    expect(parse('-iface', 'eth0', 'cleanup', '-for-flannel')).toMatchObject({ forFlannel: true });
   });
 
   test.each([

@@ -94,10 +94,10 @@ describe('the plan for a host', () => {
     ]);
   });
 
-  it('adopts a device that flannel made, which has no l2miss', () => {
+  it.each([true, false])('leaves a device as it is that was made with l2miss %s', (l2miss) => {
     const actual = new Map(whole(2));
     const link = actual.get('link flannel.1') as Link;
-    actual.set('link flannel.1', { ...link, vxlan: { ...link.vxlan!, l2miss: false } });
+    actual.set('link flannel.1', { ...link, vxlan: { ...link.vxlan!, l2miss } });
     expect(plan(whole(2), actual)).toEqual([]);
   });
 

@@ -64,10 +64,7 @@ export class Etcd {
     for (let at = 0; at < entries.length; at += 100) {
       const puts = entries.slice(at, at + 100).map(([key, value]) => `put ${quoted(key)} ${quoted(value)}`);
       // A transaction's text: comparisons, an empty line, what to do if they hold, an empty line, what to do if not.
-      await this.#client.run('etcdctl', [...this.#options, 'txn'], {
-        input: `\n${puts.join('\n')}\n\n\n`,
-        env: this.#env,
-      });
+      await this.txn(`\n${puts.join('\n')}\n\n\n`);
     }
   }
 
@@ -96,6 +93,17 @@ export class Etcd {
   /** Runs etcdctl against all members; throws when it fails. */
   etcdctl(...args: string[]): Promise<string> {
     return this.#client.run('etcdctl', [...this.#options, ...args], { env: this.#env });
+  }
+
+  /** A transaction in etcdctl's words; what it answers. */
+  txn(words: string): Promise<string> {
+    return this.#client.run('etcdctl', [...this.#options, 'txn'], { input: words, env: this.#env });
+  }
+
+  /** Starts an etcdctl that prints on and on, and belongs to the caller. */
+  follow(...args: string[]): ChildProcess {
+    const stdio = ['ignore', 'pipe', 'ignore'] as const;
+    return this.#client.start('etcdctl', [...this.#options, ...args], { stdio: [...stdio], env: this.#env });
   }
 
   #attempt(...args: string[]): ReturnType<Namespace['attempt']> {

@@ -1,0 +1,249 @@
+/** Hosts that run flannel and hosts that run vtepd share one etcd and one overlay. */
+import { join } from 'node:path';
+import { Flannel } from '../support/flannel/flannel';
+import type { Host } from '../support/lab/host';
+import { Lab, PREFIX } from '../support/lab/lab';
+import { netlinkReads, netlinkWrites, traced } from '../support/lab/netlink-writes';
+import { pingAllPairs, unanswered } from '../support/lab/ping';
+import { Stream } from '../support/lab/stream';
+import { until } from '../support/lab/until';
+
+const QUICK = { withinMilliseconds: 20_000 };
+
+describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
+  let lab: Lab;
+  let ours: Host;
+  let other: Host;
+  let modern: Flannel;
+  let old: Flannel;
+
+  beforeAll(async () => {
+    lab = await Lab.start({ hosts: 4, agentOptions: [`--resolve=${mode}`] });
+    [ours, other] = [lab.host(1), lab.host(2)];
+    // One of flannel's is there before us, one comes after.
+    modern = await Flannel.start(lab.host(3), lab.etcd, { version: '0.22' });
+    await lab.startAgents([ours, other]);
+    old = await Flannel.start(lab.host(4), lab.etcd, { version: '0.5.5' });
+    await Promise.all([modern, old].map(({ host }) => host.attachContainer()));
+    await modern.settled();
+  }, 60_000);
+
+  afterAll(async () => {
+    await Promise.all([modern?.stop(), old?.stop()]);
+    lab?.end();
+  });
+
+  /** Flannel 0.5.5 and a flannel whose MAC changed do not reach each other for a while, whatever we do. */
+  async function unansweredOfOurs(): Promise<string[]> {
+    const trips = [
+      ...(await pingAllPairs([ours, other, modern.host])),
+      ...(await pingAllPairs([ours, other, old.host])),
+    ];
+    return unanswered(trips);
+  }
+
+  test('every container reaches every other', async () => {
+    await peersOf(ours, [other.subnet, ...[modern, old].map(subnetOf)], mode);
+    expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
+    expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
+    expect(old.answers).toBeGreaterThan(0);
+  });
+
+  test('what we say of ourselves is flannel’s own spelling, and nothing else is below its prefix', async () => {
+    const leases = await lab.leases();
+    for (const host of [ours, other]) {
+      expect(leases.get(host.subnet.replace('/', '-'))).toBe(
+        `{"PublicIP":"${host.publicIp}","PublicIPv6":null,"BackendType":"vxlan",` +
+          `"BackendData":{"VNI":1,"VtepMAC":"${await host.vtepMac()}"}}`,
+      );
+    }
+    // Everything that begins like flannel's prefix, slash or not.
+    expect((await lab.etcd.list(`${PREFIX}/subnets`)).size).toBe(4);
+  });
+
+  test('an agent that is killed and started again is no news to flannel, and loses no packet', async () => {
+    const before = modern.deeds.length;
+    const streams = [
+      await Stream.start(ours, modern.host),
+      await Stream.start(modern.host, ours),
+      await Stream.start(old.host, other),
+    ];
+    await ours.agent.end('SIGKILL');
+    ours.agent.start();
+    await ours.agent.ready();
+    for (const stream of streams) expect(await stream.end()).toMatchObject({ lost: 0, failed: 0 });
+    await modern.settled();
+    expect(modern.deeds.slice(before)).toEqual([]);
+  }, 90_000);
+
+  test('a flannel that renews its lease causes not one write to our kernel, and loses no packet', async () => {
+    const trace = join(lab.directory, `renewal-${mode}.strace`);
+    await ours.agent.end('SIGKILL');
+    ours.agent.start({ under: traced(trace) });
+    await ours.agent.ready();
+    const streams = [await Stream.start(ours, modern.host), await Stream.start(modern.host, ours)];
+    await until('the agent has read all', () => netlinkReads(trace).length > 0, QUICK);
+    const before = netlinkWrites(trace).length;
+    const first = await modern.renew();
+    await modern.renew();
+    // Another lease than the key has now: its end means nothing.
+    await lab.etcd.etcdctl('lease', 'revoke', first);
+    // A lease of its own is what comes after all that: when it is judged, they were.
+    await lab.etcd.put(`${PREFIX}/subnets/10.5.254.0-24`, '{"PublicIP":"172.30.254.1"}');
+    await ours.agent.logged(({ lease }) => lease === '10.5.254.0-24');
+    await lab.etcd.etcdctl('del', `${PREFIX}/subnets/10.5.254.0-24`);
+    for (const stream of streams) expect(await stream.end()).toMatchObject({ lost: 0, failed: 0 });
+    expect(netlinkWrites(trace).slice(before)).toEqual([]);
+    expect(ours.agent.log().filter(({ message }) => /^peer (left|changed)|expired/.test(message))).toEqual(
+      [],
+    );
+  }, 60_000);
+
+  test('a flannel 0.5.5 that probes addresses which nobody answers for loses no packet, nor do we', async () => {
+    // Within seconds, what else takes minutes: REACHABLE, STALE, DELAY, PROBE, FAILED, and the next miss.
+    const soon = { base_reachable_time_ms: 2000, delay_first_probe_time: 1 };
+    // Its answers are as slow as the machine is busy, and its kernel keeps no more than 256 packets for one that is late.
+    await old.host.namespace.configure({ 'ipv4/neigh/flannel.1/unres_qlen_bytes': 8 << 20 });
+    const settings = Object.entries(soon).map(([name, value]) => [`ipv4/neigh/flannel.1/${name}`, value]);
+    for (const host of [old.host, ours]) {
+      await host.namespace.configure(Object.fromEntries(settings) as Record<string, number>);
+    }
+    const answers = old.answers;
+    const streams = [await Stream.start(old.host, ours), await Stream.start(ours, old.host)];
+    await until('it was asked again and again', () => old.answers >= answers + 3, {
+      withinMilliseconds: 60_000,
+    });
+    for (const stream of streams) expect(await stream.end()).toMatchObject({ lost: 0, failed: 0, gaps: [] });
+    expect((await ours.neighbors()).filter(({ dst }) => dst === old.host.containerAddress)).toEqual([]);
+  }, 90_000);
+
+  test('a flannel host that made its device anew is followed to its new MAC', async () => {
+    const { mac, host, subnet } = modern;
+    await modern.stop();
+    await host.namespace.ip('link', 'del', 'flannel.1');
+    modern = await Flannel.start(host, lab.etcd, { version: '0.22' });
+    expect(modern).toMatchObject({ subnet, misfit: undefined });
+    expect(modern.mac).not.toBe(mac);
+    await ours.agent.logged(({ message, vtepMac }) => message === 'peer changed' && vtepMac === modern.mac);
+    expect(await unansweredOfOurs()).toEqual([]);
+    const entries = (await ours.fdb()).filter(({ dst }) => dst === host.publicIp);
+    expect(entries.map((entry) => entry.mac)).toEqual([modern.mac]);
+  }, 90_000);
+
+  test('a flannel host whose lease is revoked stays reachable, and comes back to its subnet', async () => {
+    const { host, subnet } = modern;
+    const key = `${PREFIX}/subnets/${subnet}`;
+    const [stored] = await lab.etcd.inspect(key);
+    await lab.etcd.etcdctl('lease', 'revoke', BigInt(stored!.lease!).toString(16));
+    await until('flannel has ended', () => !modern.isRunning, QUICK);
+    await ours.agent.logged(({ message, lease }) => /^lease expired/.test(message) && lease === subnet);
+    expect(unanswered(await pingAllPairs([ours, host]))).toEqual([]);
+    await modern.stop();
+    modern = await Flannel.start(host, lab.etcd, { version: '0.22' });
+    expect(modern.subnet).toBe(subnet);
+    expect(await unansweredOfOurs()).toEqual([]);
+  }, 90_000);
+
+  test('a flannel host whose key is deleted is forgotten, and known again when it has one', async () => {
+    const { host, subnet } = modern;
+    await lab.etcd.etcdctl('del', `${PREFIX}/subnets/${subnet}`);
+    await ours.agent.logged(
+      ({ message, subnet: left }) => message === 'peer left' && left === subnetOf(modern),
+    );
+    await until(
+      'its entry is gone',
+      async () => !(await ours.fdb()).some(({ dst }) => dst === host.publicIp),
+      QUICK,
+    );
+    await modern.stop();
+    modern = await Flannel.start(host, lab.etcd, { version: '0.22' });
+    await peersOf(ours, [subnetOf(modern)], mode);
+    expect(await unansweredOfOurs()).toEqual([]);
+  }, 90_000);
+
+  test('a flannel that put its own value over our key gets ours back, and drops us at no moment', async () => {
+    const before = modern.deeds.length;
+    const key = `${PREFIX}/subnets/${ours.subnet.replace('/', '-')}`;
+    const value = (await lab.leases()).get(ours.subnet.replace('/', '-'))!;
+    await lab.etcd.put(key, value.replace(/"VtepMAC":"[^"]*"/, '"VtepMAC":"02:00:00:00:00:99"'));
+    await until(
+      'our value is back',
+      async () => (await lab.leases()).get(ours.subnet.replace('/', '-')) === value,
+      QUICK,
+    );
+    await until('flannel has heard of both', () => modern.deeds.length >= before + 2, QUICK);
+    expect(modern.deeds.slice(before).map(({ what }) => what)).toEqual(['added', 'added']);
+    expect(await unansweredOfOurs()).toEqual([]);
+  }, 90_000);
+
+  test('packets that flannel with DirectRouting sends around the tunnel arrive, unless rp_filter is strict', async () => {
+    await ours.namespace.run('iptables', ['-P', 'FORWARD', 'DROP']);
+    await until(
+      'our rules are there',
+      async () => (await ours.namespace.run('iptables-save', [])).includes('-d 10.5.0.0/16'),
+      QUICK,
+    );
+    await modern.host.namespace.ip('route', 'replace', ours.subnet, 'via', ours.publicIp, 'dev', 'eth0');
+    for (const [strictness, lost] of [
+      [0, []],
+      [1, ['host 1 → host 3', 'host 3 → host 1']],
+      [2, []],
+    ] as const) {
+      await ours.namespace.configure({ 'ipv4/conf/eth0/rp_filter': strictness });
+      expect(unanswered(await pingAllPairs([ours, modern.host]))).toEqual(lost);
+    }
+  }, 90_000);
+
+  test('an address of ours that changes is one write, and no flannel forgets us over it', async () => {
+    const before = modern.deeds.length;
+    const { subnet } = other;
+    await other.namespace.batch([
+      `address del ${other.publicIp}/16 dev eth0`,
+      'address add 172.30.77.2/16 dev eth0',
+    ]);
+    await until(
+      'the lease names the new address',
+      async () => (await lab.leases()).get(subnet.replace('/', '-'))!.includes('"PublicIP":"172.30.77.2"'),
+      QUICK,
+    );
+    await until('flannel has heard of it', () => modern.deeds.length > before, QUICK);
+    await modern.settled();
+    expect(modern.deeds.slice(before)).toEqual([{ what: 'added', subnet: subnet.replace('/', '-') }]);
+    // A flannel 0.5.5 does not follow such a change of anybody's, and has to be started again.
+    expect(unanswered(await pingAllPairs([ours, other, modern.host]))).toEqual([]);
+    expect(modern.amnesia).toEqual([]);
+  }, 90_000);
+
+  test('a flannel that takes our subnet for another host leaves us another one', async () => {
+    const { subnet } = ours;
+    const value = {
+      PublicIP: '172.30.88.8',
+      BackendType: 'vxlan',
+      BackendData: { VtepMAC: '02:00:00:00:00:88' },
+    };
+    await lab.etcd.put(`${PREFIX}/subnets/${subnet.replace('/', '-')}`, JSON.stringify(value));
+    await ours.agent.logged(({ message }) => message === 'our subnet was taken by another host');
+    await until('we have another subnet', () => ours.subnet !== subnet, QUICK);
+    await ours.attachContainer();
+    for (const flannel of [modern, old])
+      await until('flannel knows it', () => flannel.knows(ours.subnet), QUICK);
+    for (const { host } of [modern, old]) expect(unanswered(await pingAllPairs([ours, host]))).toEqual([]);
+  }, 90_000);
+});
+
+function subnetOf(flannel: Flannel): string {
+  return flannel.subnet.replace('-', '/');
+}
+
+/** Waits until all of them are in the kernel, which is where they are on demand only when asked for. */
+async function peersOf(host: Host, subnets: readonly string[], mode: string): Promise<void> {
+  if (mode === 'on-demand') return;
+  await until(
+    'all peers are in the kernel',
+    async () => {
+      const routes = (await host.routes()).flatMap(({ dst, gateway }) => (gateway ? [dst] : []));
+      return subnets.every((subnet) => routes.includes(subnet));
+    },
+    QUICK,
+  );
+}
