@@ -5,6 +5,7 @@ import type { Network } from './core/network';
 import type { Self } from './core/peers';
 import { Announcer } from './engine/announcer';
 import { begin } from './engine/beginning';
+import { printComplaints, printSome } from './engine/complaints';
 import { Conditions, type Check, type Condition } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
@@ -133,11 +134,7 @@ export class Agent {
   readiness(): Check[] {
     const conditions: Condition[] = [
       waitCondition(this.#waiting.waits),
-      condition(
-        'lease',
-        this.#holder?.lease ? undefined : 'there is no subnet lease yet',
-        this.#holder?.trouble,
-      ),
+      condition('lease', this.#leaselessness, this.#holder?.contest ?? this.#holder?.trouble),
       condition(
         'kernel',
         this.#reconciler.isBaseInPlace ? undefined : 'device, address or network route are missing',
@@ -149,8 +146,12 @@ export class Agent {
       ),
       advice('etcd', this.#watcher.trouble),
       advice('lease renewal', this.#holder?.trouble),
+      advice('lease contest', this.#holder?.contest ?? grievance(this.#holder?.fight)),
+      advice('other leases', grievance(this.#oddLeases)),
+      advice('peers in grace', grievance(this.#graced)),
       advice('underlay', this.#underlay?.trouble),
       advice('peers in the kernel', this.#reconciler.trouble),
+      advice('fights', grievance(this.#fights)),
       advice('firewall', this.#firewall?.trouble ?? this.#firewall?.obstacle),
       advice('state file', this.#recorder.trouble),
       ...(this.options.embeddedEtcd ? [advice('embedded etcd', this.options.embeddedEtcd.trouble)] : []),
@@ -187,6 +188,32 @@ export class Agent {
         sinceSeconds: Math.max(0, Math.round((now - since) / 1000)),
       })),
     };
+  }
+
+  get #leaselessness(): string | undefined {
+    if (!this.#holder?.lease) return 'there is no subnet lease yet';
+    return this.#holder.hasGivenWay ? 'another host holds our lease' : undefined;
+  }
+
+  get #oddLeases(): string | undefined {
+    const { complaints } = this.#watcher;
+    const ignored = complaints.filter(({ isUsed }) => !isUsed).length;
+    if (complaints.length === 0) return undefined;
+    return `${ignored} ignored, ${complaints.length - ignored} doubtful: ${printComplaints(complaints)}`;
+  }
+
+  get #graced(): string | undefined {
+    const { graced } = this.#watcher;
+    const names = graced.map(
+      ({ lease, forMilliseconds }) => `${lease} (for ${Math.round(forMilliseconds / 1000)} s)`,
+    );
+    if (names.length === 0) return undefined;
+    return `${names.length} kept although their leases expired: ${printSome(names)}`;
+  }
+
+  get #fights(): string | undefined {
+    const { fights } = this.#reconciler;
+    return fights.length === 0 ? undefined : `another program undoes again and again: ${printSome(fights)}`;
   }
 
   /** What makes no progress although the event loop turns; undefined while all is well. */
@@ -253,6 +280,7 @@ export class Agent {
       previous,
       renewMarginSeconds: this.options.renewMarginSeconds,
       attributesFor: (held, name) => identity.attributesFor(held, name),
+      isProven: (lease) => identity.isProven(lease),
     });
     const remembered = memory && this.#adoptFrom(memory, identity);
     this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
@@ -430,8 +458,14 @@ export class Agent {
     }
     if (report.kind === 'whole') this.#announce();
     const { subnet, backend } = this.#overlay!;
-    const { size } = this.#watcher.peers;
-    this.ports.host.notify({ status: `${printSubnet(subnet)} on ${linkNameOf(backend)}, ${size} peers` });
+    const { peers, complaints } = this.#watcher;
+    const status = [
+      `${printSubnet(subnet)} on ${linkNameOf(backend)}`,
+      `${peers.size} peers`,
+      ...(complaints.length > 0 ? [`${complaints.length} leases ignored or doubtful`] : []),
+      ...(this.#holder?.contest ? ['another host claims our lease'] : []),
+    ];
+    this.ports.host.notify({ status: status.join(', ') });
   }
 
   #afterFirewallPass(): void {
@@ -459,7 +493,11 @@ export class Agent {
   }
 }
 
-type Grievance = { complaint: string; forMilliseconds: number } | undefined;
+type Grievance = { complaint: string; forMilliseconds?: number } | undefined;
+
+function grievance(complaint: string | undefined): Grievance {
+  return complaint === undefined ? undefined : { complaint };
+}
 
 function condition(name: string, reason: string | undefined, trouble?: Grievance): Condition {
   if (reason === undefined) return { name, reason, advisory: false };

@@ -17,6 +17,7 @@ import { MonotonicClock } from './host/clock';
 import { openControlSocket, type CloseControlSocket } from './host/control-socket';
 import { EmbeddedEtcd, ETCD_PORTS, isOpen } from './host/embedded-etcd';
 import { startHealthServer, type HealthServer } from './host/health';
+import { incarnation } from './host/incarnation';
 import { LinuxHost } from './host/linux-host';
 import type { ServiceState } from './host/systemd';
 import { beatWatchdog } from './host/watchdog';
@@ -265,6 +266,7 @@ function etcdOf(options: Options, permit?: (signal: AbortSignal) => Promise<void
   return new EtcdRegistry({
     endpoints: options.etcdEndpoints,
     prefix: options.etcdPrefix,
+    incarnation: incarnation(),
     caFile: options.etcdCafile,
     certFile: options.etcdCertfile,
     keyFile: options.etcdKeyfile,

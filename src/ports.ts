@@ -40,6 +40,11 @@ export interface LeaseRegistry {
 
   /** A new etcd lease of this time to live. Returns its ID. */
   grant(ttlSeconds: number, signal: AbortSignal): Promise<string>;
+  /**
+   * True for an etcd lease that this host got, by whichever of its processes, since it was booted: a key that hangs on another
+   * is another host's, or was ours before a reboot.
+   */
+  isGrantedToUs(etcdLeaseId: string): boolean;
   /** Prolongs an etcd lease by its TTL without writing any key. Returns the remaining seconds, or 'lost' if it is gone. */
   keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'>;
   /** Whether an etcd lease still lives; does not prolong it. A key that vanishes while it lives was deleted; else it expired. */

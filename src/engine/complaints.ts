@@ -54,10 +54,14 @@ export class Complaints {
 }
 
 /** A few of them, for a person. */
-export function printComplaints(complaints: readonly Complaint[], most = 3): string {
-  const some = complaints.slice(0, most).map(({ lease, reason }) => `${lease} (${reason})`);
-  const left = complaints.length - some.length;
-  return [...some, ...(left > 0 ? [`and ${left} more`] : [])].join('; ');
+export function printComplaints(complaints: readonly Complaint[]): string {
+  return printSome(complaints.map(({ lease, reason }) => `${lease} (${reason})`));
+}
+
+/** The first few of many. */
+export function printSome(texts: readonly string[], most = 3): string {
+  const left = texts.length - most;
+  return [...texts.slice(0, most), ...(left > 0 ? [`and ${left} more`] : [])].join('; ');
 }
 
 function keyOf(from: Complainant, lease: string): string {

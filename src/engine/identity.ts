@@ -11,6 +11,8 @@ import type { Host, Log } from '../ports';
  * another lease has it.
  */
 export class Identity {
+  #vtepMac: MacAddress | undefined;
+
   constructor(
     private readonly host: Host,
     private readonly log: Log,
@@ -18,17 +20,19 @@ export class Identity {
     private readonly publicIp: () => IpAddress,
     private readonly leases: () => readonly Lease[],
     /** The MAC of the device that is there: peers know it already. */
-    private vtepMac: MacAddress | undefined,
-  ) {}
+    private readonly existingMac: MacAddress | undefined,
+  ) {
+    this.#vtepMac = existingMac;
+  }
 
   /** The value of our lease of this name, given the one we take over, if any. */
   attributesFor(held: Lease | undefined, name: string): LeaseAttributes {
-    let vtepMac = this.vtepMac ?? (held && vxlanDataOf(held.attributes.backendData)?.vtepMac);
+    let vtepMac = this.#vtepMac ?? (held && vxlanDataOf(held.attributes.backendData)?.vtepMac);
     if (vtepMac !== undefined && this.#isClaimed(vtepMac, name)) {
       this.log.warn('another lease has our VTEP MAC; taking a new one', { vtepMac });
       vtepMac = undefined;
     }
-    this.vtepMac = vtepMac ??= localMacOf(this.host.randomBytes(6));
+    this.#vtepMac = vtepMac ??= localMacOf(this.host.randomBytes(6));
     return {
       publicIp: this.publicIp(),
       publicIpv6: undefined,
@@ -41,8 +45,16 @@ export class Identity {
   /** Whether a remembered lease is that of this host as it is now: same PublicIP, and the MAC of its device, if it has one. */
   isOurs(lease: Lease): boolean {
     const vtepMac = vxlanDataOf(lease.attributes.backendData)?.vtepMac;
-    const isOurMac = vtepMac !== undefined && (this.vtepMac === undefined || this.vtepMac === vtepMac);
+    const isOurMac = vtepMac !== undefined && (this.#vtepMac === undefined || this.#vtepMac === vtepMac);
     return isOurMac && lease.attributes.publicIp === this.publicIp();
+  }
+
+  /** True for a lease that leads to the device that was there when we started. */
+  isProven(lease: Lease): boolean {
+    return (
+      this.existingMac !== undefined &&
+      vxlanDataOf(lease.attributes.backendData)?.vtepMac === this.existingMac
+    );
   }
 
   /** True if a lease other than that of this name leads to another host by this MAC. */

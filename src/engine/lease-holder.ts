@@ -13,6 +13,7 @@ import {
 import { printLeaseName } from '../model/lease-codec';
 import type { SubnetRange } from '../model/network-config';
 import type { Clock, LeaseRegistry, Log } from '../ports';
+import { Patience } from './patience';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -21,6 +22,27 @@ const BACKOFF = { minMilliseconds: 200, maxMilliseconds: 30_000 };
 const RACE_BACKOFF = { minMilliseconds: 5, maxMilliseconds: 500 };
 /** A reservation needs no keeping alive; its loop only waits to be told of changes. */
 const LONG_WAIT_MILLISECONDS = 3_600_000;
+/** So long a living holder is given to object to a newcomer, before the newcomer relies on the lease. */
+const HEARING_MILLISECONDS = 1_000;
+/** Whoever claims a lease and hears an objection within this is the newcomer, and gives way. */
+const CLAIM_MILLISECONDS = 30_000;
+/** Two that both hold the lease for theirs object in turn, each within this: the one that began gives way after so many times. */
+const COUNTER_MILLISECONDS = 5_000;
+const COUNTERS = 2;
+/** How often who gave way tries again: the other may have gone. Half of it, the least wait, must be no counter. */
+const CONTEST_BACKOFF = { minMilliseconds: 15_000, maxMilliseconds: 120_000 };
+/** So long after the last objection a contest is over. */
+const CONTEST_MILLISECONDS = 300_000;
+/**
+ * Somebody deletes or overwrites our key again and again. The longest rest is shorter than what peers wait before they forget a
+ * host whose key was deleted.
+ */
+const PATIENCE = {
+  freeRepairs: 5,
+  shortestRestMilliseconds: 100,
+  longestRestMilliseconds: 1_500,
+  calmMilliseconds: 10_000,
+};
 
 export interface LeaseHolderOptions {
   readonly range: SubnetRange;
@@ -32,15 +54,38 @@ export interface LeaseHolderOptions {
   readonly renewMarginSeconds: number;
   /** What to write into the key of this name, given the lease we hold or take over, if any: its VTEP MAC is ours. */
   readonly attributesFor: (held: Lease | undefined, name: string) => LeaseAttributes;
+  /** True for a lease that leads to the device of this host as it is: nobody else can have it. */
+  readonly isProven: (lease: Lease) => boolean;
 }
+
+const ADVICE = 'two hosts cannot share one: give one of them another by --public-ip or --iface';
+const GAVE_WAY = `it was there first, and we wait until it has gone; ${ADVICE}`;
+const OBJECTED = `we were there first, and keep it; ${ADVICE}`;
+
+/** What a try to get a lease comes to, if not to a lease. */
+type Setback = 'raced' | 'exhausted' | { readonly kind: 'contested'; readonly lease: Lease };
 
 /**
  * Owns our lease. Every write is a compare-and-swap; whoever wins a race, nobody's key is overwritten. A lease that is lost
  * is taken back in process: the same subnet if it is free, else another, which {@link LeaseHolder.run} then reports.
+ *
+ * Hosts are known by their PublicIP. Where two have one (a clone, addresses behind a NAT), both believe that one lease is
+ * theirs. The etcd lease that its key hangs on tells them apart: who takes over a key that hangs on a stranger's claims it by
+ * attaching it to its own, and changes nothing else. A holder that lives objects by attaching it again; then the newcomer gives
+ * way, and tries again now and then, which no third host notices.
  */
 export class LeaseHolder {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
+  readonly #contest: Trouble;
+  readonly #patience: Patience;
+  #contestedAt = -Infinity;
+  #claimedAt = -Infinity;
+  #objectedAt = -Infinity;
+  #counters = 0;
+  /** We gave way, so many tries ago; undefined: the lease is ours. */
+  #waivers: number | undefined;
+  #isFightTold = false;
   #lease: Lease | undefined;
   /** What was left of the lease when it was last kept alive, and when that was (monotonic milliseconds). */
   #remainingSeconds = LEASE_TTL_SECONDS;
@@ -56,6 +101,8 @@ export class LeaseHolder {
     private readonly options: LeaseHolderOptions,
   ) {
     this.#trouble = new Trouble(clock, log);
+    this.#contest = new Trouble(clock, log);
+    this.#patience = new Patience(clock, PATIENCE);
   }
 
   get lease(): Lease | undefined {
@@ -64,6 +111,23 @@ export class LeaseHolder {
 
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
     return this.#trouble.current;
+  }
+
+  /** Another host that lives claims our lease; undefined when none did lately. */
+  get contest(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#contest.current;
+  }
+
+  /** True while another host holds our lease, and we wait for it to go. */
+  get hasGivenWay(): boolean {
+    return this.#waivers !== undefined;
+  }
+
+  /** Somebody undoes what we write, again and again; undefined while nobody does. */
+  get fight(): string | undefined {
+    return this.#patience.isFight
+      ? `somebody deletes or overwrites our lease again and again (${this.#patience.streak} times)`
+      : undefined;
   }
 
   /** Our key was written or deleted; the loop will look whether that was us. */
@@ -97,17 +161,24 @@ export class LeaseHolder {
   async acquire(known: readonly Lease[] | undefined, signal: AbortSignal): Promise<Lease> {
     let leases = known;
     const avoid: Subnet[] = [];
-    for (let attempt = 0, races = 0; ;) {
+    for (let attempt = 0, races = 0, contests = 0; ;) {
       try {
         leases ??= (await this.registry.list(signal)).leases;
         const outcome = await this.#try(leases, avoid, signal);
-        if (typeof outcome !== 'string') {
+        leases = undefined;
+        if (typeof outcome === 'object' && !('kind' in outcome)) {
           this.#trouble.clear('subnet lease acquired after all');
+          this.#contest.clear('nobody else claims our lease any more');
           this.#lease = outcome;
           return outcome;
         }
-        leases = undefined;
-        if (outcome === 'exhausted') {
+        if (typeof outcome === 'object') {
+          this.#reportContest(outcome.lease, GAVE_WAY);
+          await this.clock.sleep(
+            backoffMilliseconds(contests++, CONTEST_BACKOFF, this.clock.random()),
+            signal,
+          );
+        } else if (outcome === 'exhausted') {
           avoid.length = 0;
           const network = printSubnet(this.options.range.network);
           this.#trouble.report(
@@ -142,9 +213,13 @@ export class LeaseHolder {
         isStale = this.#isStale;
         this.#seen = undefined;
         this.#isStale = false;
-        const isOurs = seen ? await this.#look(seen.stored, signal) : await this.#keepAlive(signal);
-        if (isOurs && isStale) await this.#refresh(signal);
-        if (!isOurs) await this.#takeBack(this.#lease!, signal);
+        const isOurs = await this.#check(seen, signal);
+        if (isOurs && isStale && !this.hasGivenWay) await this.#refresh(signal);
+        if (!isOurs) {
+          await this.#beFair(signal);
+          await this.#takeBack(this.#lease!, signal);
+        }
+        this.#endContest();
         failures = 0;
         this.#trouble.clear('subnet lease is safe again');
         if (this.#lease !== reported) onReplaced((reported = this.#lease!));
@@ -163,6 +238,9 @@ export class LeaseHolder {
   /** Keeps alive three times within its life, or more often if the margin asks for it; soon again after a failure. */
   #waitMilliseconds(failures: number): number {
     if (failures > 0) return backoffMilliseconds(failures - 1, BACKOFF, this.clock.random());
+    if (this.#waivers !== undefined)
+      return backoffMilliseconds(this.#waivers, CONTEST_BACKOFF, this.clock.random());
+    if (this.#contest.current) return CONTEST_MILLISECONDS;
     if (this.#lease?.etcdLeaseId === undefined) return LONG_WAIT_MILLISECONDS;
     const margin = Math.max(
       this.#remainingSeconds - this.options.renewMarginSeconds,
@@ -177,6 +255,14 @@ export class LeaseHolder {
   }
 
   /** False if the lease is lost. */
+  async #check(
+    seen: { stored: Lease | MalformedLease | undefined } | undefined,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    if (this.#waivers !== undefined) return this.#tryAgain(seen === undefined, signal);
+    return seen ? this.#look(seen.stored, signal) : this.#keepAlive(signal);
+  }
+
   async #keepAlive(signal: AbortSignal): Promise<boolean> {
     const id = this.#lease?.etcdLeaseId;
     if (id === undefined) return true;
@@ -196,6 +282,7 @@ export class LeaseHolder {
     const stored = isDoubtful ? await this.#read(held.name, signal) : seen;
     if (stored === undefined) return false;
     if ('reason' in stored) {
+      await this.#beFair(signal);
       this.log.warn('our lease was overwritten with garbage; writing it again', {
         lease: held.name,
         reason: stored.reason,
@@ -205,11 +292,22 @@ export class LeaseHolder {
         signal,
       );
     }
+    const isPublicIpOurs = stored.attributes.publicIp === held.attributes.publicIp;
+    // Not so in a store that was put back to a backup: there it hangs on whatever it hung on then.
+    const isNew = BigInt(stored.modRevision) > BigInt(held.modRevision);
+    if (isPublicIpOurs && isNew && stored.etcdLeaseId !== held.etcdLeaseId && this.#isStrangers(stored))
+      return this.#object(stored, signal);
     if (sameAttributes(stored.attributes, held.attributes)) {
+      // From memory, and of an earlier life of this host: a clone may remember the same.
+      if (this.#isStrangers(stored)) {
+        const claimed = await this.#claim(stored, signal);
+        if (claimed) this.#lease = claimed;
+        return claimed !== undefined;
+      }
       if (stored.modRevision !== held.modRevision) this.#lease = stored;
       return true;
     }
-    if (stored.attributes.publicIp !== held.attributes.publicIp) {
+    if (!isPublicIpOurs) {
       const holder = stored.attributes.publicIp;
       this.log.error('our subnet was taken by another host', {
         subnet: printSubnet(held.subnet),
@@ -217,6 +315,7 @@ export class LeaseHolder {
       });
       return false;
     }
+    await this.#beFair(signal);
     this.log.warn('our lease was changed by somebody else; writing it again', { lease: held.name });
     return this.#write(stored, signal);
   }
@@ -248,11 +347,13 @@ export class LeaseHolder {
     return true;
   }
 
-  /** The etcd lease to attach to: the stored one while it lives, none for a reservation of ours, else a new one. */
+  /** The etcd lease to attach to: the stored one or ours while it lives, none for a reservation of ours, else a new one. */
   async #etcdLeaseFor(stored: Lease, signal: AbortSignal): Promise<string | undefined> {
     if (stored.etcdLeaseId === undefined && this.#lease?.etcdLeaseId === undefined) return undefined;
     for (const id of [stored.etcdLeaseId, this.#lease?.etcdLeaseId]) {
-      if (id !== undefined && (await this.registry.keepAlive(id, signal)) !== 'lost') return id;
+      // A stranger's is not ours to hang on to, nor to keep alive.
+      if (id === undefined || !this.registry.isGrantedToUs(id)) continue;
+      if ((await this.registry.keepAlive(id, signal)) !== 'lost') return id;
     }
     return this.registry.grant(LEASE_TTL_SECONDS, signal);
   }
@@ -269,11 +370,7 @@ export class LeaseHolder {
       });
   }
 
-  async #try(
-    leases: readonly Lease[],
-    avoid: Subnet[],
-    signal: AbortSignal,
-  ): Promise<Lease | 'raced' | 'exhausted'> {
+  async #try(leases: readonly Lease[], avoid: Subnet[], signal: AbortSignal): Promise<Lease | Setback> {
     const { range } = this.options;
     const publicIp = this.options.publicIp();
     const previous = this.#lease?.subnet ?? this.options.previous;
@@ -293,8 +390,15 @@ export class LeaseHolder {
     }
   }
 
-  async #reuse(lease: Lease, signal: AbortSignal): Promise<Lease | 'raced'> {
-    if (lease.etcdLeaseId !== undefined) {
+  async #reuse(found: Lease, signal: AbortSignal): Promise<Lease | Setback> {
+    let lease = found;
+    if (this.#isStrangers(lease)) {
+      const claimed = await this.#claim(lease, signal);
+      if (!claimed) return 'raced';
+      const isUncontested = this.options.isProven(lease) || (await this.#isHeard(claimed, signal));
+      if (!isUncontested) return { kind: 'contested', lease };
+      lease = claimed;
+    } else if (lease.etcdLeaseId !== undefined) {
       const remaining = await this.registry.keepAlive(lease.etcdLeaseId, signal);
       if (remaining === 'lost') return 'raced';
       this.#keepUntil(remaining);
@@ -312,7 +416,13 @@ export class LeaseHolder {
   }
 
   async #create(subnet: Subnet, avoid: Subnet[], signal: AbortSignal): Promise<Lease | 'raced'> {
-    const id = await this.registry.grant(LEASE_TTL_SECONDS, signal);
+    // Taken back again and again, the key goes on hanging on one etcd lease.
+    const held = this.#lease?.etcdLeaseId;
+    const isHeldAlive =
+      held !== undefined &&
+      this.registry.isGrantedToUs(held) &&
+      (await this.registry.keepAlive(held, signal)) !== 'lost';
+    const id = isHeldAlive ? held : await this.registry.grant(LEASE_TTL_SECONDS, signal);
     let isWritten = false;
     try {
       const subnets = { subnet, ipv6Subnet: undefined };
@@ -328,7 +438,101 @@ export class LeaseHolder {
       return result.lease;
     } finally {
       // Nothing hangs on the etcd lease (or, after an unclear failure, only our own key): let it go at once.
+      if (!isWritten && id !== held) await this.registry.revoke(id, signal).catch(() => undefined);
+    }
+  }
+
+  /** True for a key that hangs on an etcd lease of another host, or of this one before it was booted. */
+  #isStrangers({ etcdLeaseId }: Lease): boolean {
+    return etcdLeaseId !== undefined && !this.registry.isGrantedToUs(etcdLeaseId);
+  }
+
+  /** Attaches a key to an etcd lease of ours, and changes nothing that others could see. Undefined: it changed meanwhile. */
+  async #claim(lease: Lease, signal: AbortSignal): Promise<Lease | undefined> {
+    const id = await this.registry.grant(LEASE_TTL_SECONDS, signal);
+    let isWritten = false;
+    try {
+      const result = await this.registry.update(lease, lease.attributes, id, signal);
+      if (result.kind !== 'written') return undefined;
+      isWritten = true;
+      this.#claimedAt = this.clock.now();
+      this.#keepUntil(LEASE_TTL_SECONDS);
+      this.log.info('lease claimed: its key hung on an etcd lease of another host, or of an earlier boot', {
+        lease: lease.name,
+      });
+      return result.lease;
+    } finally {
       if (!isWritten) await this.registry.revoke(id, signal).catch(() => undefined);
     }
+  }
+
+  /** True if nobody has objected to our claim after a while. */
+  async #isHeard({ name, etcdLeaseId }: Lease, signal: AbortSignal): Promise<boolean> {
+    await this.clock.sleep(HEARING_MILLISECONDS, signal);
+    return (await this.#read(name, signal))?.etcdLeaseId === etcdLeaseId;
+  }
+
+  /** Another host has claimed our lease: we say that we live, or, if it is we who came later, give way. */
+  async #object(stored: Lease, signal: AbortSignal): Promise<boolean> {
+    const now = this.clock.now();
+    this.#counters = now - this.#objectedAt < COUNTER_MILLISECONDS ? this.#counters + 1 : 0;
+    if (now - this.#claimedAt < CLAIM_MILLISECONDS || this.#counters >= COUNTERS) {
+      this.#waivers = 0;
+      this.#reportContest(stored, GAVE_WAY);
+      return true;
+    }
+    await this.#beFair(signal);
+    this.#reportContest(stored, OBJECTED);
+    this.#objectedAt = this.clock.now();
+    return this.#write(stored, signal);
+  }
+
+  /** Having given way: takes the lease if it has become free, or, when it is time, claims it again. */
+  async #tryAgain(isTime: boolean, signal: AbortSignal): Promise<boolean> {
+    const stored = await this.#read(this.#lease!.name, signal);
+    const isOthers = stored && !('reason' in stored) && this.#isStrangers(stored);
+    if (isOthers) {
+      if (!isTime) return true;
+      const claimed = await this.#claim(stored, signal);
+      if (!claimed || !(await this.#isHeard(claimed, signal))) {
+        this.#waivers!++;
+        this.#reportContest(stored, GAVE_WAY);
+        return true;
+      }
+      this.#lease = claimed;
+    }
+    this.#waivers = undefined;
+    this.#contestedAt = -Infinity;
+    // What we say of ourselves may differ from what the other said.
+    this.#isStale = true;
+    this.#wake.raise();
+    return isOthers || (stored !== undefined && this.#look(stored, signal));
+  }
+
+  #reportContest({ name, attributes }: Lease, outcome: string): void {
+    this.#contestedAt = this.clock.now();
+    const { publicIp } = attributes;
+    this.#contest.report('another host has our PublicIP, and claims our lease', outcome, {
+      lease: name,
+      publicIp,
+    });
+  }
+
+  #endContest(): void {
+    if (this.clock.now() - this.#contestedAt >= CONTEST_MILLISECONDS)
+      this.#contest.clear('nobody else claims our lease any more');
+  }
+
+  /** Waits, where we repair the same again and again. */
+  async #beFair(signal: AbortSignal): Promise<void> {
+    const { isFight } = this.#patience;
+    if (isFight && !this.#isFightTold)
+      this.log.warn('somebody deletes or overwrites our lease again and again; writing it more slowly', {
+        lease: this.#lease?.name,
+      });
+    this.#isFightTold = isFight;
+    const { restMilliseconds } = this.#patience;
+    if (restMilliseconds > 0) await this.clock.sleep(restMilliseconds, signal);
+    this.#patience.count();
   }
 }

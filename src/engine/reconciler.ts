@@ -94,6 +94,11 @@ export class Reconciler {
     return this.#repairs;
   }
 
+  /** What another program undoes again and again. */
+  get fights(): readonly string[] {
+    return this.#ledger.foughtAbout(this.clock.now());
+  }
+
   /** For how long the pass under way has lasted; 0 between two. */
   get passMilliseconds(): number {
     return this.#passBegan === undefined ? 0 : this.clock.now() - this.#passBegan;

@@ -59,6 +59,13 @@ export class RepairLedger {
     return { operations, nextAt, notable };
   }
 
+  /** The objects that are fought about at that time (monotonic milliseconds), by their keys. */
+  foughtAbout(now: number): string[] {
+    return [...this.#records]
+      .filter(([, { heldUntil }]) => heldUntil > 0 && now <= heldUntil + FIGHT_MILLISECONDS)
+      .map(([key]) => key);
+  }
+
   #count(record: Record, now: number): 'fight' | 'notable' | undefined {
     if (now - record.fightSince > FIGHT_MILLISECONDS + record.holdMilliseconds) {
       Object.assign(record, { fightSince: now, fightRepairs: 0, holdMilliseconds: 0 });

@@ -1,5 +1,5 @@
 /** Leases in etcd v3, in flannel's layout. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { IKeyValue, IRangeResponse, ITxnResponse } from 'etcd3';
 import { contains, familyOf, subnetOf } from '../model/address';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../model/lease';
@@ -15,7 +15,12 @@ import { watchLeases } from './watch';
 export interface EtcdRegistryOptions extends EtcdOptions {
   /** `--etcd-prefix`, for example `/coreos.com/network`. */
   readonly prefix: string;
+  /** What tells this host from every other: marks the etcd leases that it gets. */
+  readonly incarnation?: string;
 }
+
+/** How many of the 63 bits of an etcd lease's ID are chance; the others are the mark of who got it. */
+const CHANCE_BITS = 32n;
 
 /**
  * The {@link LeaseRegistry} that flannel's hosts share. Every call is one request to one server (a read of all leases too),
@@ -25,11 +30,13 @@ export interface EtcdRegistryOptions extends EtcdOptions {
 export class EtcdRegistry implements LeaseRegistry {
   readonly #client: EtcdClient;
   readonly #keys: Keys;
+  readonly #mark: bigint;
 
   /** Connects to nobody yet. Throws a UsageError for options that can never work. */
   constructor(options: EtcdRegistryOptions) {
     this.#client = new EtcdClient(options);
     this.#keys = new Keys(options.prefix);
+    this.#mark = markOf(options.incarnation ?? '');
   }
 
   async readConfig(signal: AbortSignal): Promise<StoredConfig | undefined> {
@@ -87,7 +94,7 @@ export class EtcdRegistry implements LeaseRegistry {
 
   grant(ttlSeconds: number, signal: AbortSignal): Promise<string> {
     // The ID is ours to choose, so that a request whose answer was lost can be repeated without leaving a second lease.
-    let id = randomLeaseId();
+    let id = this.#newLeaseId();
     return this.#client.call(
       'get an etcd lease',
       async ({ connection, limits, unclear }) => {
@@ -98,12 +105,16 @@ export class EtcdRegistry implements LeaseRegistry {
           } catch (error) {
             if (!isCallError(error, 'lease-exists')) throw error;
             if (unclear) return id;
-            id = randomLeaseId();
+            id = this.#newLeaseId();
           }
         }
       },
       signal,
     );
+  }
+
+  isGrantedToUs(etcdLeaseId: string): boolean {
+    return BigInt(etcdLeaseId) >> CHANCE_BITS === this.#mark;
   }
 
   async keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'> {
@@ -177,6 +188,11 @@ export class EtcdRegistry implements LeaseRegistry {
 
   close(): void {
     this.#client.close();
+  }
+
+  /** A positive number of 63 bits, as etcd's own. */
+  #newLeaseId(): string {
+    return String((this.#mark << CHANCE_BITS) | BigInt(randomBytes(4).readUInt32BE()));
   }
 
   async #write(
@@ -272,9 +288,10 @@ function leaseOf(parsed: ParsedLease): Lease {
   throw new Error(`wrote a lease that cannot be read: ${parsed.malformed.name}: ${parsed.malformed.reason}`);
 }
 
-/** A positive number of 63 bits, as etcd's own. */
-function randomLeaseId(): string {
-  return String((randomBytes(8).readBigUInt64BE() >> 1n) | 1n);
+/** 31 bits that are never all zero. */
+function markOf(incarnation: string): bigint {
+  const hash = createHash('sha256').update(incarnation).digest().readUInt32BE();
+  return BigInt((hash >>> 1) | 1);
 }
 
 function isCallError(error: unknown, kind: CallError['kind']): boolean {

@@ -62,6 +62,10 @@ export class DistantRegistry implements LeaseRegistry {
     return this.#call('keepAlive', '', signal, () => this.inner.keepAlive(etcdLeaseId, NEVER));
   }
 
+  isGrantedToUs(etcdLeaseId: string): boolean {
+    return this.inner.isGrantedToUs(etcdLeaseId);
+  }
+
   isAlive(etcdLeaseId: string, signal: AbortSignal): Promise<boolean> {
     return this.#call('isAlive', '', signal, () => this.inner.isAlive(etcdLeaseId, NEVER));
   }

@@ -63,12 +63,14 @@ export class FakeStore {
   #noneEndsBefore = 0;
   #history: Event[] = [];
   #nextEtcdLeaseId = 1;
+  readonly #grantees = new Map<string, string>();
   readonly #clients = new Set<FakeRegistry>();
 
   constructor(readonly clock: StoreClock = { now: () => performance.now() }) {}
 
-  client(): FakeRegistry {
-    const client = new FakeRegistry(this);
+  /** `host`: whose; all clients of one host know its etcd leases as their own. */
+  client(host = 'host'): FakeRegistry {
+    const client = new FakeRegistry(this, host);
     this.#clients.add(client);
     return client;
   }
@@ -117,12 +119,18 @@ export class FakeStore {
     this.#record(present.map((key) => ({ revision, key, entry: undefined })));
   }
 
-  grant(ttlSeconds: number): string {
+  grant(ttlSeconds: number, host = 'host'): string {
     const id = String(this.#nextEtcdLeaseId++);
+    this.#grantees.set(id, host);
     const expiresAt = this.clock.now() + ttlSeconds * 1000;
     this.#etcdLeases.set(id, { ttlSeconds, expiresAt });
     this.#noneEndsBefore = Math.min(this.#noneEndsBefore, expiresAt);
     return id;
+  }
+
+  /** Which host got an etcd lease, however long it has been gone. */
+  granteeOf(id: string): string | undefined {
+    return this.#grantees.get(id);
   }
 
   keepAlive(id: string): number | 'lost' {
@@ -191,7 +199,7 @@ export class FakeStore {
 }
 
 /** What a client can be asked to do, for faults and counts. */
-export type RegistryMethod = Exclude<keyof LeaseRegistry, 'close'>;
+export type RegistryMethod = Exclude<keyof LeaseRegistry, 'close' | 'isGrantedToUs'>;
 
 interface Failure {
   readonly error: RegistryError;
@@ -213,7 +221,10 @@ export class FakeRegistry implements LeaseRegistry {
   #down: RegistryError | undefined;
   #closed = false;
 
-  constructor(private readonly store: FakeStore) {}
+  constructor(
+    private readonly store: FakeStore,
+    private readonly host: string,
+  ) {}
 
   /** While down nobody answers, and watches end. */
   set down(isDown: boolean) {
@@ -327,7 +338,11 @@ export class FakeRegistry implements LeaseRegistry {
   }
 
   grant(ttlSeconds: number, signal: AbortSignal): Promise<string> {
-    return this.#call('grant', signal, () => this.store.grant(ttlSeconds));
+    return this.#call('grant', signal, () => this.store.grant(ttlSeconds, this.host));
+  }
+
+  isGrantedToUs(etcdLeaseId: string): boolean {
+    return this.store.granteeOf(etcdLeaseId) === this.host;
   }
 
   keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'> {

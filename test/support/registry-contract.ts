@@ -195,6 +195,12 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         expect((await other.list(signal)).leases).toEqual([lease]);
       });
 
+      test('knows the etcd leases that this host got, by whichever client, from those of others', async () => {
+        expect(registry.isGrantedToUs(await registry.grant(3600, signal))).toBe(true);
+        expect(registry.isGrantedToUs(await other.grant(3600, signal))).toBe(true);
+        expect(registry.isGrantedToUs('7587869153224178999')).toBe(false);
+      });
+
       test('spells dual-stack keys as Go does', async () => {
         await registry.create(
           leaseSubnets('10.12.13.0/24', 'FD00:0012:13:0::/56'),

@@ -6,7 +6,7 @@ import { macAddress } from '../../src/model/mac';
 import { examplePeer } from '../support/examples';
 import { FakeClock, settle } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
-import { FakeStore } from '../support/fake-registry';
+import { FakeStore, type FakeRegistry } from '../support/fake-registry';
 
 const NEW_MAC = macAddress('02:00:00:00:00:77');
 
@@ -23,11 +23,11 @@ function attributesOf(n: number): LeaseAttributes {
 }
 
 /** Host 7 at a store. */
-function host(store: FakeStore, changes: Partial<LeaseHolderOptions> = {}, seed = 1) {
+function host(store: FakeStore, changes: Partial<LeaseHolderOptions> = {}, seed = 1, name = 'host') {
   const clock = store.clock as FakeClock;
   const random = new FakeClock(seed);
   const log = new FakeLog();
-  const registry = store.client();
+  const registry = store.client(name);
   const holder = new LeaseHolder(
     registry,
     {
@@ -51,6 +51,7 @@ function host(store: FakeStore, changes: Partial<LeaseHolderOptions> = {}, seed 
         ...attributesOf(7),
         backendData: (held && held.attributes.backendData) ?? vxlanData(1, NEW_MAC),
       }),
+      isProven: () => false,
       ...changes,
     },
   );
@@ -407,4 +408,161 @@ describe('holding a lease', () => {
     expect(store.valueOf(`subnets/${name}`)).toBeDefined();
     await stop();
   });
+});
+
+describe('two hosts with one PublicIP', () => {
+  /** Host A, which has the lease, and B, a clone of it. */
+  async function twins() {
+    const store = newStore();
+    const a = host(store, {}, 1, 'A');
+    const { name } = await a.acquire();
+    const running = a.run();
+    await a.clock.advance(3_600_000);
+    const key = `subnets/${name}`;
+    /** Lets time pass; each host hears of what happens to the key. */
+    const pass = async (
+      milliseconds: number,
+      ...hosts: { holder: LeaseHolder; registry: FakeRegistry }[]
+    ) => {
+      const signal = new AbortController().signal;
+      for (let elapsed = 0, revision = ''; elapsed < milliseconds; elapsed += 50) {
+        const stored = (await store.client().list(signal)).leases.find((lease) => lease.name === name);
+        if (stored?.modRevision !== revision) for (const { holder } of hosts) holder.noticeStored(stored);
+        revision = stored?.modRevision ?? '';
+        await a.clock.advance(50);
+      }
+    };
+    return { store, a, running, key, name, pass };
+  }
+
+  it('the first keeps the lease, the second says who is in its way, and no third host sees a change', async () => {
+    const { store, a, running, key, pass } = await twins();
+    const value = store.valueOf(key);
+    const b = host(store, {}, 2, 'B');
+    const stop = new AbortController();
+    const acquired = b.holder.acquire(undefined, stop.signal);
+    acquired.catch(() => undefined);
+    await pass(4_000, a);
+    expect(store.valueOf(key)).toBe(value);
+    expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('A');
+    expect(b.holder.lease).toBeUndefined();
+    expect(b.holder.contest?.complaint).toContain('two hosts cannot share one');
+    expect(a.holder.contest?.complaint).toContain('we were there first, and keep it');
+    expect(a.replaced.map(({ name }) => name)).not.toContain(undefined);
+    const before = store.revision;
+    await pass(600_000, a);
+    // Two writes a try, every two minutes or so: no fight.
+    expect(store.revision - before).toBeLessThan(30);
+    expect(store.valueOf(key)).toBe(value);
+    stop.abort();
+    await running.stop();
+  });
+
+  it('the second has the lease soon after the first has gone for good', async () => {
+    const { store, a, running, name, pass } = await twins();
+    const b = host(store, {}, 2, 'B');
+    const acquired = b.holder.acquire(undefined, new AbortController().signal);
+    await pass(4_000, a);
+    await running.stop();
+    await b.clock.advance(130_000);
+    expect((await acquired).name).toBe(name);
+    expect(b.holder.contest).toBeUndefined();
+  });
+
+  it('a host that was frozen while another took its lease gives way to it', async () => {
+    const { store, a, running, key, pass } = await twins();
+    const b = host(store, {}, 2, 'B');
+    const acquired = b.holder.acquire(undefined, new AbortController().signal);
+    await b.clock.advance(2_000);
+    await acquired;
+    const other = b.run();
+    await b.clock.advance(60_000);
+    await pass(5_000, a, b);
+    expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('B');
+    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([true, false]);
+    await pass(600_000, a, b);
+    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([true, false]);
+    await other.stop();
+    await pass(300_000, a);
+    expect(a.holder.hasGivenWay).toBe(false);
+    expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('A');
+    await running.stop();
+  });
+
+  it('a host that was booted anew has its lease back with one write, and after a second', async () => {
+    const { store, running, name, key } = await twins();
+    await running.stop();
+    const value = store.valueOf(key);
+    const revision = store.revision;
+    const b = host(store, {}, 2, 'A after its boot');
+    expect((await b.acquire()).name).toBe(name);
+    expect(store.valueOf(key)).toBe(value);
+    expect(store.revision).toBe(revision + 1);
+  });
+
+  it('a host whose device proves that the lease is its own waits for no objection', async () => {
+    const { store, running } = await twins();
+    await running.stop();
+    const b = host(store, { isProven: () => true }, 2, 'B');
+    const start = b.clock.now();
+    await b.holder.acquire(undefined, new AbortController().signal);
+    expect(b.clock.now() - start).toBe(0);
+  });
+
+  it('a clone that starts from memory gives way when etcd is back', async () => {
+    const { store, a, running, key, pass } = await twins();
+    const b = host(store, {}, 2, 'B');
+    b.holder.adopt({ ...a.holder.lease!, modRevision: '0' }, 3600);
+    const other = b.run();
+    await pass(4_000, a, b);
+    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([false, true]);
+    expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('A');
+    await other.stop();
+    await running.stop();
+  });
+});
+
+describe('a script that undoes our lease again and again', () => {
+  it.each([
+    ['deletes', undefined],
+    ['overwrites', 'garbage'],
+  ])(
+    '%s it: written again at once at first, then more slowly, and never so late that peers forget us',
+    async (_, value) => {
+      const store = newStore();
+      const one = host(store);
+      const { name, etcdLeaseId } = await one.acquire();
+      const key = `subnets/${name}`;
+      const { stop } = one.run();
+      let longestAbsence = 0;
+      let absentSince: number | undefined;
+      let repairs = 0;
+      const signal = new AbortController().signal;
+      const storedAs = async (key: string) => {
+        const { leases, malformed } = await store.client().list(signal);
+        return [...leases, ...malformed].find((stored) => stored.name === key);
+      };
+      const isGood = () => store.valueOf(key)?.includes('PublicIP') ?? false;
+      for (let elapsed = 0; elapsed < 60_000; elapsed += 50) {
+        if (isGood()) {
+          if (absentSince !== undefined) repairs++;
+          absentSince = undefined;
+          if (value === undefined) store.delete(key);
+          else store.put(key, value, etcdLeaseId);
+          one.holder.noticeStored(await storedAs(name));
+        }
+        absentSince ??= one.clock.now();
+        longestAbsence = Math.max(longestAbsence, one.clock.now() - absentSince);
+        await one.clock.advance(50);
+      }
+      expect(longestAbsence).toBeLessThan(1_900);
+      expect(repairs).toBeGreaterThan(30);
+      expect(repairs).toBeLessThan(60);
+      expect(store.etcdLeaseIds).toEqual([etcdLeaseId]);
+      expect(one.holder.lease?.name).toBe(name);
+      expect(one.holder.fight).toContain('again and again');
+      expect(one.log.messages('warn').filter((text) => text.includes('more slowly'))).toHaveLength(1);
+      await stop();
+    },
+  );
 });
