@@ -4,7 +4,7 @@
  * contract suites. Every wait takes an AbortSignal and rejects with its reason soon after it aborted.
  */
 import type { Family, IpAddress, Subnet } from './model/address';
-import type { Admission, AdmittedPeer, InstalledAdmission } from './model/admission';
+import type { Admission, AdmissionChange, AdmissionTerms, InstalledAdmission } from './model/admission';
 import type { FailedFirewallOperation, FirewallOperation, FirewallState } from './model/firewall';
 import type { KernelState } from './model/kernel-state';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './model/lease';
@@ -185,21 +185,20 @@ export interface Firewall {
   listen(onChange: () => void, signal: AbortSignal): void;
 }
 
-/** Who may send to our VXLAN port; by default anybody. Methods throw {@link HostError}. */
+/** Who may send to our VXLAN port; by default anybody. Methods work at once, and throw {@link KernelError}. */
 export interface VxlanGuard {
   /** What is installed for that link; undefined: anybody may send. */
-  observe(link: string, signal: AbortSignal): Promise<InstalledAdmission | undefined>;
-  /** Replaces all there is for that link at once. */
-  install(admission: Admission, signal: AbortSignal): Promise<void>;
-  /** Admits peers, and refuses others that were (by {@link printAdmittedPeer}), at once; throws if they were not. */
-  change(
-    admission: Admission,
-    add: readonly AdmittedPeer[],
-    remove: readonly string[],
-    signal: AbortSignal,
-  ): Promise<void>;
+  observe(link: string): InstalledAdmission | undefined;
+  /** Replaces all there is for that link; no peer is refused meanwhile. */
+  install(admission: Admission): void;
+  /** Admits and refuses, or, when one who is refused was not admitted, throws and does neither. */
+  change(terms: AdmissionTerms, change: AdmissionChange): void;
   /** Anybody may send again. No error if it was so. */
-  remove(link: string, signal: AbortSignal): Promise<void>;
+  remove(link: string): void;
+  /** The links there is something installed for. */
+  links(): readonly string[];
+  /** Calls back after somebody else changed what is installed for that link, until the signal aborts. */
+  listen(link: string, onChange: () => void, signal: AbortSignal): void;
 }
 
 /** The host we run on, apart from its network. Methods throw {@link HostError}. */

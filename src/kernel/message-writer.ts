@@ -9,6 +9,8 @@ const ROOM_BYTES = 4096;
 const INITIAL_BYTES = 1 << 16;
 const FLAG_REQUEST = 1;
 const FLAG_ACK = 4;
+/** NLA_F_NESTED */
+const FLAG_NESTED = 0x8000;
 
 export class MessageWriter {
   #buffer = Buffer.alloc(INITIAL_BYTES);
@@ -70,6 +72,27 @@ export class MessageWriter {
     writeU32.call(this.#buffer, value, at);
   }
 
+  /** In network byte order, as netfilter has its numbers. */
+  u32be(type: number, value: number): void {
+    this.#buffer.writeUInt32BE(value >>> 0, this.#attribute(type, 4));
+  }
+
+  /** An attribute that holds what `write` writes. */
+  nest(type: number, write: () => void): void {
+    const at = this.open(type);
+    write();
+    this.close(at);
+  }
+
+  /** Like {@link nest}, without a closure: what is written until {@link close} gets what this returns. */
+  open(type: number): number {
+    return this.#attribute(type | FLAG_NESTED, 0) - 4;
+  }
+
+  close(at: number): void {
+    writeU16.call(this.#buffer, this.#end - at, at);
+  }
+
   bytes(type: number, value: Uint8Array): void {
     this.#buffer.set(value, this.#attribute(type, value.length));
   }
@@ -79,19 +102,16 @@ export class MessageWriter {
     this.bytes(type, Buffer.from(`${value}\0`));
   }
 
-  /** Four or sixteen bytes. IPv4 is written here: thousands of them are, at every start. */
+  /** Four or sixteen bytes. */
   address(type: number, address: IpAddress): void {
-    if (familyOf(address) === 'ipv6') return this.bytes(type, addressToBytes(address));
-    let at = this.#attribute(type, 4);
-    let octet = 0;
-    for (let index = 0; index < address.length; index++) {
-      const code = address.charCodeAt(index);
-      if (code === 0x2e) {
-        this.#buffer[at++] = octet;
-        octet = 0;
-      } else octet = octet * 10 + code - 0x30;
-    }
-    this.#buffer[at] = octet;
+    this.#putAddress(this.#attribute(type, bytesOf(address)), address);
+  }
+
+  /** Two addresses, one behind the other, as one value. */
+  addresses(type: number, first: IpAddress, second: IpAddress): void {
+    const at = this.#attribute(type, bytesOf(first) + bytesOf(second));
+    this.#putAddress(at, first);
+    this.#putAddress(at + bytesOf(first), second);
   }
 
   mac(type: number, mac: MacAddress): void {
@@ -119,8 +139,27 @@ export class MessageWriter {
    * all are done, and it reports those that failed in any case.
    */
   finish(): Buffer {
-    writeU16.call(this.#buffer, readU16.call(this.#buffer, this.#start + 6) | FLAG_ACK, this.#start + 6);
+    this.acknowledge();
     return this.messages;
+  }
+
+  /** Asks for an answer to the message written last, whatever becomes of it. */
+  acknowledge(): void {
+    writeU16.call(this.#buffer, readU16.call(this.#buffer, this.#start + 6) | FLAG_ACK, this.#start + 6);
+  }
+
+  /** IPv4 is written here: thousands of them are, at every start. */
+  #putAddress(at: number, address: IpAddress): void {
+    if (familyOf(address) === 'ipv6') return void this.#buffer.set(addressToBytes(address), at);
+    let octet = 0;
+    for (let index = 0; index < address.length; index++) {
+      const code = address.charCodeAt(index);
+      if (code === 0x2e) {
+        this.#buffer[at++] = octet;
+        octet = 0;
+      } else octet = octet * 10 + code - 0x30;
+    }
+    this.#buffer[at] = octet;
   }
 
   /** Makes room for an attribute; returns where its value goes. */
@@ -132,6 +171,10 @@ export class MessageWriter {
     for (let padding = at + 4 + length; padding < this.#end; padding++) this.#buffer[padding] = 0;
     return at + 4;
   }
+}
+
+function bytesOf(address: IpAddress): number {
+  return familyOf(address) === 'ipv6' ? 16 : 4;
 }
 
 function digit(mac: MacAddress, index: number): number {

@@ -8,19 +8,20 @@ export interface AdmittedPeer {
   readonly subnet: Subnet;
 }
 
-/** All that a table of our own says about one link. */
-export interface Admission {
+/** All that is said about one link, but for the peers. */
+export interface AdmissionTerms {
   readonly link: string;
   readonly port: number;
   readonly vni: number;
   readonly network: Subnet;
   /** The underlay's: that of all PublicIPs. */
   readonly family: Family;
-  /**
-   * The one prefix length of all peers' subnets, where that is a number of whole bytes: it makes the cheaper kind of look-up
-   * possible. Undefined: they may be of any length.
-   */
-  readonly prefixLength: number | undefined;
+  /** Every prefix length that peers' subnets have, in ascending order. */
+  readonly lengths: readonly number[];
+}
+
+/** All that a table of our own says about one link. */
+export interface Admission extends AdmissionTerms {
   readonly peers: readonly AdmittedPeer[];
 }
 
@@ -28,17 +29,66 @@ export interface Admission {
 export interface InstalledAdmission {
   /** {@link printAdmissionTerms} of what it was made for; undefined if somebody changed the rules. */
   readonly terms: string | undefined;
-  /** {@link printAdmittedPeer} of each. */
-  readonly peers: ReadonlySet<string>;
+  readonly peers: readonly AdmittedPeer[];
+  /** Some that were refused lately because no peer has their address. */
+  readonly strangers: readonly IpAddress[];
+}
+
+/** Whom to admit and whom to refuse from now on; hosts are the addresses of outer packets, that peers may share. */
+export interface AdmissionChange {
+  readonly admitted: readonly AdmittedPeer[];
+  readonly refused: readonly AdmittedPeer[];
+  readonly admittedHosts: readonly IpAddress[];
+  readonly refusedHosts: readonly IpAddress[];
 }
 
 /** All but the peers: `port 8472 vni 1 network 10.5.0.0/16 by /24 from ipv4`. */
-export function printAdmissionTerms({ port, vni, network, prefixLength, family }: Admission): string {
-  const by = prefixLength === undefined ? 'any' : `/${prefixLength}`;
-  return `port ${port} vni ${vni} network ${printSubnet(network)} by ${by} from ${family}`;
+export function printAdmissionTerms({ port, vni, network, lengths, family }: AdmissionTerms): string {
+  return `port ${port} vni ${vni} network ${printSubnet(network)} by /${lengths.join(',/')} from ${family}`;
 }
 
 /** `192.168.0.2 10.5.2.0/24` */
 export function printAdmittedPeer({ publicIp, subnet }: AdmittedPeer): string {
   return `${publicIp} ${printSubnet(subnet)}`;
+}
+
+/** Those who are admitted, and by how many of them each address is used. */
+export class AdmittedPeers implements Iterable<AdmittedPeer> {
+  readonly #peers = new Map<string, AdmittedPeer>();
+  readonly #uses = new Map<IpAddress, number>();
+
+  constructor(peers: Iterable<AdmittedPeer> = []) {
+    this.change(peers, []);
+  }
+
+  [Symbol.iterator](): Iterator<AdmittedPeer> {
+    return this.#peers.values();
+  }
+
+  has(peer: AdmittedPeer): boolean {
+    return this.#peers.has(printAdmittedPeer(peer));
+  }
+
+  /** Adds some, and then removes others; says what that changed. */
+  change(added: Iterable<AdmittedPeer>, removed: Iterable<AdmittedPeer>): AdmissionChange {
+    const admitted = [...added].filter((peer) => !this.has(peer));
+    const newHosts = new Set<IpAddress>();
+    for (const peer of admitted) {
+      this.#peers.set(printAdmittedPeer(peer), peer);
+      const uses = this.#uses.get(peer.publicIp) ?? 0;
+      this.#uses.set(peer.publicIp, uses + 1);
+      if (uses === 0) newHosts.add(peer.publicIp);
+    }
+    const refused = [...removed].filter((peer) => this.#peers.delete(printAdmittedPeer(peer)));
+    const refusedHosts: IpAddress[] = [];
+    for (const { publicIp } of refused) {
+      const uses = this.#uses.get(publicIp)! - 1;
+      if (uses > 0) this.#uses.set(publicIp, uses);
+      else {
+        this.#uses.delete(publicIp);
+        if (!newHosts.delete(publicIp)) refusedHosts.push(publicIp);
+      }
+    }
+    return { admitted, refused, admittedHosts: [...newHosts], refusedHosts };
+  }
 }

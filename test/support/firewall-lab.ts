@@ -67,7 +67,7 @@ class Station {
   }
 
   async ready(): Promise<void> {
-    await until('the station is there', () => this.#isReady, { withinMilliseconds: 10_000 });
+    await until('the station is there', () => this.#isReady, { withinMilliseconds: 30_000 });
   }
 
   ask(question: object): Promise<string> {

@@ -1,6 +1,7 @@
 import { FakeVxlanGuard } from '../support/fake-vxlan-guard';
 import { describeVxlanGuardContract } from '../support/vxlan-guard-contract';
 
-describeVxlanGuardContract('the fake', () =>
-  Promise.resolve({ guard: new FakeVxlanGuard(), close: () => Promise.resolve() }),
-);
+describeVxlanGuardContract('the fake', () => {
+  const guard = new FakeVxlanGuard();
+  return { guard, flush: (link) => guard.flush(link), close: () => undefined };
+});

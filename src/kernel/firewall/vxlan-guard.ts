@@ -1,247 +1,376 @@
-/** Keeps strangers from our VXLAN port: a table of our own in nftables. */
+/** Keeps strangers from our VXLAN port: a table of our own in nf_tables, written without any tool. */
+import { openMonitor } from '../../../native';
 import {
-  addressToInteger,
+  addressToBytes,
   bitsOf,
+  bytesToAddress,
   familyOf,
   integerToAddress,
-  printSubnet,
-  sizeOf,
-  subnet,
-  type Subnet,
+  type Family,
+  type IpAddress,
 } from '../../model/address';
 import {
   printAdmissionTerms,
-  printAdmittedPeer,
   type Admission,
+  type AdmissionChange,
+  type AdmissionTerms,
   type AdmittedPeer,
   type InstalledAdmission,
 } from '../../model/admission';
-import { HostError } from '../../model/errors';
+import { KernelError } from '../../model/errors';
 import type { VxlanGuard } from '../../ports';
-import type { Execute } from './execute';
-import { NFT_FAMILY, type NftRule } from './nft-syntax';
+import type { Message } from '../message';
+import { openNfnetlink, type Nfnetlink, type Put } from '../nfnetlink';
+import { listenToTable } from './change-monitor';
+import {
+  CREATE,
+  CREATE_LAST,
+  ELEMENTS_PER_MESSAGE,
+  NftMessage,
+  eachKey,
+  isDormant,
+  putChain,
+  putElements,
+  putQuestion,
+  putRule,
+  putSet,
+  putTable,
+  readComment,
+  readTable,
+  type Key,
+  type Register,
+  type RuleWriter,
+  type SetSpec,
+} from './nft-messages';
 
-/**
- * Where things are behind the UDP header's first byte, in bits: UDP 8 bytes, VXLAN 8, Ethernet 14, then the inner packet.
- * Packets are whole at the input hook: fragments were put together before.
- */
-const VNI = '@th,96,24';
-const INNER_PROTOCOL = '@th,224,16';
-const INNER = {
-  ipv4: { protocol: '0x0800', source: 240 + 96 },
-  ipv6: { protocol: '0x86dd', source: 240 + 64 },
-} as const;
+const NFGENMSG_BYTES = 4;
+/** A kernel without nf_tables, or without netfilter. */
+const ABSENT = ['EOPNOTSUPP', 'EPROTONOSUPPORT'];
+/** Ours, by its name. */
+const TABLE_PREFIX = 'vtepd-admission-';
 /** Before other filters: what they accept must not be more than we do, and what we drop need not be looked at. */
 const PRIORITY = -5;
-/** Linux takes no longer comment. */
-const LONGEST_COMMENT = 128;
+/** In bytes: Linux keeps 256 of user data for a rule. All IPv4 terms are shorter. */
+const LONGEST_COMMENT = 250;
+const UDP = 17;
+/**
+ * Where things are behind the first byte of the UDP header: UDP 8 bytes, VXLAN 8, Ethernet 14, then the inner packet. Packets
+ * are whole at the input hook: fragments were put together before.
+ */
+const DESTINATION_PORT = 2;
+const VNI = 12;
+const INNER_PROTOCOL = 28;
+const INNER = 30;
+/** The protocols of inner packets that name a sender, and where. ARP is how hosts without our entries resolve peers. */
+const SENDERS: Readonly<Record<Family, readonly { readonly protocol: number; readonly at: number }[]>> = {
+  ipv4: [
+    { protocol: 0x0800, at: INNER + 12 },
+    { protocol: 0x0806, at: INNER + 14 },
+  ],
+  ipv6: [{ protocol: 0x86dd, at: INNER + 8 }],
+};
+const NFPROTO: Readonly<Record<Family, number>> = { ipv4: 2, ipv6: 10 };
+const OUTER_SOURCE: Readonly<Record<Family, number>> = { ipv4: 12, ipv6: 8 };
+const STRANGERS = { name: 'strangers', size: 64, milliseconds: 600_000 };
+/** Elements that fit into one transaction: the kernel takes it as one message of at most two megabytes. */
+const ELEMENTS_AT_ONCE = 32_768;
 
-/** A set's element: an address, or an address and a range of numbers (a number alone where it has but one). */
-type Element =
-  string | { readonly concat: readonly [string, Value | { readonly range: readonly [Value, Value] }] };
-/** 128 bits are told as text. */
-type Value = number | string;
+/** The guards of our network namespace. Opens sockets when they are needed. */
+export function openVxlanGuard(): VxlanGuard & { close(): void } {
+  return new LinuxVxlanGuard();
+}
 
-export class NftVxlanGuard implements VxlanGuard {
-  constructor(private readonly execute: Execute) {}
+class LinuxVxlanGuard implements VxlanGuard {
+  #netlink: Nfnetlink | undefined;
 
-  async observe(link: string, signal: AbortSignal): Promise<InstalledAdmission | undefined> {
+  observe(link: string): InstalledAdmission | undefined {
     const table = tableOf(link);
-    if (!(await this.#isThere(table, signal))) return undefined;
-    const objects = await this.#list<{ rule?: NftRule; set?: { name: string; elem?: Element[] } }>(
-      `table inet ${table}`,
-      signal,
+    const found = this.#tables().find((each) => each.link === link);
+    if (!found) return undefined;
+    const rules = this.#dump(NftMessage.GETRULE, (writer) => putQuestion(writer, table));
+    const terms = termsOf(
+      rules.map(({ buffer, start, end }) => readComment(buffer, start + NFGENMSG_BYTES, end)),
     );
-    const elements = (name: string) => objects.find(({ set }) => set?.name === name)?.set?.elem ?? [];
-    const comments = objects.flatMap(({ rule }) => (rule ? [rule.comment ?? ''] : []));
-    const terms = termsOf(comments);
-    if (!terms) return { terms: undefined, peers: new Set() };
-    const peers = elements('sources').map((element) => printElement(element, terms));
-    const outer = new Set(peers.map((peer) => peer.split(' ')[0]));
-    const isWhole =
-      elements('peers').length === outer.size && elements('peers').every((ip) => outer.has(ip as string));
-    return { terms: isWhole ? terms : undefined, peers: new Set(peers) };
+    if (terms === undefined || found.isDormant) return { terms: undefined, peers: [], strangers: [] };
+    const peers: AdmittedPeer[] = [];
+    const [, lengths = '', family = 'ipv4'] = / by (\S+) from (\S+)$/.exec(terms) ?? [];
+    for (const length of lengths.split(',')) {
+      const prefixLength = Number(length.slice(1));
+      const split = bitsOf(family as Family) / 8;
+      this.#eachKey(table, sourcesOf(prefixLength), (buffer, start, end) => {
+        const address = addressAt(buffer, start + split, end);
+        peers.push({ publicIp: addressAt(buffer, start, start + split), subnet: { address, prefixLength } });
+      });
+    }
+    const hosts = this.#hosts(table, 'hosts');
+    const wanted = new Set(peers.map(({ publicIp }) => publicIp));
+    const isWhole = hosts.length === wanted.size && hosts.every((host) => wanted.has(host));
+    const strangers = this.#hosts(table, STRANGERS.name);
+    return { terms: isWhole ? terms : undefined, peers, strangers };
   }
 
-  async install(admission: Admission, signal: AbortSignal): Promise<void> {
-    const { link, peers, family } = admission;
-    const table = tableOf(link);
-    const outer = [...new Set(peers.map(({ publicIp }) => publicIp))];
-    const elements = (texts: readonly string[]) =>
-      texts.length > 0 ? [`    elements = { ${texts.join(', ')} }`] : [];
-    const terms = printAdmissionTerms(admission);
-    const { guard, input } = rulesOf(admission);
-    await this.#run(
-      [
-        `add table inet ${table}`,
-        `delete table inet ${table}`,
-        `table inet ${table} {`,
-        '  set peers {',
-        `    type ${family}_addr`,
-        ...elements(outer),
-        '  }',
-        '  set sources {',
-        `    typeof ${keyOf(admission)}`,
-        // Ranges cost half a microsecond for each packet.
-        ...(admission.prefixLength === undefined ? ['    flags interval'] : []),
-        ...elements(peers.map((peer) => elementOf(peer, admission))),
-        '  }',
-        '  chain guard {',
-        ...guard.map((rule, i) => `    ${rule} comment "${commentOf(terms, i)}"`),
-        '  }',
-        '  chain input {',
-        `    type filter hook input priority ${PRIORITY}; policy accept;`,
-        ...input.map((rule, i) => `    ${rule} comment "${commentOf(terms, guard.length + i)}"`),
-        '  }',
-        '}',
-      ],
-      signal,
-    );
-  }
-
-  async change(
-    admission: Admission,
-    add: readonly AdmittedPeer[],
-    remove: readonly string[],
-    signal: AbortSignal,
-  ): Promise<void> {
+  install(admission: Admission): void {
     const table = tableOf(admission.link);
-    const kept = new Set(admission.peers.map(({ publicIp }) => publicIp));
-    const gone = remove.map(readAdmittedPeer);
-    const outerGone = new Set(gone.map(({ publicIp }) => publicIp).filter((publicIp) => !kept.has(publicIp)));
-    const line = (verb: string, set: string, elements: readonly string[]) =>
-      elements.length > 0 ? [`${verb} element inet ${table} ${set} { ${elements.join(', ')} }`] : [];
-    await this.#run(
-      [
-        ...line('add', 'peers', [...new Set(add.map(({ publicIp }) => publicIp))]),
-        ...line(
-          'add',
-          'sources',
-          add.map((peer) => elementOf(peer, admission)),
-        ),
-        ...line(
-          'delete',
-          'sources',
-          gone.map((peer) => elementOf(peer, admission)),
-        ),
-        ...line('delete', 'peers', [...outerGone]),
-      ],
-      signal,
-    );
+    const hosts = [...new Set(admission.peers.map(({ publicIp }) => publicIp))];
+    const elements = [...keysOf(admission.peers), ...hostKeysOf(hosts)];
+    const parts = Math.max(1, Math.ceil(elements.length / ELEMENTS_AT_ONCE));
+    // The rules come with the last part: until then anybody may send, and no peer is refused.
+    for (let i = 0; i < parts; i++) {
+      const part = elements.slice(i * ELEMENTS_AT_ONCE, (i + 1) * ELEMENTS_AT_ONCE);
+      this.#transact((put) => {
+        if (i === 0) {
+          removeTable(put, table);
+          put(NftMessage.NEWTABLE, CREATE, (writer) => putTable(writer, table));
+          for (const [id, set] of setsOf(admission).entries()) {
+            put(NftMessage.NEWSET, CREATE, (writer) => putSet(writer, table, set, id + 1));
+          }
+        }
+        writeElements(put, NftMessage.NEWSETELEM, table, part);
+        if (i === parts - 1) writeRules(put, table, admission);
+      });
+    }
   }
 
-  async remove(link: string, signal: AbortSignal): Promise<void> {
-    await this.#run([`add table inet ${tableOf(link)}`, `delete table inet ${tableOf(link)}`], signal);
+  change({ link }: AdmissionTerms, change: AdmissionChange): void {
+    const added = [...keysOf(change.admitted), ...hostKeysOf(change.admittedHosts)];
+    const removed = [...keysOf(change.refused), ...hostKeysOf(change.refusedHosts)];
+    if (added.length + removed.length === 0) return;
+    this.#transact((put) => {
+      writeElements(put, NftMessage.NEWSETELEM, tableOf(link), added);
+      writeElements(put, NftMessage.DELSETELEM, tableOf(link), removed);
+    });
   }
 
-  async #isThere(name: string, signal: AbortSignal): Promise<boolean> {
+  remove(link: string): void {
+    this.#transact((put) => removeTable(put, tableOf(link)));
+  }
+
+  links(): readonly string[] {
+    return this.#tables().map(({ link }) => link);
+  }
+
+  listen(link: string, onChange: () => void, signal: AbortSignal): void {
+    listenToTable(openMonitor, { table: tableOf(link), ours: this.#open().portId }, onChange, signal);
+  }
+
+  close(): void {
+    this.#netlink?.close();
+    this.#netlink = undefined;
+  }
+
+  #open(): Nfnetlink {
+    return (this.#netlink ??= openNfnetlink());
+  }
+
+  #transact(write: (put: Put) => void): void {
+    this.#open().transact('cannot write the rules of the VXLAN port', write);
+  }
+
+  #dump(type: number, write: Parameters<Nfnetlink['dump']>[2]): Message[] {
+    return this.#open().dump('cannot read the rules of the VXLAN port', type, write);
+  }
+
+  #tables(): { readonly link: string; readonly isDormant: boolean }[] {
     try {
-      const tables = await this.#list<{ table?: { family: string; name: string } }>('tables', signal);
-      return tables.some(({ table }) => table?.family === 'inet' && table.name === name);
+      return this.#dump(NftMessage.GETTABLE, () => undefined).flatMap(({ buffer, start, end }) => {
+        const name = readTable(buffer, start + NFGENMSG_BYTES, end) ?? '';
+        if (!name.startsWith(TABLE_PREFIX)) return [];
+        const link = name.slice(TABLE_PREFIX.length);
+        return [{ link, isDormant: isDormant(buffer, start + NFGENMSG_BYTES, end) }];
+      });
     } catch (error) {
-      // Without nft nobody can have made it.
-      if (error instanceof HostError && error.code === 'ENOENT') return false;
+      // Without nf_tables nobody can have made one.
+      if (error instanceof KernelError && ABSENT.includes(error.code)) return [];
       throw error;
     }
   }
 
-  async #run(lines: readonly string[], signal: AbortSignal): Promise<void> {
-    await this.execute('nft', ['-f', '-'], lines.join('\n') + '\n', signal);
+  #hosts(table: string, set: string): IpAddress[] {
+    const hosts: IpAddress[] = [];
+    this.#eachKey(table, set, (buffer, start, end) => hosts.push(addressAt(buffer, start, end)));
+    return hosts;
   }
 
-  async #list<T>(what: string, signal: AbortSignal): Promise<T[]> {
-    const text = await this.execute('nft', ['-j', 'list', ...what.split(' ')], undefined, signal);
-    try {
-      // JSON.parse would round numbers of 64 bits.
-      const exact = text.replaceAll(/(?<=[[\s,:])-?\d{16,}(?=[\s,\]}])/g, '"$&"');
-      return (JSON.parse(exact) as { nftables: T[] }).nftables;
-    } catch (cause) {
-      throw new HostError('FAILED', `cannot read the answer of 'nft -j list ${what}'`, { cause });
+  #eachKey(table: string, set: string, take: (buffer: Buffer, start: number, end: number) => void): void {
+    for (const { buffer, start, end } of this.#dump(NftMessage.GETSETELEM, (writer) =>
+      putQuestion(writer, table, set),
+    )) {
+      eachKey(buffer, start + NFGENMSG_BYTES, end, (from, to) => take(buffer, from, to));
     }
   }
 }
 
+interface Element extends Key {
+  readonly set: string;
+}
+
 function tableOf(link: string): string {
-  return `vtepd-admission-${link}`;
+  return `${TABLE_PREFIX}${link}`;
+}
+
+/** The set of those whose subnets have that length: who sends what, the outer source and the inner one's prefix. */
+function sourcesOf(prefixLength: number): string {
+  return `sources${prefixLength}`;
+}
+
+/** Whether or not it is there: to remove what is not would be refused. */
+function removeTable(put: Put, table: string): void {
+  put(NftMessage.NEWTABLE, CREATE, (writer) => putTable(writer, table));
+  put(NftMessage.DELTABLE, 0, (writer) => putTable(writer, table));
+}
+
+function setsOf({ network, family, lengths }: AdmissionTerms): SetSpec[] {
+  const inner = familyOf(network.address);
+  const part = { offset: SENDERS[inner][0]!.at, length: bitsOf(inner) / 8 };
+  const { name, size, milliseconds } = STRANGERS;
+  return [
+    ...lengths.map((length) => ({ name: sourcesOf(length), source: family, part })),
+    { name: 'hosts', source: family },
+    { name, source: family, learned: { size, milliseconds } },
+  ];
+}
+
+function keysOf(peers: readonly AdmittedPeer[]): Element[] {
+  return peers.map(({ publicIp, subnet }) => ({
+    set: sourcesOf(subnet.prefixLength),
+    source: publicIp,
+    inner: subnet.address,
+  }));
+}
+
+function hostKeysOf(hosts: readonly IpAddress[]): Element[] {
+  return hosts.map((source) => ({ set: 'hosts', source }));
+}
+
+/** IPv4 without a copy: there may be thousands. */
+function addressAt(buffer: Buffer, start: number, end: number): IpAddress {
+  if (end - start !== 4) return bytesToAddress(buffer.subarray(start, end));
+  return `${buffer[start]}.${buffer[start + 1]}.${buffer[start + 2]}.${buffer[start + 3]}` as IpAddress;
+}
+
+function writeElements(put: Put, type: number, table: string, elements: readonly Element[]): void {
+  const bySet = new Map<string, Element[]>();
+  for (const element of elements) {
+    const keys = bySet.get(element.set);
+    if (keys) keys.push(element);
+    else bySet.set(element.set, [element]);
+  }
+  const flags = type === NftMessage.NEWSETELEM ? CREATE : 0;
+  for (const [set, keys] of bySet) {
+    for (let at = 0; at < keys.length; at += ELEMENTS_PER_MESSAGE) {
+      const end = Math.min(at + ELEMENTS_PER_MESSAGE, keys.length);
+      put(type, flags, (writer) => putElements(writer, table, set, keys, at, end));
+    }
+  }
+}
+
+interface Rule {
+  readonly chain: 'guard' | 'input';
+  readonly write: (rule: RuleWriter) => void;
+}
+
+function writeRules(put: Put, table: string, terms: AdmissionTerms): void {
+  put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, 'guard'));
+  put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, 'input', PRIORITY));
+  const rules = rulesOf(terms);
+  const text = printAdmissionTerms(terms);
+  for (const [i, { chain, write }] of rules.entries()) {
+    put(NftMessage.NEWRULE, CREATE_LAST, (writer) =>
+      putRule(writer, table, chain, commentOf(text, i, rules.length), write),
+    );
+  }
 }
 
 /**
  * Only packets of our VXLAN network are looked at: the bytes of others mean something else there. The common case comes first
- * and costs one look-up; what remains is from a stranger, or from a peer but not from its subnet.
+ * and costs one look-up; what remains is from a stranger, or from a peer but not from its subnet. As `nft list` has it:
+ *
+ *     chain guard {
+ *       ip saddr . @th,336,32 & 0xffffff00 @sources24 accept
+ *       ip saddr != @hosts update @strangers { ip saddr timeout 10m }
+ *       ip saddr != @hosts counter drop
+ *       @th,224,16 0x0806 ip saddr . @th,352,32 & 0xffffff00 @sources24 accept      an ARP sender
+ *       @th,224,16 0x0800 @th,336,32 & 0xffff0000 == 0xa050000 counter drop                               ours, or another peer's
+ *       @th,224,16 0x0806 @th,352,32 & 0xffff0000 == 0xa050000 counter drop
+ *     }
+ *     chain input { meta nfproto ipv4 udp dport 8472 @th,96,24 1 jump guard }
  */
-function rulesOf(admission: Admission): Record<'input' | 'guard', string[]> {
-  const { port, vni, network, family } = admission;
-  const { protocol, source } = INNER[familyOf(network.address)];
-  return {
-    input: [`udp dport ${port} ${VNI} ${vni} jump guard`],
-    guard: [
-      `${keyOf(admission)} @sources accept`,
-      // The other family's packets are strangers', too.
-      `meta nfproto != ${family} drop`,
-      `${NFT_FAMILY[family]} saddr != @peers drop`,
-      `${INNER_PROTOCOL} ${protocol} @th,${source},${network.prefixLength} ${prefixOf(network)} drop`,
-    ],
-  };
-}
-
-/** Who sends what: the outer source, and the inner one or as much of it as all subnets have in their prefix. */
-function keyOf({ network, family, prefixLength }: Admission): string {
+function rulesOf({ port, vni, network, family, lengths }: AdmissionTerms): Rule[] {
   const inner = familyOf(network.address);
-  return `${NFT_FAMILY[family]} saddr . @th,${INNER[inner].source},${prefixLength ?? bitsOf(inner)}`;
+  const [first, ...others] = SENDERS[inner];
+  const source = bitsOf(family) / 8;
+  const loadSource = (rule: RuleWriter) =>
+    rule
+      .meta('nfproto', 0)
+      .is(0, Buffer.from([NFPROTO[family]]))
+      .load('network', OUTER_SOURCE[family], source, 0);
+  const isInner = (rule: RuleWriter, protocol: number) =>
+    rule.load('transport', INNER_PROTOCOL, 2, 0).is(0, bigEndian(protocol, 2));
+  const innerRegister: Register = source / 4;
+  const acceptPeers = (at: number, protocol?: number): Rule[] =>
+    lengths.map((length) => ({
+      chain: 'guard',
+      write: (rule) => {
+        if (protocol !== undefined) isInner(rule, protocol);
+        loadSource(rule).load('transport', at, bitsOf(inner) / 8, innerRegister);
+        if (length < bitsOf(inner)) rule.mask(innerRegister, maskOf(inner, length));
+        rule.isIn(0, sourcesOf(length)).verdict('accept');
+      },
+    }));
+  return [
+    ...acceptPeers(first!.at),
+    {
+      chain: 'guard',
+      write: (rule) =>
+        loadSource(rule).isNotIn(0, 'hosts').remember(0, STRANGERS.name, STRANGERS.milliseconds),
+    },
+    { chain: 'guard', write: (rule) => loadSource(rule).isNotIn(0, 'hosts').count().verdict('drop') },
+    ...others.flatMap(({ protocol, at }) => acceptPeers(at, protocol)),
+    ...SENDERS[inner].map(({ protocol, at }): Rule => ({
+      chain: 'guard',
+      write: (rule) => {
+        isInner(rule, protocol).load('transport', at, bitsOf(inner) / 8, 0);
+        if (network.prefixLength < bitsOf(inner)) rule.mask(0, maskOf(inner, network.prefixLength));
+        rule.is(0, addressToBytes(network.address)).count().verdict('drop');
+      },
+    })),
+    {
+      chain: 'input',
+      write: (rule) =>
+        rule
+          .meta('nfproto', 0)
+          .is(0, Buffer.from([NFPROTO[family]]))
+          .meta('l4proto', 0)
+          .is(0, Buffer.from([UDP]))
+          .load('transport', DESTINATION_PORT, 2, 0)
+          .is(0, bigEndian(port, 2))
+          .load('transport', VNI, 3, 0)
+          .is(0, bigEndian(vni, 3))
+          .jump('guard'),
+    },
+  ];
 }
 
 /** Each rule says what it is one of, and which: so a missing, moved or strange one is seen without reading expressions. */
-function commentOf(terms: string, index: number): string {
-  return `${index} ${terms}`.slice(0, LONGEST_COMMENT);
+function commentOf(terms: string, index: number, count: number): string {
+  return `${index + 1}/${count} ${terms}`.slice(0, LONGEST_COMMENT);
 }
-
-const RULES = 5;
 
 function termsOf(comments: readonly string[]): string | undefined {
-  const terms = comments[0]?.slice(2);
-  if (!terms || comments.length !== RULES) return undefined;
-  return comments.every((comment, i) => comment === commentOf(terms, i)) ? terms : undefined;
+  const [, count, terms] = /^1\/(\d+) (.*)$/.exec(comments[0] ?? '') ?? [];
+  if (terms === undefined || comments.length !== Number(count)) return undefined;
+  return comments.every((comment, i) => comment === commentOf(terms, i, comments.length)) ? terms : undefined;
 }
 
-function prefixOf(network: Subnet): string {
-  const bits = bitsOf(familyOf(network.address));
-  return hex(addressToInteger(network.address) >> BigInt(bits - network.prefixLength));
-}
-
-/** `192.168.0.2 . 0xa0502`, or `192.168.0.2 . 0xa050200-0xa0502ff` where lengths differ. */
-function elementOf({ publicIp, subnet: range }: AdmittedPeer, { prefixLength }: Admission): string {
-  if (prefixLength !== undefined) return `${publicIp} . ${prefixOf(range)}`;
-  const first = addressToInteger(range.address);
-  const last = first + sizeOf(familyOf(range.address), range.prefixLength) - 1n;
-  return `${publicIp} . ${hex(first)}${last === first ? '' : `-${hex(last)}`}`;
-}
-
-/** An element, as {@link printAdmittedPeer} prints it; `terms` say how to read it. */
-function printElement(element: Element, terms: string): string {
-  if (typeof element === 'string') return element;
-  const family = /network \S*:/.test(terms) ? 'ipv6' : 'ipv4';
+function maskOf(family: Family, prefixLength: number): Uint8Array {
   const bits = bitsOf(family);
-  const [publicIp, value] = element.concat;
-  const [first, last] = (typeof value === 'object' ? value.range : [value, value]).map(BigInt) as [
-    bigint,
-    bigint,
-  ];
-  const common = /by \/(\d+)/.exec(terms)?.[1];
-  const prefixLength = common ? Number(common) : bits - ((last - first + 1n).toString(2).length - 1);
-  // JSON has 64 bits with a sign.
-  const prefix = BigInt.asUintN(prefixLength, first);
-  const address = integerToAddress(family, common ? prefix << BigInt(bits - prefixLength) : first);
-  return `${publicIp} ${printSubnet({ address, prefixLength })}`;
+  return addressToBytes(
+    integerToAddress(family, ((1n << BigInt(prefixLength)) - 1n) << BigInt(bits - prefixLength)),
+  );
 }
 
-/** The inverse of {@link printAdmittedPeer}. */
-function readAdmittedPeer(text: string): AdmittedPeer {
-  const [publicIp, range] = text.split(' ') as [AdmittedPeer['publicIp'], string];
-  const peer = { publicIp, subnet: subnet(range) };
-  if (printAdmittedPeer(peer) !== text) throw new RangeError(`not an admitted peer: '${text}'`);
-  return peer;
-}
-
-function hex(value: bigint): string {
-  return `0x${value.toString(16)}`;
+function bigEndian(value: number, bytes: number): Uint8Array {
+  const buffer = Buffer.alloc(bytes);
+  buffer.writeUIntBE(value, 0, bytes);
+  return buffer;
 }
