@@ -1,8 +1,10 @@
 /** The composition root: which loop talks to which, and in which order they start. */
+import { admissionOf } from './core/admission';
 import type { FirewallOptions, FirewallWish } from './core/firewall';
 import { overlayMtu } from './core/vxlan';
 import type { Network } from './core/network';
 import type { Self } from './core/peers';
+import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/admission-keeper';
 import { Announcer } from './engine/announcer';
 import { begin } from './engine/beginning';
 import { printComplaints, printSome } from './engine/complaints';
@@ -33,7 +35,7 @@ import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './mod
 import type { Peer } from './model/peer';
 import type { AgentStatus, LeaseStatus, OverlayStatus, PeerStatus } from './model/status';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
-import type { Clock, Firewall, Host, Kernel, KernelNotice, LeaseRegistry, Log } from './ports';
+import type { Clock, Firewall, Host, Kernel, KernelNotice, LeaseRegistry, Log, VxlanGuard } from './ports';
 
 export interface AgentOptions {
   /** Where the network configuration is looked for, for a person: `/coreos.com/network/config`. */
@@ -50,6 +52,8 @@ export interface AgentOptions {
   readonly firewall: Omit<FirewallOptions, 'enableNfTables'>;
   /** The etcd of this host's own, if it has one: is told of the underlay and of each that follows, and is one of the checks. */
   readonly embeddedEtcd?: { settle(underlay: Underlay): void; readonly trouble: Grievance } | undefined;
+  /** Only peers may send to the VXLAN port. */
+  readonly admitsPeersOnly: boolean;
 }
 
 export interface AgentPorts {
@@ -57,6 +61,8 @@ export interface AgentPorts {
   readonly kernel: Kernel;
   /** Undefined: the packet filter is left alone. */
   readonly firewall: Firewall | undefined;
+  /** Undefined: the VXLAN port is left alone. */
+  readonly guard: VxlanGuard | undefined;
   readonly host: Host;
   readonly clock: Clock;
   readonly log: Log;
@@ -73,6 +79,7 @@ export class Agent {
   readonly #announcer: Announcer;
   readonly #recorder: Recorder;
   readonly #firewall: FirewallKeeper | undefined;
+  readonly #admission: AdmissionKeeper | undefined;
   /** The firewall's first pass is over, well or not. */
   #isFirewallTried = false;
   #holder: LeaseHolder | undefined;
@@ -104,14 +111,20 @@ export class Agent {
       log,
       () => this.#missSituation(),
       (what) => this.#reconciler.trigger(what),
+      (peer) => this.#admission?.admit(peer),
     );
     this.#watcher = new PeerWatcher(
       registry,
       clock,
       log,
       {
-        inSync: () => this.audit(IN_SYNC),
+        inSync: () => {
+          this.audit(IN_SYNC);
+          this.#admission?.trigger();
+        },
         peersChanged: (changes) => {
+          // First, for an answer comes back the moment we can ask.
+          this.#admission?.peersChanged(changes);
           this.#responder.peersChanged(changes);
           this.#reconciler.peersChanged(changes);
           this.#recorder.trigger();
@@ -127,6 +140,10 @@ export class Agent {
     this.#firewall =
       ports.firewall &&
       new FirewallKeeper(ports.firewall, clock, log, resyncMilliseconds, () => this.#firewallWish());
+    this.#admission =
+      ports.guard && options.admitsPeersOnly
+        ? new AdmissionKeeper(ports.guard, clock, log, () => this.#admissionSituation())
+        : undefined;
     this.#recorder = new Recorder(host, clock, log, () => this.#memory());
   }
 
@@ -153,6 +170,7 @@ export class Agent {
       advice('peers in the kernel', this.#reconciler.trouble),
       advice('fights', grievance(this.#fights)),
       advice('firewall', this.#firewall?.trouble ?? this.#firewall?.obstacle),
+      advice('vxlan admission', this.#admission?.trouble),
       advice('state file', this.#recorder.trouble),
       ...(this.options.embeddedEtcd ? [advice('embedded etcd', this.options.embeddedEtcd.trouble)] : []),
     ];
@@ -179,7 +197,7 @@ export class Agent {
       work: {
         kernelOperations: this.#reconciler.operations,
         repairs: this.#reconciler.repairs,
-        firewallRepairs: this.#firewall?.repairs ?? 0,
+        firewallRepairs: (this.#firewall?.repairs ?? 0) + (this.#admission?.repairs ?? 0),
         missesAnswered: counters.answered,
         missesOfNobody: counters.absent,
       },
@@ -231,6 +249,7 @@ export class Agent {
       this.ports.host.notify({ reloading: true });
     }
     this.audit('SIGHUP');
+    this.#admission?.trigger();
   }
 
   /** Asks for everything to be read and compared anew. */
@@ -263,6 +282,7 @@ export class Agent {
     this.#gateways = defaultRoutes.flatMap(({ gateway }) => gateway ?? []);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
+    if (this.ports.guard && !this.#admission) removeGuard(this.ports.guard, linkName, log);
     await awaitKernel(this.#waiting, signal, () =>
       kernel.listen(linkName, (notices) => this.#hear(notices), signal),
     );
@@ -330,6 +350,7 @@ export class Agent {
       this.#responder.run(until),
       this.#announcer.run(until),
       ...(this.#firewall ? [this.#firewall.run(until, () => this.#afterFirewallPass())] : []),
+      ...(this.#admission ? [this.#admission.run(until)] : []),
       this.#recorder.run(until),
     ];
     try {
@@ -407,6 +428,7 @@ export class Agent {
     this.#watcher.identify(this.#self, range);
     this.#reconciler.trigger(NEW_LEASE);
     this.#firewall?.trigger('our subnet');
+    this.#admission?.trigger();
     this.#recorder.trigger();
   }
 
@@ -415,6 +437,7 @@ export class Agent {
     this.options.embeddedEtcd?.settle(this.#underlay!.current);
     this.#overlay = { ...this.#overlay!, underlay: this.#underlay!.current };
     this.#reconciler.trigger(NEW_UNDERLAY);
+    this.#admission?.trigger();
     this.#holder!.republish();
   }
 
@@ -457,6 +480,7 @@ export class Agent {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
     }
     if (report.kind === 'whole') this.#announce();
+    if (this.#admission?.isInPlace === false) this.#admission.trigger();
     const { subnet, backend } = this.#overlay!;
     const { peers, complaints } = this.#watcher;
     const status = [
@@ -481,6 +505,13 @@ export class Agent {
     const { network, subnet, backend, underlay } = this.#overlay;
     const mtu = overlayMtu(backend, underlay);
     this.#announcer.announce(printSubnetEnv({ ipv4: { network, subnet }, ipv6: undefined, mtu, ipMasq }));
+  }
+
+  /** After the first pass: traffic has not to wait for it, and what an earlier agent left guards meanwhile. */
+  #admissionSituation(): AdmissionSituation | undefined {
+    if (!this.#overlay || !this.#reconciler.isBaseInPlace) return undefined;
+    const { peers, isInSync } = this.#watcher;
+    return { admission: admissionOf(this.#overlay, peers), isInSync };
   }
 
   #firewallWish(): FirewallWish | undefined {

@@ -1,10 +1,10 @@
 /** Leaving for good: what a stop of the agent does not do. */
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { subnet } from './model/address';
-import { ConfigError } from './model/errors';
+import { ConfigError, KernelError } from './model/errors';
 import { ROUTE_PROTOCOL, keyOf } from './model/kernel-state';
 import { printOperation, type Operation } from './model/operation';
-import type { Host, Kernel, LeaseRegistry } from './ports';
+import type { Host, Kernel, LeaseRegistry, VxlanGuard } from './ports';
 
 /** Everything of ours, whatever the network was. */
 const EVERYWHERE = [subnet('0.0.0.0/0'), subnet('::/0')];
@@ -80,4 +80,19 @@ export async function cleanUpKernel(
   );
   for (const { operation, error } of failed) say(`could not ${printOperation(operation)}: ${error.message}`);
   return failed.length === 0;
+}
+
+/** Lets anybody send to our VXLAN ports again, of whatever link. Says what it removed; true if nothing of ours is left. */
+export function removeGuards(guard: VxlanGuard, say: Say): boolean {
+  try {
+    for (const link of guard.links()) {
+      guard.remove(link);
+      say(`removed the guard of the VXLAN port of ${link}`);
+    }
+    return true;
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    say(`could not remove the guard of the VXLAN port: ${error.message}`);
+    return false;
+  }
 }

@@ -7,7 +7,7 @@ import type { Command } from './cli/command-line';
 import { needsRegistry, runConfigCommand } from './cli/config-command';
 import { processIo } from './cli/config-io';
 import { notEffective, printableOptions, type Options } from './cli/read-options';
-import { cleanUpKernel, giveBackLeases } from './departure';
+import { cleanUpKernel, giveBackLeases, removeGuards } from './departure';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { EtcdRegistry } from './etcd/registry';
@@ -22,6 +22,7 @@ import { LinuxHost } from './host/linux-host';
 import type { ServiceState } from './host/systemd';
 import { beatWatchdog } from './host/watchdog';
 import { openFirewall } from './kernel/firewall/linux-firewall';
+import { openVxlanGuard } from './kernel/firewall/vxlan-guard';
 import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
@@ -78,6 +79,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   requireNetAdmin();
   sayLimits(raiseNeighborLimits(), log);
   const kernel = openKernel();
+  const guard = openVxlanGuard();
   const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   const clock = new MonotonicClock();
   const began = clock.now();
@@ -104,8 +106,9 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
           forward: options.iptablesForwardRules,
         },
         embeddedEtcd: firstHost,
+        admitsPeersOnly: options.vxlanAdmission === 'on',
       },
-      { registry, kernel, firewall: openFirewall(), host, clock, log },
+      { registry, kernel, firewall: openFirewall(), guard, host, clock, log },
     );
     Object.assign(hooks, {
       moreVerbose: () => setVerbosity(verbosity + 1),
@@ -145,6 +148,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   } finally {
     closeControl?.();
     await health?.close();
+    guard.close();
     kernel.close();
     registry.close();
     // The last to go: the other hosts ask it, too.
@@ -173,6 +177,7 @@ async function depart(
   const keepsLinks = command.kind === 'cleanup' && command.forFlannel;
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   const kernel = openKernel();
+  const guard = openVxlanGuard();
   const host = new LinuxHost({ subnetFile: options.subnetFile });
   try {
     if (kind === 'leave') {
@@ -181,8 +186,9 @@ async function depart(
       );
     }
     const isKernelClean = await cleanUpKernel(kernel, host, keepsLinks, say, stop);
+    const areGuardsGone = removeGuards(guard, say);
     const left = await removeFirewallRules(openFirewall(), say, stop);
-    const isClean = isKernelClean && left.length === 0;
+    const isClean = isKernelClean && areGuardsGone && left.length === 0;
     // Its subnet is nobody's now: the next start is to take another's leavings, not ours.
     if (kind === 'leave') await host.removeSubnetFile();
     if (kind === 'leave' && options.embeddedEtcd)
@@ -191,6 +197,7 @@ async function depart(
       );
     return isClean ? 0 : 1;
   } finally {
+    guard.close();
     kernel.close();
   }
 }

@@ -54,6 +54,7 @@ export interface OptionValues {
   readonly iptablesForwardRules: boolean;
   readonly iptablesResyncSeconds: number;
   readonly ipBlackholeRoute: boolean;
+  readonly vxlanAdmission: 'off' | 'on';
 
   readonly healthzIp: IpAddress;
   /** 0: no health server. */
@@ -356,6 +357,19 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     since: '0.27.1',
     help: 'Keep a blackhole route for our own subnet. Not effective yet.',
     notEffective: noRules('--ip-blackhole-route', 'blackhole routes'),
+  },
+
+  vxlanAdmission: {
+    name: 'vxlan-admission',
+    group: 'firewall',
+    placeholder: 'MODE',
+    fallback: 'off',
+    read: readWord('off', 'on'),
+    words: ['off', 'on'],
+    since: undefined,
+    help:
+      '`on`: only peers may send to our VXLAN port, each by its PublicIP and with inner sources of its own subnet. `off`: ' +
+      'anybody, as with flannel. Not for hosts whose packets arrive from another address than their PublicIP.',
   },
 
   healthzIp: {

@@ -68,6 +68,8 @@ export class MissResponder {
     private readonly situation: () => MissSituation | undefined,
     /** A known peer was asked for although it should be in the kernel: something was damaged. */
     private readonly onDamage: (what: string) => void,
+    /** The registry told of a peer that the table does not have yet. */
+    private readonly onFound: (peer: Peer) => void,
   ) {}
 
   /** The subnets answered for with an `unreachable` route. */
@@ -221,6 +223,7 @@ export class MissResponder {
       const questions: Miss[] =
         miss.layer === 'l2' ? [miss] : [...askers].map((address) => ({ layer: 'l3', address }));
       this.counters.answered += questions.length;
+      this.onFound(peer);
       this.#apply(questions.flatMap((asked) => answerWithPeer(overlay, peer, asked)));
       this.log.debug('miss answered by etcd', {
         ...miss,

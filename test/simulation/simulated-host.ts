@@ -150,11 +150,13 @@ export class SimulatedHost implements Suspect {
       peerGraceMilliseconds,
       firewallResyncSeconds: 5,
       firewall: { ipMasq: false, fullyRandom: true, forward: true },
+      admitsPeersOnly: false,
     };
     const agent = new Agent(options, {
       registry: bug?.registry?.(shown) ?? shown,
       kernel: bug?.kernel?.(kernel) ?? kernel,
       firewall: undefined,
+      guard: undefined,
       host: new MemoryHost(this.state, process, () => this.diskOdds),
       clock: process,
       log: new QuietLog(process.name, scheduler, this.world.isHeard),

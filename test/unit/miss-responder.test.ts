@@ -27,6 +27,7 @@ function responding({
   const table = new MutablePeerTable(peers);
   const log = new FakeLog();
   const damages: string[] = [];
+  const found: string[] = [];
   const peerOf = ({ subnet }: Lease) =>
     believes ? examplePeer(Number(subnet.address.split('.')[2])) : undefined;
   kernel.applyNow([...desiredState(overlay, [], []).values()].map((object) => ({ verb: 'put', object })));
@@ -38,6 +39,7 @@ function responding({
     log,
     () => ({ overlay, subnetLength: 24, peers: table, peerOf }),
     (what) => damages.push(what),
+    ({ publicIp }) => found.push(`${publicIp} after ${kernel.operations.length - begin} operations`),
   );
   const stop = new AbortController();
   const end = responder.run(stop.signal);
@@ -49,6 +51,7 @@ function responding({
     table,
     responder,
     damages,
+    found,
     answers: () => kernel.printed(begin),
     stop: () => (stop.abort(), end),
   };
@@ -106,6 +109,15 @@ describe('a miss for somebody unknown', () => {
     expect(answers()).toContain('put neigh 10.5.9.5 dev flannel.1 lladdr 02:00:00:00:00:09 learned');
     expect(answers()).toContain('put neigh 10.5.9.6 dev flannel.1 lladdr 02:00:00:00:00:09 learned');
     expect(answers().join()).not.toContain('failed');
+    await stop();
+  });
+
+  it('is told of before it is answered, for its answers must be admitted', async () => {
+    const { responder, store, found, clock, stop } = responding();
+    store.put('subnets/10.5.9.0-24', printLeaseAttributes(exampleLease(9).attributes));
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(0);
+    expect(found).toEqual(['192.168.0.9 after 0 operations']);
     await stop();
   });
 
