@@ -17,7 +17,7 @@ export interface RequestSocket {
   /** Sends one datagram, which may hold many messages. The kernel has executed them when this returns. sendto(2). */
   send(messages: Uint8Array): void;
   /**
-   * Waits for the next answer and takes with it all that is there already, up to about 256 KiB: whole netlink messages, one
+   * Waits for the next answer and takes with it all that is there already, up to about 64 KiB: whole netlink messages, one
    * after the other, each aligned to 4 bytes. recvfrom(2). Throws with code EAGAIN after `timeoutMilliseconds` without an
    * answer, ENOBUFS when answers were lost.
    */
@@ -53,7 +53,7 @@ export interface Monitor {
 
 /**
  * Listens to rtnetlink multicast groups (by number: RTNLGRP_NEIGH is 3, …). The callback gets whole messages, as many as were
- * waiting up to 1 MiB, or null and `overrun` true when the kernel had to drop some; an exception thrown by it becomes an
+ * waiting up to about 64 KiB, or null and `overrun` true when the kernel had to drop some; an exception thrown by it becomes an
  * uncaughtException. An overrun never ends the monitor. What other processes send to the groups is not reported. `filter` is
  * a classic BPF program ([code, jt, jf, k] each) that the kernel runs on every datagram: SO_ATTACH_FILTER. Throws if a group
  * cannot be joined.

@@ -12,11 +12,12 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* What one call of the callback gets at most, and so how long a flood can hold the event loop at a time … */
-#define SLICE_BYTES (1 << 20)
+/* One call of the callback gets what it takes to have so much: some six hundred misses, a millisecond or two of work. A flood does
+ * not hold the event loop for longer at a time … */
+#define SLICE_BYTES (64 << 10)
 /* … also when it is made of datagrams that are dropped. */
 #define SLICE_DATAGRAMS 8192
-/* Room for one datagram; the kernel's notifications have at most 32 KiB but for a link with very many VFs. */
+/* Room for the last datagram; the kernel's notifications have at most 32 KiB but for a link with very many VFs. */
 #define DATAGRAM_BYTES (256 << 10)
 #define MAX_GROUPS 1024
 /* BPF_MAXINSNS of linux/bpf_common.h */
@@ -101,7 +102,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   struct monitor *monitor = (struct monitor *)poll;
   size_t length = 0;
   bool overrun = false;
-  for (int i = 0; i < SLICE_DATAGRAMS && length + DATAGRAM_BYTES <= SLICE_BYTES; i++) {
+  for (int i = 0; i < SLICE_DATAGRAMS && length < SLICE_BYTES; i++) {
     ssize_t received = netlink_receive(monitor->fd, monitor->buffer + length, DATAGRAM_BYTES);
     if (received >= 0) {
       length += (size_t)received;
@@ -250,7 +251,7 @@ static napi_value make_object(napi_env env) {
 static napi_value start(napi_env env, int fd, napi_value callback) {
   uv_loop_t *loop;
   struct monitor *monitor = calloc(1, sizeof *monitor);
-  if (monitor == NULL || (monitor->buffer = malloc(SLICE_BYTES)) == NULL) {
+  if (monitor == NULL || (monitor->buffer = malloc(SLICE_BYTES + DATAGRAM_BYTES)) == NULL) {
     throw_errno(env, ENOMEM, "malloc");
     goto failed;
   }

@@ -17,8 +17,8 @@
 
 /* One batch of a few thousand messages; the kernel takes no datagram that is longer than the send buffer. */
 #define SEND_BUFFER_BYTES (1 << 20)
-/* receive() takes another datagram while it has less than this … */
-#define ENOUGH_BYTES (256 << 10)
+/* receive() takes another datagram while it has less than this: a part of a dump that is read in some milliseconds … */
+#define ENOUGH_BYTES (64 << 10)
 /* … and has that much room for it: dumps come in at most 32 KiB, only a link with very many VFs takes more. */
 #define DATAGRAM_BYTES (256 << 10)
 

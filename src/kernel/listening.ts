@@ -19,8 +19,8 @@ const GROUPS = [
   MulticastGroups.IPV6_IFADDR,
   MulticastGroups.IPV6_ROUTE,
 ];
-/** Turns of the event loop, each with thousands of notices: under a flood that does not end, an overrun is told about each second. */
-const PATIENCE_TURNS = 64;
+/** Turns of the event loop, each with hundreds of notices: under a flood that does not end, an overrun is told about each second. */
+const PATIENCE_TURNS = 512;
 
 /**
  * Tells the notices about one link until it is closed. After an overrun the kernel drops everything until all that waits has been

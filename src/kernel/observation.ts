@@ -27,7 +27,7 @@ import { getRoutes, parseRoute, type RouteRecord } from './routes';
 import type { RequestWriter, Rtnetlink } from './rtnetlink';
 import { AF_BRIDGE, FAMILIES } from './wire';
 
-const OBJECTS_AT_ONCE = 2_048;
+const OBJECTS_AT_ONCE = 512;
 /** A link that is re-created again and again is not observed for ever. */
 const ATTEMPTS = 10;
 
@@ -92,7 +92,7 @@ export async function observe(netlink: Rtnetlink, scope: Scope, signal: AbortSig
   );
 }
 
-/** Lets others have their turn: thirty thousand keys take ten milliseconds. */
+/** Lets others have their turn: thirty thousand keys take ten milliseconds or more. */
 async function observationOf(objects: readonly KernelObject[]): Promise<Observation> {
   const state = new Map<string, KernelObject>();
   const crowded = new Map<string, number>();
