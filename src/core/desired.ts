@@ -13,6 +13,7 @@ import {
 } from '../model/kernel-state';
 import { linkNameOf, type Overlay } from '../model/overlay';
 import type { Peer, PeerTable } from '../model/peer';
+import { complete, type Steps } from '../model/steps';
 import { routeMetric } from './subnets';
 import { desiredLink } from './vxlan';
 
@@ -95,8 +96,18 @@ export function unreachableRoute(subnet: Subnet): Route {
 
 /** Everything: our own objects, those of the peers to be programmed, and what was answered for absent subnets. */
 export function desiredState(overlay: Overlay, peers: Iterable<Peer>, absent: Iterable<Subnet>): KernelState {
+  return complete(desiredStateInSteps(overlay, peers, absent));
+}
+
+/** {@link desiredState}, a little at a time. */
+export function* desiredStateInSteps(
+  overlay: Overlay,
+  peers: Iterable<Peer>,
+  absent: Iterable<Subnet>,
+): Steps<KernelState> {
   const state = kernelStateOf(baseObjects(overlay));
   for (const peer of peers) {
+    yield;
     for (const object of peerObjects(overlay, peer)) {
       // Two peers that claim one VTEP MAC have one FDB entry between them: the first keeps it, in every pass.
       const key = keyOf(object);
@@ -112,11 +123,21 @@ export function desiredState(overlay: Overlay, peers: Iterable<Peer>, absent: It
  * and have been used lately. So the kernel itself remembers who is in use, across restarts of the agent too.
  */
 export function programmedPeers(overlay: Overlay, peers: PeerTable, actual: KernelState): Iterable<Peer> {
+  return complete(programmedPeersInSteps(overlay, peers, actual));
+}
+
+/** {@link programmedPeers}, a little at a time. */
+export function* programmedPeersInSteps(
+  overlay: Overlay,
+  peers: PeerTable,
+  actual: KernelState,
+): Steps<Iterable<Peer>> {
   if (overlay.resolve.kind === 'preload') return peers;
   const { idleMilliseconds } = overlay.resolve;
   const link = linkNameOf(overlay.backend);
   const used = new Map<string, Peer>();
   for (const object of actual.values()) {
+    yield;
     const gateway = gatewayOf(object, link);
     const peer = gateway === undefined ? undefined : peers.byAddress(gateway);
     if (peer?.subnet.address !== gateway || peer === undefined) continue;

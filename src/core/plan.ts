@@ -2,6 +2,7 @@
 import { printSubnet } from '../model/address';
 import { keyOf, type KernelObject, type KernelState, type Link } from '../model/kernel-state';
 import type { Operation } from '../model/operation';
+import { complete, type Steps } from '../model/steps';
 import { alterations, misfits } from './vxlan';
 
 /**
@@ -31,10 +32,16 @@ function rankOf(object: KernelObject): number {
  * the neighbors of a link that gets another MAC.
  */
 export function plan(desired: KernelState, actual: KernelState): Operation[] {
+  return complete(planInSteps(desired, actual));
+}
+
+/** {@link plan}, a little at a time. */
+export function* planInSteps(desired: KernelState, actual: KernelState): Steps<Operation[]> {
   const remakes: Operation[] = [];
   const gone = new Set<string>();
   const flushed = new Set<string>();
   for (const object of desired.values()) {
+    yield;
     if (object.kind !== 'link') continue;
     const existing = actual.get(keyOf(object));
     if (existing?.kind !== 'link') continue;
@@ -50,6 +57,7 @@ export function plan(desired: KernelState, actual: KernelState): Operation[] {
 
   const puts: Operation[] = [];
   for (const [key, object] of desired) {
+    yield;
     const existing = actual.get(key);
     const isThere = existing !== undefined && !isLost(existing);
     if (isThere && fits(object, existing)) continue;
@@ -58,6 +66,7 @@ export function plan(desired: KernelState, actual: KernelState): Operation[] {
   }
   const removals: Operation[] = [];
   for (const [key, object] of actual) {
+    yield;
     if (!desired.has(key) && !gone.has(linkOf(object) ?? '')) removals.push({ verb: 'remove', object });
   }
   puts.sort((a, b) => rankOf(a.object) - rankOf(b.object));

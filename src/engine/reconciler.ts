@@ -1,7 +1,7 @@
 /** Makes the kernel hold what it should. */
 import { backoffMilliseconds } from '../core/backoff';
-import { desiredState, peerObjects, programmedPeers, unreachableRoute } from '../core/desired';
-import { additionsOf, plan } from '../core/plan';
+import { desiredStateInSteps, peerObjects, programmedPeersInSteps, unreachableRoute } from '../core/desired';
+import { additionsOf, plan, planInSteps } from '../core/plan';
 import { printSubnet, type Subnet } from '../model/address';
 import { KernelError, describeError } from '../model/errors';
 import { keyOf, printKernelObject, type KernelObject } from '../model/kernel-state';
@@ -9,6 +9,7 @@ import { printOperation, type FailedOperation, type Operation } from '../model/o
 import { linkNameOf, type Overlay } from '../model/overlay';
 import type { PeerChange, PeerTable } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
+import { inTurns } from './in-turns';
 import { RepairLedger } from './repair-ledger';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
@@ -196,7 +197,10 @@ export class Reconciler {
     const { peers, absent, isInSync } = this.situation();
     // The miss responder puts these routes and takes them away; a pass only must not take them for strangers.
     const kept = [...absent].filter((subnet) => actual.has(keyOf(unreachableRoute(subnet))));
-    const whole = plan(desiredState(overlay, programmedPeers(overlay, peers, actual), kept), actual);
+    // The peer table may change meanwhile. What changed is written by the next pass, as if it had changed after this one.
+    const programmed = await inTurns(programmedPeersInSteps(overlay, peers, actual), this.clock);
+    const desired = await inTurns(desiredStateInSteps(overlay, programmed, kept), this.clock);
+    const whole = await inTurns(planInSteps(desired, actual), this.clock);
     const planned = isInSync ? whole : additionsOf(whole, actual);
     this.#heldUntil = Infinity;
     const operations = this.#isRepair(reasons) ? this.#admitRepairs(overlay, planned) : planned;

@@ -1,6 +1,7 @@
 /** Keeps on disk what a start without etcd needs. */
-import { printMemory, type Memory } from '../model/memory-codec';
+import { printMemoryInSteps, type Memory } from '../model/memory-codec';
 import type { Clock, Host, Log } from '../ports';
+import { inTurns } from './in-turns';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -50,7 +51,7 @@ export class Recorder {
 
   async #write(): Promise<void> {
     const memory = this.memory();
-    const text = memory && printMemory(memory);
+    const text = memory && (await inTurns(printMemoryInSteps(memory), this.clock));
     if (text === undefined || text === this.#written) return;
     await this.host.writeMemory(text);
     this.#written = text;

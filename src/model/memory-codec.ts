@@ -4,6 +4,7 @@
  */
 import type { Lease } from './lease';
 import { parseLease, printLeaseAttributes } from './lease-codec';
+import type { Steps } from './steps';
 
 export interface Memory {
   /** Where in etcd the configuration is: another network's memory is of no use. */
@@ -19,23 +20,24 @@ export interface Memory {
 
 const VERSION = 1;
 
-export function printMemory({ place, config, ownLease, expiresAt, leases }: Memory): string {
-  return JSON.stringify({
+/** In steps, because it is written while the agent serves. */
+export function* printMemoryInSteps({ place, config, ownLease, expiresAt, leases }: Memory): Steps<string> {
+  const rows: string[] = [];
+  for (const { name, attributes, etcdLeaseId, createRevision } of leases) {
+    yield;
+    rows.push(JSON.stringify([name, printLeaseAttributes(attributes), etcdLeaseId ?? null, createRevision]));
+  }
+  const head = JSON.stringify({
     version: VERSION,
     place,
     config,
     ownLease,
     expiresAt: Number.isFinite(expiresAt) ? expiresAt : null,
-    leases: leases.map(({ name, attributes, etcdLeaseId, createRevision }) => [
-      name,
-      printLeaseAttributes(attributes),
-      etcdLeaseId ?? null,
-      createRevision,
-    ]),
   });
+  return `${head.slice(0, -1)},"leases":[${rows.join(',')}]}`;
 }
 
-/** The inverse of {@link printMemory}; undefined for anything else (an older version, a damaged file). */
+/** The inverse of {@link printMemoryInSteps}; undefined for anything else (an older version, a damaged file). */
 export function parseMemory(text: string): Memory | undefined {
   let value: unknown;
   try {

@@ -1,11 +1,14 @@
 import { begin } from '../../src/engine/beginning';
 import { PeerWatcher } from '../../src/engine/peer-watcher';
-import { parseMemory, printMemory, type Memory } from '../../src/model/memory-codec';
+import { parseMemory, printMemoryInSteps, type Memory } from '../../src/model/memory-codec';
+import { complete } from '../../src/model/steps';
 import { exampleLease } from '../support/examples';
 import { FakeClock, settle } from '../support/fake-clock';
 import { FakeHost } from '../support/fake-host';
 import { FakeLog } from '../support/fake-log';
 import { FakeStore } from '../support/fake-registry';
+
+const printMemory = (memory: Memory) => complete(printMemoryInSteps(memory));
 
 const PLACE = '/coreos.com/network/config';
 const CONFIG = '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}';

@@ -1,0 +1,18 @@
+/** Long work that lets packets pass. */
+import type { Steps } from '../model/steps';
+import type { Clock } from '../ports';
+
+/** So long at a time: the answer to a miss waits no longer for other work of ours. */
+const TURN_MILLISECONDS = 1;
+
+/** The result of the work; between its turns the event loop does what else there is, and the world may change. */
+export async function inTurns<T>(steps: Steps<T>, clock: Clock): Promise<T> {
+  let end = clock.now() + TURN_MILLISECONDS;
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    if (clock.now() < end) continue;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    end = clock.now() + TURN_MILLISECONDS;
+  }
+}
