@@ -12,14 +12,20 @@ import type { Clock, Kernel, LeaseRegistry, Log } from '../ports';
 import { LinkedAbort } from './linked-abort';
 import { Wake } from './wake';
 
-/** Answers "nobody" given in one go before other work gets its turn. */
-const REFUSALS_AT_ONCE = 256;
+/** Questions about known peers answered by one request to the kernel: the first of a burst does not wait for the last. */
+const ANSWERS_AT_ONCE = 32;
+/** Answers "nobody" given by one request to the kernel … */
+const REFUSALS_AT_ONCE = 32;
+/** … and for so long before other work, a real answer most of all, gets its turn. */
+const REFUSING_MILLISECONDS = 1;
+/** Absences that expire together, and are forgotten in one go. */
+const RELEASES_AT_ONCE = 64;
 /** Answers "nobody" that may wait for their turn; beyond that the kernel hears none, and asks again a second later. */
 const WAITING_REFUSALS = 8_192;
 /** Questions to the registry that may wait; a storm beyond that is answered "nobody" without asking. */
 const WAITING_QUESTIONS = 256;
-/** Addresses of one question that hear its answer; the kernel asks again for any other. */
-const ASKERS_PER_QUESTION = 64;
+/** Addresses of one question that hear its answer, a /24 of them; for any other the kernel asks again a second later. */
+const ASKERS_PER_QUESTION = 256;
 /** For how long the registry is given to answer while packets wait. */
 const QUESTION_MILLISECONDS = 2_000;
 /** For how long "nobody has it" is remembered. */
@@ -35,6 +41,12 @@ export interface MissSituation {
   readonly peers: PeerTable;
   /** The peer that a lease would be which the table does not have (yet); undefined for one that is not to be believed. */
   readonly peerOf: (lease: Lease) => Peer | undefined;
+}
+
+/** A question that the peer table answers. */
+interface Answered {
+  readonly miss: Miss;
+  readonly peer: Peer;
 }
 
 /** A question put to the registry, and who waits for the answer. */
@@ -85,8 +97,8 @@ export class MissResponder {
     const situation = this.situation();
     if (!situation) return;
     const start = this.clock.now();
-    const known: Operation[] = [];
-    const answered: { miss: Miss; peer: Peer }[] = [];
+    const answered: Answered[] = [];
+    const unknown: Miss[] = [];
     const asked = new Set<string>();
     for (const miss of misses) {
       const text = miss.layer === 'l3' ? miss.address : miss.mac;
@@ -94,16 +106,16 @@ export class MissResponder {
       if (asked.has(text)) continue;
       asked.add(text);
       const peer = findPeer(situation.peers, miss);
-      if (peer) {
-        known.push(...answerWithPeer(situation.overlay, peer, miss));
-        answered.push({ miss, peer });
-      } else {
-        this.counters.unknown++;
-        this.#refuse(this.#receiveUnknown(situation, miss));
-      }
+      if (peer) answered.push({ miss, peer });
+      else unknown.push(miss);
     }
+    for (let at = 0; at < answered.length; at += ANSWERS_AT_ONCE) {
+      const some = answered.slice(at, at + ANSWERS_AT_ONCE);
+      this.#apply(some.flatMap(({ miss, peer }) => answerWithPeer(situation.overlay, peer, miss)));
+    }
+    this.counters.unknown += unknown.length;
+    for (const miss of unknown) this.#refuse(this.#receiveUnknown(situation, miss));
     if (answered.length === 0) return;
-    this.#apply(known);
     this.counters.answered += answered.length;
     this.#logAnswers(answered, start);
     if (situation.overlay.resolve.kind === 'preload') {
@@ -138,11 +150,13 @@ export class MissResponder {
   }
 
   #drainRefusals(): void {
-    this.#apply(this.#refusals.splice(0, REFUSALS_AT_ONCE));
+    const end = this.clock.now() + REFUSING_MILLISECONDS;
+    do this.#apply(this.#refusals.splice(0, REFUSALS_AT_ONCE));
+    while (this.#refusals.length > 0 && this.clock.now() < end);
     if (this.#refusals.length > 0) setImmediate(() => this.#drainRefusals());
   }
 
-  #logAnswers(answered: readonly { miss: Miss; peer: Peer }[], start: number): void {
+  #logAnswers(answered: readonly Answered[], start: number): void {
     if (!this.log.debugEnabled) return;
     const microseconds = Math.round((this.clock.now() - start) * 1000);
     for (const { miss, peer } of answered) {
@@ -287,7 +301,12 @@ export class MissResponder {
       const wait = oldest ? Math.max(0, oldest.until - this.clock.now()) : LONG_WAIT_MILLISECONDS;
       await this.#absenceWake.wait(this.clock, wait, signal).catch(() => undefined);
       const now = this.clock.now();
-      this.#release([...this.#absences].filter(([, { until }]) => until <= now).map(([key]) => key));
+      const due: string[] = [];
+      for (const [key, { until }] of this.#absences) {
+        if (until > now || due.length >= RELEASES_AT_ONCE) break;
+        due.push(key);
+      }
+      this.#release(due);
     }
   }
 

@@ -91,6 +91,27 @@ describe('a miss for a known peer', () => {
     await onDemand.stop();
   });
 
+  it('in a burst of them does not wait for the last one: the kernel hears a few answers at a time', async () => {
+    const peers = Array.from({ length: 200 }, (_, n) => examplePeer(n + 2));
+    const { responder, kernel, answers, stop } = responding({ peers });
+    const applyNow = jest.spyOn(kernel, 'applyNow');
+    responder.take(peers.map(({ subnet }) => l3(subnet.address)));
+    expect(answers()).toHaveLength(600);
+    expect(Math.max(...applyNow.mock.calls.map(([operations]) => operations.length))).toBeLessThanOrEqual(
+      160,
+    );
+    await stop();
+  });
+
+  it('goes before the unknown ones that came before it', async () => {
+    const { responder, answers, clock, stop } = responding();
+    responder.take([l3('10.9.9.9'), l3('10.5.2.5')]);
+    expect(answers().join()).not.toContain('failed');
+    await clock.advance(0);
+    expect(answers().at(-1)).toBe('put neigh 10.9.9.9 dev flannel.1 failed');
+    await stop();
+  });
+
   it('that the kernel refuses asks for a pass', async () => {
     const { responder, kernel, damages, stop } = responding();
     kernel.failApply();
@@ -154,6 +175,17 @@ describe('a miss for somebody unknown', () => {
       `put ${UNREACHABLE_9}`,
       'put neigh 10.5.9.7 dev flannel.1 failed',
     ]);
+    await stop();
+  });
+
+  it('that nobody has is refused to everybody who asked for an address of its subnet meanwhile', async () => {
+    const { responder, answers, clock, stop } = responding();
+    const addresses = Array.from({ length: 254 }, (_, n) => `10.5.9.${n + 1}`);
+    responder.take(addresses.map(l3));
+    await clock.advance(0);
+    expect(answers()).toEqual(
+      expect.arrayContaining(addresses.map((address) => `put neigh ${address} dev flannel.1 failed`)),
+    );
     await stop();
   });
 
