@@ -5,8 +5,12 @@ import { FirewallLab } from '../support/firewall-lab';
 
 describeFirewallContract('Linux', async () => {
   const lab = await FirewallLab.bare();
-  const firewall = new LinuxFirewall(executeWith(['nsenter', `--net=${lab.host.path}`]), () => {
-    throw new Error('nobody listens in this test');
-  });
+  const firewall = new LinuxFirewall(
+    executeWith(['nsenter', `--net=${lab.host.path}`]),
+    () => {
+      throw new Error('nobody listens in this test');
+    },
+    () => undefined,
+  );
   return { firewall, close: () => lab.remove() };
 });

@@ -16,9 +16,13 @@ let firewall: LinuxFirewall;
 
 beforeAll(async () => {
   lab = await FirewallLab.make();
-  firewall = new LinuxFirewall(executeWith(['nsenter', `--net=${lab.host.path}`]), () => {
-    throw new Error('nobody listens in this test');
-  });
+  firewall = new LinuxFirewall(
+    executeWith(['nsenter', `--net=${lab.host.path}`]),
+    () => {
+      throw new Error('nobody listens in this test');
+    },
+    () => undefined,
+  );
 });
 afterAll(() => lab.remove());
 beforeEach(() => lab.clearRules());

@@ -192,9 +192,13 @@ describe.each([
     const before = await lab.ruleset();
     await (await new Keeper({ enableNfTables }).settled()).stop();
     expect(await isMasqueraded()).toBe(true);
-    const firewall = new LinuxFirewall(executeWith(['nsenter', `--net=${lab.host.path}`]), () => {
-      throw new Error('nobody listens here');
-    });
+    const firewall = new LinuxFirewall(
+      executeWith(['nsenter', `--net=${lab.host.path}`]),
+      () => {
+        throw new Error('nobody listens here');
+      },
+      () => undefined,
+    );
     const said: string[] = [];
     expect(await removeFirewallRules(firewall, (line) => said.push(line), SIGNAL)).toEqual([]);
     expect(said).toHaveLength(3);

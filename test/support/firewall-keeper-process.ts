@@ -8,6 +8,7 @@ import type { FirewallOptions } from '../../src/core/firewall';
 import { FirewallKeeper } from '../../src/engine/firewall-keeper';
 import { executeWith } from '../../src/kernel/firewall/execute';
 import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
+import { stampOfRules } from '../../src/kernel/firewall/rules-stamp';
 import { subnet } from '../../src/model/address';
 import type { Clock, Log } from '../../src/ports';
 
@@ -41,7 +42,7 @@ const clock: Clock = {
 
 const execute = executeWith(given.path ? ['env', `PATH=${given.path}`] : []);
 const keeper = new FirewallKeeper(
-  new LinuxFirewall(execute, openMonitor),
+  new LinuxFirewall(execute, openMonitor, stampOfRules),
   clock,
   log,
   given.resyncMilliseconds,

@@ -16,26 +16,47 @@ import { listenToChanges } from './change-monitor';
 import { executeWith, type Execute } from './execute';
 import { Iptables } from './iptables';
 import { Nftables } from './nftables';
+import { stampOfRules } from './rules-stamp';
 import { findTools, type FoundTools } from './tools';
 
 /** The packet filter of our network namespace. */
 export function openFirewall(): Firewall {
-  return new LinuxFirewall(executeWith(), openMonitor);
+  return new LinuxFirewall(executeWith(), openMonitor, stampOfRules);
 }
 
 /** Where the tools' rules are; only the tools know how to say it. */
 export class LinuxFirewall implements Firewall {
   readonly #nftables: Nftables;
   #found: FoundTools | undefined;
+  /** What was read last, of which families, and the stamp of the rules just before. */
+  #last: { readonly stamp: string; readonly families: string; readonly state: FirewallState } | undefined;
 
+  /** `stamp`: see {@link stampOfRules}. */
   constructor(
     private readonly execute: Execute,
     private readonly open: typeof openMonitor,
+    private readonly stamp: () => string | undefined,
   ) {
     this.#nftables = new Nftables(execute);
   }
 
+  /**
+   * Asks the tools only if the rules may have changed since they last answered: starting one stops our event loop for some
+   * milliseconds (Node forks), and rules are looked at every five seconds.
+   */
   async observe(families: readonly Family[], signal: AbortSignal): Promise<FirewallState> {
+    const stamp = this.stamp();
+    const key = families.join(' ');
+    if (stamp !== undefined && this.#last?.stamp === stamp && this.#last.families === key)
+      return this.#last.state;
+    this.#last = undefined;
+    const state = await this.#observeAnew(families, signal);
+    // Without any tool, one is still looked for each time.
+    if (stamp !== undefined && state.tools.size > 0) this.#last = { stamp, families: key, state };
+    return state;
+  }
+
+  async #observeAnew(families: readonly Family[], signal: AbortSignal): Promise<FirewallState> {
     const found = await this.#tools(signal);
     try {
       return await this.#read(found, families, signal);
