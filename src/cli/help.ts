@@ -39,7 +39,8 @@ programs. The exit code is 0 if the agent is ready, else 1.`,
     summary: ["gives this host's lease back, and cleans up"],
     details: `Deletes the leases with our PublicIP from etcd (not reservations), and removes
 everything of ours from the kernel. Stop the agent first. With the options that
-the agent runs with: they say which etcd, and which PublicIP is ours.`,
+the agent runs with: they say which etcd, and which PublicIP is ours. With
+--embedded-etcd the host's own etcd is started for as long as this takes.`,
   },
   cleanup: {
     usage: ['vtepd cleanup', 'vtepd cleanup --for-flannel'],
@@ -83,7 +84,9 @@ flannel's protocol, takes flannel's options, and can share an overlay with it.`;
 
 const EXAMPLE = `
 First steps:
-  # once, from anywhere that reaches etcd
+  # without an etcd, on the first host; it prints what to run on the next
+  vtepd --embedded-etcd --iface=eth1
+  # with one: once, from anywhere that reaches etcd
   echo '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}' |
     vtepd config set - --etcd-endpoints=http://10.0.0.1:2379
   # on each host, as root

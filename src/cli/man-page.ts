@@ -9,6 +9,7 @@ const FILES = [
     'What this host got: its subnet, the network, the MTU. Written when packets can flow.',
   ],
   ['/var/lib/vtepd/state.json', 'What was last seen in etcd, for a start without it.'],
+  ['/var/lib/vtepd/etcd, /var/lib/vtepd/etcd.log', 'Data and log of the etcd of --embedded-etcd.'],
   ['/usr/lib/cni/flannel', 'The CNI plugin, under the name that runtimes look for.'],
 ] as const;
 
@@ -66,6 +67,8 @@ export function manPage(version: string): string {
       'echo etcd-endpoints=http://10.0.0.1:2379 >> /etc/vtepd/vtepd.conf',
       'systemctl enable --now vtepd',
     ),
+    "For a first try, an etcd of the first host's own; it prints the line for the next host:",
+    ...example('vtepd --embedded-etcd --network=10.5.0.0/16 --iface=eth1'),
     section('SEE ALSO'),
     '\\fBip\\fR(8), \\fBbridge\\fR(8), \\fBetcd\\fR(1), \\fBsystemctl\\fR(1)',
     '',

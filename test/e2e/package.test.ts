@@ -111,7 +111,9 @@ describe('the npm tarball', () => {
 describe('installed on a new system, the package', () => {
   test('neither starts nor enables an agent that knows no etcd, and says what to do', async () => {
     const said = await machine.run('dpkg', '--install', '/root/vtepd.deb');
-    expect(said).toContain(`vtepd: say in ${CONF} where etcd is, then: systemctl enable --now vtepd\n`);
+    expect(said).toContain(
+      `vtepd: say in ${CONF} where etcd is (or embedded-etcd=true on a first host), then: systemctl enable --now vtepd\n`,
+    );
     expect(await machine.show('vtepd', 'LoadState', 'UnitFileState', 'ActiveState')).toEqual({
       LoadState: 'loaded',
       UnitFileState: 'disabled',

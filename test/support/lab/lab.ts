@@ -17,7 +17,7 @@ import { Namespace } from './namespace';
 
 export interface LabPlan {
   readonly hosts: number;
-  /** 1 (the default) or 3. */
+  /** 1 (the default) or 3; 0: agents are told neither where etcd is nor their interface, but by the test. */
   readonly etcdMembers?: number;
   /** Stored as the network's configuration; undefined: {@link NETWORK_CONFIG}; null: nothing is stored. */
   readonly config?: object | string | null;
@@ -41,6 +41,7 @@ export class Lab {
     const lifetime = new Lifetime();
     try {
       const lab = await Lab.#make(plan, lifetime);
+      if (plan.etcdMembers === 0) return lab;
       await lab.etcd.start();
       if (plan.config !== null) await lab.putConfig(plan.config ?? NETWORK_CONFIG);
       return lab;
@@ -109,8 +110,7 @@ export class Lab {
     const hosts = range(plan.hosts).map((n) => {
       const directory = directoryOf(lifetime, `h${n}`);
       const options = [
-        `--etcd-endpoints=${etcd.endpoints}`,
-        '--iface=eth0',
+        ...(members.length > 0 ? [`--etcd-endpoints=${etcd.endpoints}`, '--iface=eth0'] : []),
         `--subnet-file=${join(directory, 'subnet.env')}`,
         `--state-file=${join(directory, 'state.json')}`,
         '--log-format=json',

@@ -52,7 +52,7 @@ export class Lifetime {
       // Whole trees but for etcd's stores, which are large and say nothing.
       cpSync(this.directory, join(logs, this.id), {
         recursive: true,
-        filter: (path) => !/\/etcd\/e\d+$/.test(path),
+        filter: (path) => !/\/etcd\/e\d+$|\/h\d+\/etcd$/.test(path),
       });
     }
     removeLab(this.id);

@@ -1,0 +1,181 @@
+/** A first try without an etcd: one host carries it, the others join by the line that it prints. */
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pidOfEtcdOn } from '../support/etcd-on';
+import type { Host } from '../support/lab/host';
+import { Lab } from '../support/lab/lab';
+import { pingAllPairs, unanswered } from '../support/lab/ping';
+import { Stream, type StreamReport } from '../support/lab/stream';
+import { until } from '../support/lab/until';
+
+jest.setTimeout(60_000);
+
+const FIRST = ['--embedded-etcd', '--iface=eth0'];
+
+let lab: Lab;
+let first: Host;
+let second: Host;
+let third: Host;
+let late: Host;
+/** What the first host says is to be run on the next. */
+let invitation: string[];
+
+const etcd = () => pidOfEtcdOn(join(dirname(first.agent.subnetFile), 'etcd'));
+
+beforeAll(async () => {
+  lab = await Lab.start({ hosts: 4, etcdMembers: 0 });
+  [first, second, third, late] = lab.hosts as [Host, Host, Host, Host];
+  first.agent.start({ args: FIRST });
+  await first.agent.ready();
+  const { message } = await first.agent.logged((line) => line.message.startsWith('on the next host'));
+  invitation = /^on the next host, as root: vtepd (.*)$/.exec(message)![1]!.split(' ');
+  for (const host of [second, third]) host.agent.start({ args: invitation });
+  for (const host of [first, second, third]) {
+    await host.agent.ready();
+    await host.attachContainer();
+  }
+}, 60_000);
+
+afterAll(() => lab?.end());
+
+/** Of two streams that concern the first host and one that does not. */
+async function streaming(work: () => Promise<void>): Promise<StreamReport[]> {
+  const streams = [
+    await Stream.start(first, second),
+    await Stream.start(third, first),
+    await Stream.start(second, third),
+  ];
+  await work();
+  // What an agent breaks it may break after it is ready.
+  await sleep(1_000);
+  return Promise.all(streams.map((stream) => stream.end()));
+}
+
+function expectNothingLost(reports: readonly StreamReport[]): void {
+  for (const report of reports) {
+    expect(report.sent).toBeGreaterThan(1_000);
+    expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
+  }
+}
+
+test('the line to run on the next host needs to name no interface', () => {
+  expect(invitation).toEqual([
+    `--etcd-endpoints=http://${first.publicIp}:2379`,
+    `--iface-can-reach=${first.publicIp}`,
+  ]);
+});
+
+test('three hosts that joined by it reach each other', async () => {
+  await until(
+    'all know all',
+    async () => unanswered(await pingAllPairs([first, second, third])).length === 0,
+    {
+      withinMilliseconds: 15_000,
+    },
+  );
+  expect(first.environment['FLANNEL_NETWORK']).toBe('10.5.0.0/16');
+});
+
+test('its state is told, and what asks for no etcd in particular asks that one', async () => {
+  const { stdout } = await first.agent.command('status');
+  expect(stdout).toMatch(/embedded etcd/);
+  expect((await first.agent.command('config', 'get')).stdout).toContain('10.5.0.0/16');
+});
+
+test('an etcd that is killed is started again, and no packet is lost', async () => {
+  const before = etcd();
+  expectNothingLost(
+    await streaming(async () => {
+      process.kill(before!, 'SIGKILL');
+      await first.agent.logged(({ message }) => message === 'the embedded etcd runs again', 20_000);
+    }),
+  );
+  expect(etcd()).not.toBe(before);
+});
+
+test('an agent that is killed leaves its etcd to the others; the next one takes it over, with the same subnet', async () => {
+  const before = { pid: etcd(), subnet: first.subnet };
+  expectNothingLost(
+    await streaming(async () => {
+      await first.agent.end('SIGKILL');
+      first.agent.start({ args: FIRST });
+      await first.agent.logged(({ message }) => message.endsWith('is taken over'));
+      await first.agent.ready();
+    }),
+  );
+  expect({ pid: etcd(), subnet: first.subnet }).toEqual(before);
+});
+
+test('an agent that is stopped stops its etcd, within a second; started again, it has the same data', async () => {
+  const before = first.subnet;
+  expectNothingLost(
+    await streaming(async () => {
+      const exit = await first.agent.end();
+      expect(exit).toMatchObject({ code: 0, signal: null });
+      expect(exit.milliseconds).toBeLessThan(1_000);
+      expect(etcd()).toBeUndefined();
+      first.agent.start({ args: FIRST });
+      await first.agent.ready();
+    }),
+  );
+  expect(first.subnet).toBe(before);
+});
+
+test('a second agent on the first host ends with a sentence, and the etcd stays', async () => {
+  const before = etcd();
+  const { status, stderr } = await first.agent.command('run', ...FIRST);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/another vtepd \(process \d+\) runs for etcd already/);
+  expect(etcd()).toBe(before);
+});
+
+describe('while the first host is rebooted,', () => {
+  let reports: StreamReport[];
+
+  beforeAll(async () => {
+    await first.agent.end();
+    await first.namespace.ip('link', 'del', 'flannel.1');
+    await first.namespace.run('rm', [first.agent.subnetFile]);
+    const stream = await Stream.start(second, third);
+    await second.agent.logged(({ message }) => message.startsWith('cannot read leases from etcd'));
+    // A host that starts meanwhile begins from what it remembers.
+    await third.agent.end();
+    third.agent.start({ args: invitation });
+    await third.agent.ready();
+    first.agent.start({ args: FIRST });
+    await first.agent.ready();
+    await first.attachContainer();
+    await second.agent.logged(({ message }) => message === 'etcd answers again', 20_000);
+    reports = [await stream.end()];
+  }, 60_000);
+
+  test('the others lose no packet, though one of them is restarted', () => expectNothingLost(reports));
+
+  test('none forgets another, and a host that joins later is reached by all', async () => {
+    late.agent.start({ args: invitation });
+    await late.agent.ready();
+    await late.attachContainer();
+    await until('all know all', async () => unanswered(await pingAllPairs(lab.hosts)).length === 0, {
+      withinMilliseconds: 20_000,
+    });
+  });
+});
+
+describe('a host that is left', () => {
+  beforeAll(() => first.agent.end());
+
+  test('says that its etcd is not there, and how it can be', async () => {
+    const { status, stderr } = await first.agent.command('leave', '--iface=eth0');
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/no etcd runs on this host; its embedded one .* with --embedded-etcd/);
+  });
+
+  test('starts it for as long as it takes to give its lease back', async () => {
+    const { status, stdout } = await first.agent.command('leave', ...FIRST);
+    expect(stdout).toMatch(/^gave back 10\.5\.\d+\.0-24$/m);
+    expect(status).toBe(0);
+    expect(etcd()).toBeUndefined();
+    const again = await first.agent.command('leave', ...FIRST);
+    expect(again.stdout).toMatch(/nothing to give back/);
+  });
+});
