@@ -36,7 +36,7 @@ export class Rtnetlink {
     try {
       return this.socket.interfaceIndex(link) || undefined;
     } catch (error) {
-      throw systemErrorOf(`cannot look up the interface ${link}`, error);
+      throw systemErrorOf(`cannot ask the kernel about the interface ${link}`, error);
     }
   }
 
