@@ -31,7 +31,9 @@ export function remarksOn({ ipv6, backend }: NetworkConfig): string[] {
   const remarks: string[] = [];
   if (ipv6) remarks.push('EnableIPv6 is not effective yet: the overlay carries IPv4');
   if (backend.type === 'vxlan' && backend.directRouting)
-    remarks.push('Backend.DirectRouting is not effective yet: all traffic goes by VXLAN');
+    remarks.push(
+      'Backend.DirectRouting is ignored: we send everything by VXLAN, and take what flannel sends around it',
+    );
   return remarks;
 }
 

@@ -25,6 +25,8 @@ export function readNetwork(text: string): Network {
   const remarks: string[] = [];
   if (ipv6) remarks.push('IPv6 of the network configuration is not effective yet; the overlay carries IPv4');
   if (backend.directRouting)
-    remarks.push('Backend.DirectRouting is not effective yet; all traffic goes by VXLAN');
+    remarks.push(
+      'Backend.DirectRouting is ignored: we send everything by VXLAN, and take what flannel sends around it',
+    );
   return { text, range: ipv4, backend, enableNfTables, remarks };
 }

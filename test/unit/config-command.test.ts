@@ -144,7 +144,7 @@ describe('config set', () => {
     expect(await run('set', 'both')).toBe(0);
     expect(out).toContain('note: outside this network there are leases: 10.4.7.0-24\n');
     expect(out).toContain('note: EnableIPv6 is not effective yet');
-    expect(out).toContain('note: Backend.DirectRouting is not effective yet');
+    expect(out).toContain('note: Backend.DirectRouting is ignored');
   });
 
   test('is done when only the leases could not be looked at', async () => {

@@ -376,10 +376,20 @@ describe('a regular expression', () => {
   );
 
   test.each([
+    ['(?P<net>eth)1', '(?<net>eth)1'],
+    ['\\Aeth[[:digit:]]\\z', '^eth[0-9]$'],
+    ['[^[:alpha:][:digit:]_]', '[^A-Za-z0-9_]'],
+    // A backslash and an A; and brackets that are a class of their own.
+    ['\\\\A', '\\\\A'],
+    ['[:alpha:]', '[:alpha:]'],
+  ])('%s, which Go spells so, is taken as %s', (text, source) => {
+    expect(optionsOf(['--iface-regex', text]).ifaceRegex).toEqual([source]);
+  });
+
+  test.each([
     ['(?i)ETH', /flags like \(\?i\) are not known/],
-    ['(?P<net>eth)', /a named group is written \(\?<name>…\)/],
-    ['eth[[:digit:]]', /classes like \[\[:digit:\]\] are not known; use \\d/],
-    ['\\Aeth\\z', /use \^ and \$/],
+    ['eth[[:^punct:]]', /of classes like \[\[:digit:\]\], only a few are known; use \\d/],
+    ['\\Qeth\\E', /escape characters singly/],
     ['eth(', /Unterminated group/],
     ['', /not nothing/],
   ])('%s is refused, for JavaScript does not have that', (text, complaint) => {
