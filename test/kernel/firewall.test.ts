@@ -101,7 +101,7 @@ async function installForeignRules(): Promise<void> {
   done`);
 }
 
-/** What real flannel 0.28 leaves behind when it is stopped, in both of its ways. */
+/** What real flannel 0.28 leaves behind when it is stopped, in both of its ways, and the chain of 0.5. */
 async function installFlannelRules(): Promise<void> {
   for (const t of ['iptables-nft', 'ip6tables-nft']) {
     const C = t === 'iptables-nft' ? '10.5.0.0/16' : 'fd05::/48';
@@ -110,6 +110,9 @@ async function installFlannelRules(): Promise<void> {
       ${t} -t nat -A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN
       ${t} -t nat -A FLANNEL-POSTRTG ! -s ${C} -d ${C} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
       ${t} -t nat -A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
+      ${t} -t nat -N FLANNEL
+      ${t} -t nat -A FLANNEL -d ${C} -j ACCEPT
+      ${t} -t nat -A POSTROUTING -s ${C} -j FLANNEL
       ${t} -N FLANNEL-FWD
       ${t} -A FLANNEL-FWD -s ${C} -m comment --comment "flanneld forward" -j ACCEPT
       ${t} -A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD`);

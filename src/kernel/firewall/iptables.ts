@@ -118,7 +118,7 @@ export class Iptables {
       const rules = table.rules.filter((rule) => rule.chain === chain).map(readIptablesRule);
       into.blocks.push({ place, owner, rules, inEffect: isJumpInEffect(table, role, owner) });
     }
-    if (flannelRules(table, role).length > 0 || table.policies.has(FLANNEL_CHAINS[role])) {
+    if (flannelRules(table, role).length > 0 || flannelChains(table, role).length > 0) {
       into.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true });
     }
     if (role !== 'forward') return;
@@ -139,11 +139,12 @@ function linesOf({ verb, block }: FirewallOperation, table: SavedTable | undefin
   const { role } = block.place;
   const home = HOMES[role].chain;
   const isFlannel = block.owner === FLANNELD;
-  const chain = isFlannel ? FLANNEL_CHAINS[role] : chainOf(role, block.owner);
+  const chain = chainOf(role, block.owner);
   const jumps = table ? (isFlannel ? flannelRules(table, role) : jumpsTo(chain, table, role)) : [];
   const withoutJumps = jumps.map(({ text }) => `-D ${home} ${text}`);
   if (verb === 'remove') {
-    return table?.policies.has(chain) ? [...withoutJumps, `-F ${chain}`, `-X ${chain}`] : withoutJumps;
+    const chains = isFlannel ? flannelChains(table, role) : table?.policies.has(chain) ? [chain] : [];
+    return [...withoutJumps, ...chains.flatMap((each) => [`-F ${each}`, `-X ${each}`])];
   }
   // To name the chain makes it, or empties it.
   const lines = [`:${chain} - [0:0]`, ...block.rules.map((rule) => `-A ${chain} ${printIptablesRule(rule)}`)];
@@ -209,14 +210,18 @@ function flannelRules(table: SavedTable, role: FirewallRole): SavedRule[] {
   return table.rules.filter(
     (rule) =>
       rule.chain === HOMES[role].chain &&
-      (optionOf(rule, '-j') === FLANNEL_CHAINS[role] ||
+      (FLANNEL_CHAINS[role].includes(optionOf(rule, '-j') ?? '') ||
         optionOf(rule, '--comment') === FLANNEL_COMMENTS[role]),
   );
 }
 
+function flannelChains(table: SavedTable | undefined, role: FirewallRole): string[] {
+  return FLANNEL_CHAINS[role].filter((chain) => table?.policies.has(chain));
+}
+
 function isUsedByOthers({ policies, rules }: SavedTable): boolean {
   const isOurs = (name: string) =>
-    linkOfChain(name) !== undefined || Object.values<string>(FLANNEL_CHAINS).includes(name);
+    linkOfChain(name) !== undefined || Object.values(FLANNEL_CHAINS).flat().includes(name);
   return (
     [...policies.values()].some((policy) => policy === 'DROP') ||
     rules.some(({ chain, words }) => ![chain, ...words].some(isOurs))

@@ -1,5 +1,6 @@
 /** How our rules are told from those of others, and real flannel's from both. */
 import type { Family } from '../../model/address';
+import type { FirewallRole } from '../../model/firewall';
 
 /** A table of our own in nftables: `vtepd-flannel.1`. */
 export function tableNameOf(link: string): string {
@@ -30,6 +31,9 @@ export function linkOfComment(comment: string | undefined): string | undefined {
 /** Real flannel's table in nftables. */
 export const FLANNEL_TABLES: Record<Family, string> = { ipv4: 'flannel-ipv4', ipv6: 'flannel-ipv6' };
 
-/** Real flannel's chains in iptables, and the comments of its rules in the built-in chains (those of before 0.20 were all there). */
-export const FLANNEL_CHAINS = { masquerade: 'FLANNEL-POSTRTG', forward: 'FLANNEL-FWD' } as const;
+/** Real flannel's chains in iptables (`FLANNEL` is that of 0.5), and the comments of its rules in the built-in chains (those between 0.5 and 0.20 were all there). */
+export const FLANNEL_CHAINS: Record<FirewallRole, readonly string[]> = {
+  masquerade: ['FLANNEL-POSTRTG', 'FLANNEL'],
+  forward: ['FLANNEL-FWD'],
+};
 export const FLANNEL_COMMENTS = { masquerade: 'flanneld masq', forward: 'flanneld forward' } as const;

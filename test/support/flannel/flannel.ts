@@ -16,7 +16,7 @@ const NETWORK = '10.5.0.0/16';
 export interface FlannelOptions {
   readonly version: FlannelVersion;
   /** Rules of the packet filter, as `--ip-masq` and the default forward rules give them; none if unset. */
-  readonly rules?: 'iptables' | 'nftables';
+  readonly rules?: 'iptables 0.5.5' | 'iptables' | 'nftables';
 }
 
 /** What flannel did about its peers. */

@@ -1,15 +1,28 @@
 /** The rules that flannel leaves in the packet filter. */
 import type { Namespace } from '../lab/namespace';
 
-/** With `--ip-masq` and the forward rules, as flannel 0.20 to 0.28 writes them. */
+/** With `--ip-masq` and the forward rules, as flannel 0.20 to 0.28 writes them; or as 0.5.5 does, which has none of the latter. */
 export async function installFlannelRules(
   namespace: Namespace,
-  tool: 'iptables' | 'nftables',
+  tool: 'iptables 0.5.5' | 'iptables' | 'nftables',
   network: string,
   subnet: string,
 ): Promise<void> {
   if (tool === 'nftables') await namespace.run('nft', ['-f', '-'], { input: nftables(network, subnet) });
-  else await namespace.run('iptables-restore', ['--noflush'], { input: iptables(network, subnet) });
+  else {
+    const rules = tool === 'iptables' ? iptables(network, subnet) : oldIptables(network);
+    await namespace.run('iptables-restore', ['--noflush'], { input: rules });
+  }
+}
+
+function oldIptables(network: string): string {
+  return `*nat
+:FLANNEL - [0:0]
+-A FLANNEL -d ${network} -j ACCEPT
+-A FLANNEL ! -d 224.0.0.0/4 -j MASQUERADE
+-A POSTROUTING -s ${network} -j FLANNEL
+COMMIT
+`;
 }
 
 function iptables(network: string, subnet: string): string {
