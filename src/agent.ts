@@ -8,6 +8,7 @@ import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/
 import { Announcer } from './engine/announcer';
 import { begin } from './engine/beginning';
 import { printComplaints, printSome } from './engine/complaints';
+import { ConfigWatcher } from './engine/config-watcher';
 import { Conditions, type Check, type Condition } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
@@ -85,6 +86,7 @@ export class Agent {
   #holder: LeaseHolder | undefined;
   #underlay: UnderlayWatcher | undefined;
   #network: Network | undefined;
+  #configWatcher: ConfigWatcher | undefined;
   #overlay: Overlay | undefined;
   #self: Self | undefined;
   #gateways: readonly IpAddress[] = [];
@@ -162,6 +164,7 @@ export class Agent {
         this.#announcer.trouble,
       ),
       advice('etcd', this.#watcher.trouble),
+      advice('network configuration', this.#configWatcher?.trouble),
       advice('lease renewal', this.#holder?.trouble),
       advice('lease contest', this.#holder?.contest ?? grievance(this.#holder?.fight)),
       advice('other leases', grievance(this.#oddLeases)),
@@ -278,6 +281,7 @@ export class Agent {
     ]);
     for (const remark of network.remarks) log.warn(remark);
     this.#network = network;
+    this.#configWatcher = new ConfigWatcher(registry, clock, log, network);
     const defaultRoutes = await awaitKernel(this.#waiting, signal, () => kernel.defaultRoutes(signal));
     this.#gateways = defaultRoutes.flatMap(({ gateway }) => gateway ?? []);
     const linkName = linkNameOf(network.backend);
@@ -352,6 +356,7 @@ export class Agent {
       ...(this.#firewall ? [this.#firewall.run(until, () => this.#afterFirewallPass())] : []),
       ...(this.#admission ? [this.#admission.run(until)] : []),
       this.#recorder.run(until),
+      this.#configWatcher!.run(until),
     ];
     try {
       await Promise.all(run);
@@ -435,7 +440,11 @@ export class Agent {
   /** The kernel first, for packets leave by the new way at once; peers follow when they read our lease. */
   #moveUnderlay(): void {
     this.options.embeddedEtcd?.settle(this.#underlay!.current);
-    this.#overlay = { ...this.#overlay!, underlay: this.#underlay!.current };
+    const before = this.#overlay!.underlay;
+    const underlay = this.#underlay!.current;
+    this.#overlay = { ...this.#overlay!, underlay };
+    // Connections that are bound to an address that is gone would wait for etcd for seconds.
+    if (underlay.address !== before.address) this.ports.registry.reconnect();
     this.#reconciler.trigger(NEW_UNDERLAY);
     this.#admission?.trigger();
     this.#holder!.republish();

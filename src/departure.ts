@@ -2,7 +2,7 @@
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { subnet } from './model/address';
 import { ConfigError, KernelError } from './model/errors';
-import { ROUTE_PROTOCOL, keyOf } from './model/kernel-state';
+import { ROUTE_PROTOCOL, keyOf, type Link } from './model/kernel-state';
 import { printOperation, type Operation } from './model/operation';
 import type { Host, Kernel, LeaseRegistry, VxlanGuard } from './ports';
 
@@ -57,7 +57,8 @@ export async function cleanUpKernel(
   say: Say,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const links = await kernel.ownLinks(signal);
+  const marked = await kernel.ownLinks(signal);
+  const links = [...new Set([...marked, ...host.lockedLinks()])];
   for (const link of links) host.lock(link);
   // Routes that hang on no link (unreachable ones) are reported with any link, there or not.
   const removals = new Map<string, Operation>();
@@ -66,7 +67,7 @@ export async function cleanUpKernel(
       const isOurs =
         object.kind === 'route'
           ? !keepsLinks || object.protocol === ROUTE_PROTOCOL
-          : object.kind === 'link' && !keepsLinks && links.includes(link);
+          : object.kind === 'link' && !keepsLinks && isOurDevice(object, marked);
       if (isOurs) removals.set(keyOf(object), { verb: 'remove', object });
     }
   }
@@ -95,4 +96,12 @@ export function removeGuards(guard: VxlanGuard, say: Say): boolean {
     say(`could not remove the guard of the VXLAN port: ${error.message}`);
     return false;
   }
+}
+
+/**
+ * By the routes on it; or, for a device that is down and so has lost them, by the agent that ran for it. One that is up without
+ * a route of ours may be flannel's by now.
+ */
+function isOurDevice({ name, up, vxlan }: Link, marked: readonly string[]): boolean {
+  return marked.includes(name) || (!up && vxlan !== undefined);
 }

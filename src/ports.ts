@@ -68,6 +68,11 @@ export interface LeaseRegistry {
   ): Promise<WriteResult>;
   /** Deletes the key, if it still is as `lease` says. */
   remove(lease: Lease, signal: AbortSignal): Promise<'removed' | 'conflict'>;
+  /**
+   * Gives up the connections there are, for the address that they are bound to is gone: nobody tells them so, and they would wait
+   * for answers that cannot come. What is under way fails as `unavailable`.
+   */
+  reconnect(): void;
   close(): void;
 }
 
@@ -208,6 +213,11 @@ export interface Host {
   /** Replaces subnet.env at once and durably, making its directory; the old file is intact if this fails. */
   writeSubnetFile(text: string): Promise<void>;
   removeSubnetFile(): Promise<void>;
+  /**
+   * Calls back after subnet.env was written or removed, by whomever, until the signal aborts. Not all of it is noticed: nothing is
+   * before its directory is there, nor after that was removed, until the next call of this.
+   */
+  watchSubnetFile(onChange: () => void, signal: AbortSignal): void;
   /** What was last written by {@link writeMemory}, by this agent or an earlier one; undefined when there is nothing. */
   readMemory(): Promise<string | undefined>;
   /** Remembers a text across restarts and reboots, as safely as subnet.env. Does nothing where the user wants no memory. */
@@ -217,6 +227,8 @@ export interface Host {
    * other's process ID, when there is one already.
    */
   lock(linkName: string): void;
+  /** Links that an agent of this network namespace was locked for since the host was booted, running or not. */
+  lockedLinks(): readonly string[];
   /** Tells systemd, if it is there: READY=1, RELOADING=1, STOPPING=1, STATUS=…. Never throws. */
   notify(state: { ready?: boolean; reloading?: boolean; stopping?: boolean; status?: string }): void;
   randomBytes(count: number): Uint8Array;

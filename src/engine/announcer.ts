@@ -1,21 +1,33 @@
 /** Tells the rest of the host that the overlay is there. */
 import { backoffMilliseconds } from '../core/backoff';
 import type { Clock, Host, Log } from '../ports';
+import { LinkedAbort } from './linked-abort';
+import { Patience } from './patience';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 30_000 };
-const LONG_WAIT_MILLISECONDS = 3_600_000;
+/** Looked at this often, for what nobody told. */
+const AUDIT_MILLISECONDS = 60_000;
+/** Another program writes the same file: we give it time, for nobody wins that by being faster. */
+const PATIENCE = {
+  freeRepairs: 5,
+  shortestRestMilliseconds: 500,
+  longestRestMilliseconds: 60_000,
+  calmMilliseconds: 10_000,
+};
 
 /**
- * Owns what subnet.env says. Writes it when it is told to and it does not say so already, tries on while the disk refuses,
- * and says READY=1 once it is written.
+ * Owns what subnet.env says. Writes it when it does not say what it should, whoever changed or removed it; tries on while the disk
+ * refuses, and says READY=1 once it is written.
  */
 export class Announcer {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
+  readonly #patience: Patience;
   #wanted: string | undefined;
   #written: string | undefined;
+  #watching: LinkedAbort | undefined;
 
   constructor(
     private readonly host: Host,
@@ -23,6 +35,7 @@ export class Announcer {
     private readonly log: Log,
   ) {
     this.#trouble = new Trouble(clock, log);
+    this.#patience = new Patience(clock, PATIENCE);
   }
 
   /** True once subnet.env says what it should. */
@@ -45,12 +58,9 @@ export class Announcer {
     for (let failures = 0; !signal.aborted;) {
       try {
         const wait =
-          failures > 0
-            ? backoffMilliseconds(failures - 1, BACKOFF, this.clock.random())
-            : LONG_WAIT_MILLISECONDS;
+          failures > 0 ? backoffMilliseconds(failures - 1, BACKOFF, this.clock.random()) : AUDIT_MILLISECONDS;
         await this.#wake.wait(this.clock, wait, signal);
-        const text = this.#wanted;
-        if (text !== undefined && text !== this.#written) await this.#write(text);
+        if (this.#wanted !== undefined) await this.#look(this.#wanted, signal);
         failures = 0;
       } catch (error) {
         if (signal.aborted) return;
@@ -60,13 +70,31 @@ export class Announcer {
     }
   }
 
-  async #write(text: string): Promise<void> {
+  async #look(text: string, signal: AbortSignal): Promise<void> {
     const isThere = (await this.host.readSubnetFile().catch(() => undefined)) === text;
+    const isRepair = !isThere && this.#written === text;
+    if (isRepair) {
+      const { restMilliseconds } = this.#patience;
+      if (restMilliseconds > 0) await this.clock.sleep(restMilliseconds, signal);
+      this.#patience.count();
+      this.log.warn('another program changed or removed the subnet file; writing it again', {
+        times: this.#patience.streak,
+      });
+    }
     if (!isThere) await this.host.writeSubnetFile(text);
+    // The directory may be a new one.
+    if (!isThere || this.#written === undefined) this.#watch(signal);
+    if (this.#written === text) return this.#trouble.clear('subnet file written after all');
     const isFirst = this.#written === undefined;
     this.#written = text;
     this.#trouble.clear('subnet file written after all');
     this.log.info(isThere ? 'subnet file is as it should be' : 'subnet file written');
     if (isFirst) this.host.notify({ ready: true });
+  }
+
+  #watch(signal: AbortSignal): void {
+    this.#watching?.abort();
+    this.#watching = new LinkedAbort(signal);
+    this.host.watchSubnetFile(() => this.#wake.raise(), this.#watching.signal);
   }
 }

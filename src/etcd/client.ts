@@ -92,6 +92,17 @@ export class EtcdClient {
     }
   }
 
+  /** Gives up the connections there are; the next call makes new ones. */
+  reconnect(): void {
+    const old = this.#set;
+    if (!old) return;
+    this.#set = undefined;
+    this.#sets.delete(old);
+    for (const call of this.#calls)
+      call.abort(new RegistryError('unavailable', 'the connection to etcd was given up for another'));
+    closeAll(old);
+  }
+
   /** Ends all calls and streams. */
   close(): void {
     this.#closed = true;

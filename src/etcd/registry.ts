@@ -186,6 +186,10 @@ export class EtcdRegistry implements LeaseRegistry {
     );
   }
 
+  reconnect(): void {
+    this.#client.reconnect();
+  }
+
   close(): void {
     this.#client.close();
   }

@@ -40,6 +40,10 @@ export class LinuxHost implements Host {
     return this.#subnetFile.remove();
   }
 
+  watchSubnetFile(onChange: () => void, signal: AbortSignal): void {
+    this.#subnetFile.watch(onChange, signal);
+  }
+
   async readMemory(): Promise<string | undefined> {
     return this.#memoryFile?.read();
   }
@@ -50,6 +54,10 @@ export class LinuxHost implements Host {
 
   lock(linkName: string): void {
     this.#locks.lock(linkName);
+  }
+
+  lockedLinks(): readonly string[] {
+    return this.#locks.links();
   }
 
   notify(state: ServiceState): void {

@@ -1,5 +1,14 @@
 /** One agent for each link of each network namespace. */
-import { closeSync, fchownSync, ftruncateSync, mkdirSync, readFileSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fchownSync,
+  ftruncateSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { lockFile } from '../../native';
 import { HostError } from '../model/errors';
@@ -7,7 +16,7 @@ import { hostError } from './failure';
 
 /**
  * The lock files of a directory, one for each link and namespace, each with the process ID of who holds it. The kernel frees a
- * lock when its holder ends, however it ends; the file stays, and means nothing.
+ * lock when its holder ends, however it ends; the file stays, and tells that there was an agent.
  */
 export class AgentLocks {
   readonly #held = new Map<string, number>();
@@ -31,6 +40,20 @@ export class AgentLocks {
     writeProcessId(file);
   }
 
+  /** The links of this namespace that have a lock file, whoever holds it. */
+  links(): string[] {
+    let files: string[];
+    try {
+      files = readdirSync(this.directory);
+    } catch {
+      return [];
+    }
+    const prefix = namespacePrefix();
+    return files
+      .filter((file) => file.startsWith(prefix) && file.endsWith('.lock'))
+      .map((file) => decodeURIComponent(file.slice(prefix.length, -'.lock'.length)));
+  }
+
   /** Gives all locks back. The end of the process does so too. */
   release(): void {
     for (const file of this.#held.values()) closeSync(file);
@@ -38,10 +61,13 @@ export class AgentLocks {
   }
 
   #pathOf(linkName: string): string {
-    // Two hosts in one mount namespace (containers, tests) have device names of their own.
-    const { ino } = statSync('/proc/self/ns/net', { bigint: true });
-    return join(this.directory, `${ino}-${encodeURIComponent(linkName)}.lock`);
+    return join(this.directory, `${namespacePrefix()}${encodeURIComponent(linkName)}.lock`);
   }
+}
+
+/** Two hosts in one mount namespace (containers, tests) have device names of their own. */
+function namespacePrefix(): string {
+  return `${statSync('/proc/self/ns/net', { bigint: true }).ino}-`;
 }
 
 /** The file stays when we end: one that root made must not keep out an agent that runs as another user. */

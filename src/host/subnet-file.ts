@@ -1,5 +1,5 @@
 /** subnet.env on disk: replaced whole, or not at all. */
-import { constants } from 'node:fs';
+import { constants, watch } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { hostError } from './failure';
@@ -38,6 +38,20 @@ export class SubnetFile {
     } catch (error) {
       await rm(this.#temporary, { force: true }).catch(() => undefined);
       throw hostError(`cannot write ${this.path}`, error);
+    }
+  }
+
+  /** See `Host.watchSubnetFile`. Does not keep the process alive. */
+  watch(onChange: () => void, signal: AbortSignal): void {
+    const name = basename(this.path);
+    try {
+      const options = { persistent: false, signal };
+      const watcher = watch(this.#directory, options, (_, changed) => {
+        if (changed === null || changed === name) onChange();
+      });
+      watcher.on('error', () => watcher.close());
+    } catch {
+      // There is no such directory yet, or nothing left to watch it with: whoever asked looks now and then, too.
     }
   }
 

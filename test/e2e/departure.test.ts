@@ -45,6 +45,16 @@ test('cleanup removes everything of ours from the kernel and keeps the lease', a
   expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
 }, 30_000);
 
+test('cleanup finds a device that is down, which has lost the routes that mark it, and no other', async () => {
+  await host.namespace.batch([
+    'link set flannel.1 down',
+    'link add flannel.7 type vxlan id 7 dstport 8479 dev eth0',
+  ]);
+  expect(await host.agent.command('cleanup')).toMatchObject({ status: 0 });
+  expect((await host.namespace.attempt('ip', ['link', 'show', 'flannel.1'])).status).not.toBe(0);
+  expect((await host.namespace.attempt('ip', ['link', 'show', 'flannel.7'])).status).toBe(0);
+}, 60_000);
+
 test('cleanup refuses to pull the ground from under a running agent', async () => {
   host.agent.start();
   await host.agent.ready();

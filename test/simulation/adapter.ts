@@ -11,6 +11,7 @@ export class Adapter implements LeaseRegistry {
   find: LeaseRegistry['find'] = (...args) => this.inner.find(...args);
   grant: LeaseRegistry['grant'] = (...args) => this.inner.grant(...args);
   keepAlive: LeaseRegistry['keepAlive'] = (...args) => this.inner.keepAlive(...args);
+  reconnect: LeaseRegistry['reconnect'] = () => this.inner.reconnect();
   isGrantedToUs: LeaseRegistry['isGrantedToUs'] = (...args) => this.inner.isGrantedToUs(...args);
   isAlive: LeaseRegistry['isAlive'] = (...args) => this.inner.isAlive(...args);
   revoke: LeaseRegistry['revoke'] = (...args) => this.inner.revoke(...args);

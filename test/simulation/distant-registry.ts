@@ -62,6 +62,10 @@ export class DistantRegistry implements LeaseRegistry {
     return this.#call('keepAlive', '', signal, () => this.inner.keepAlive(etcdLeaseId, NEVER));
   }
 
+  reconnect(): void {
+    this.inner.reconnect();
+  }
+
   isGrantedToUs(etcdLeaseId: string): boolean {
     return this.inner.isGrantedToUs(etcdLeaseId);
   }

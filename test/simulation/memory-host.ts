@@ -47,6 +47,12 @@ export class MemoryHost implements Host {
     });
   }
 
+  watchSubnetFile(): void {}
+
+  lockedLinks(): readonly string[] {
+    return [];
+  }
+
   lock(): void {
     if (this.state.owner?.isAlive) throw new HostError('EBUSY', 'another agent is at work');
     this.state.owner = this.process;

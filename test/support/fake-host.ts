@@ -7,6 +7,8 @@ export type ServiceState = Parameters<Host['notify']>[0];
 /** What the agents of one network namespace share. */
 export class FakeMachine {
   readonly locks = new Map<string, FakeHost>();
+  /** Those that were locked once. */
+  readonly links = new Set<string>();
   #nextPid = 100;
 
   host(): FakeHost {
@@ -24,6 +26,7 @@ export class FakeHost implements Host {
   /** Everything systemd was told, in order. */
   readonly notified: ServiceState[] = [];
   readonly #failures = new Map<'read' | 'write' | 'remove', { code: string; times: number }>();
+  readonly #watchers = new Set<() => void>();
   #seed = 1;
 
   constructor(
@@ -34,6 +37,12 @@ export class FakeHost implements Host {
   /** The next so many calls fail. */
   fail(method: 'read' | 'write' | 'remove', code: string, times = 1): void {
     this.#failures.set(method, { code, times });
+  }
+
+  /** Somebody else writes subnet.env, or removes it. */
+  tamper(text: string | undefined): void {
+    this.subnetFile = text;
+    for (const onChange of this.#watchers) onChange();
   }
 
   /** The process ends, however: the kernel frees its locks. */
@@ -52,8 +61,8 @@ export class FakeHost implements Host {
 
   writeSubnetFile(text: string): Promise<void> {
     return this.#attempt('write', () => {
-      this.subnetFile = text;
       this.writes++;
+      this.tamper(text);
     });
   }
 
@@ -66,7 +75,12 @@ export class FakeHost implements Host {
   }
 
   removeSubnetFile(): Promise<void> {
-    return this.#attempt('remove', () => (this.subnetFile = undefined));
+    return this.#attempt('remove', () => this.tamper(undefined));
+  }
+
+  watchSubnetFile(onChange: () => void, signal: AbortSignal): void {
+    this.#watchers.add(onChange);
+    signal.addEventListener('abort', () => this.#watchers.delete(onChange), { once: true });
   }
 
   lock(linkName: string): void {
@@ -74,6 +88,11 @@ export class FakeHost implements Host {
     if (holder !== this)
       throw new HostError('EBUSY', `another vtepd (process ${holder.pid}) runs for ${linkName} already`);
     this.machine.locks.set(linkName, this);
+    this.machine.links.add(linkName);
+  }
+
+  lockedLinks(): readonly string[] {
+    return [...this.machine.links];
   }
 
   notify(state: ServiceState): void {

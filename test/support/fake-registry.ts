@@ -199,7 +199,7 @@ export class FakeStore {
 }
 
 /** What a client can be asked to do, for faults and counts. */
-export type RegistryMethod = Exclude<keyof LeaseRegistry, 'close' | 'isGrantedToUs'>;
+export type RegistryMethod = Exclude<keyof LeaseRegistry, 'close' | 'reconnect' | 'isGrantedToUs'>;
 
 interface Failure {
   readonly error: RegistryError;
@@ -215,6 +215,8 @@ interface Watch {
 export class FakeRegistry implements LeaseRegistry {
   /** Every call takes this long. */
   slowMilliseconds = 0;
+  /** How often all connections were given up. */
+  reconnects = 0;
   readonly #calls: RegistryMethod[] = [];
   readonly #failures = new Map<RegistryMethod, Failure[]>();
   readonly #watches = new Set<Watch>();
@@ -385,6 +387,11 @@ export class FakeRegistry implements LeaseRegistry {
       this.store.delete(SUBNETS + lease.name);
       return 'removed';
     });
+  }
+
+  reconnect(): void {
+    this.reconnects++;
+    this.cutWatches();
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /** What every Host does, the real one and the fake. */
 import { HostError } from '../../src/model/errors';
 import type { Host } from '../../src/ports';
+import { until } from './lab/until';
 
 export interface HostUnderTest {
   readonly host: Host;
@@ -72,6 +73,29 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       host.lock('flannel.2');
       setup.other.lock('flannel.3');
       expect(() => setup.other.lock('flannel.2')).toThrow(/flannel\.2/);
+    });
+
+    test('knows which links agents were locked for, running or not', () => {
+      expect(host.lockedLinks()).toEqual([]);
+      setup.other.lock('flannel.7');
+      host.lock('odd/name');
+      setup.end();
+      expect([...host.lockedLinks()].sort()).toEqual(['flannel.7', 'odd/name']);
+    });
+
+    test('tells when somebody removes or writes the subnet file', async () => {
+      await host.writeSubnetFile(TEXT);
+      const stop = new AbortController();
+      let changes = 0;
+      const changed = (before: number) =>
+        until('a change was told', () => changes > before, { withinMilliseconds: 5_000 });
+      host.watchSubnetFile(() => changes++, stop.signal);
+      await host.removeSubnetFile();
+      await changed(0);
+      const before = changes;
+      await host.writeSubnetFile(TEXT);
+      await changed(before);
+      stop.abort();
     });
 
     test('frees the lock of an agent that ended', () => {

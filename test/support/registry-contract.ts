@@ -195,6 +195,17 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         expect((await other.list(signal)).leases).toEqual([lease]);
       });
 
+      test('goes on after its connections were given up for others; watches end as after any trouble', async () => {
+        const { revision } = await registry.list(signal);
+        const watch = registry.watch(revision, signal)[Symbol.asyncIterator]();
+        await watch.next();
+        const ended = watch.next();
+        registry.reconnect();
+        await expect(ended).rejects.toMatchObject({ code: 'unavailable' });
+        const id = await registry.grant(3600, signal);
+        written(await registry.create(leaseSubnets('10.5.1.0/24'), vxlanAttributes(1), id, signal));
+      });
+
       test('knows the etcd leases that this host got, by whichever client, from those of others', async () => {
         expect(registry.isGrantedToUs(await registry.grant(3600, signal))).toBe(true);
         expect(registry.isGrantedToUs(await other.grant(3600, signal))).toBe(true);

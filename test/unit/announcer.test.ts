@@ -5,7 +5,7 @@ import { FakeClock } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
 
 /** A host whose disk can be full; only what the announcer uses. */
-class Disk implements Pick<Host, 'readSubnetFile' | 'writeSubnetFile' | 'notify'> {
+class Disk implements Pick<Host, 'readSubnetFile' | 'writeSubnetFile' | 'watchSubnetFile' | 'notify'> {
   text: string | undefined;
   writes = 0;
   isFull = false;
@@ -17,6 +17,8 @@ class Disk implements Pick<Host, 'readSubnetFile' | 'writeSubnetFile' | 'notify'
     this.text = text;
     return Promise.resolve();
   };
+  onChange: () => void = () => undefined;
+  watchSubnetFile = (onChange: () => void) => void (this.onChange = onChange);
   notify = (state: object) => void this.notices.push(state);
 }
 
@@ -64,6 +66,46 @@ describe('the announcer', () => {
     await clock.advance(30_000);
     expect(disk).toMatchObject({ text: 'A=1\n', notices: [{ ready: true }] });
     expect(log.messages('info')).toContain('subnet file written after all');
+    await stop();
+  });
+
+  it('writes subnet.env again at once when somebody removed it, and says READY only once', async () => {
+    const disk = new Disk();
+    const { announcer, clock, log, stop } = running(disk);
+    announcer.announce('A=1\n');
+    await clock.advance(0);
+    disk.text = undefined;
+    disk.onChange();
+    await clock.advance(0);
+    expect(disk).toMatchObject({ text: 'A=1\n', writes: 2, notices: [{ ready: true }] });
+    expect(log.messages('warn')).toEqual([
+      'another program changed or removed the subnet file; writing it again',
+    ]);
+    await stop();
+  });
+
+  it('finds within a minute what nobody told', async () => {
+    const disk = new Disk();
+    const { announcer, clock, stop } = running(disk);
+    announcer.announce('A=1\n');
+    await clock.advance(0);
+    disk.text = 'B=2\n';
+    await clock.advance(61_000);
+    expect(disk.text).toBe('A=1\n');
+    await stop();
+  });
+
+  it('gives another program that writes the same file ever more time', async () => {
+    const disk = new Disk();
+    const { announcer, clock, stop } = running(disk);
+    announcer.announce('A=1\n');
+    for (let elapsed = 0; elapsed < 120_000; elapsed += 100) {
+      await clock.advance(100);
+      if (disk.text === 'B=2\n') continue;
+      disk.text = 'B=2\n';
+      disk.onChange();
+    }
+    expect(disk.writes).toBeLessThan(20);
     await stop();
   });
 

@@ -1,6 +1,9 @@
 /** What happens to the agent's process. */
-import type { Fault } from '../fault';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { attempt } from '../../support/lab/command';
+import { PREFIX } from '../../support/lab/lab';
+import type { Fault } from '../fault';
+import { leaseValue, type Scene } from '../scene';
 
 const COMMON = { group: 'agent', throughLoss: 'none', withinMilliseconds: 15_000 } as const;
 
@@ -39,6 +42,27 @@ function underFailures(calls: string, what: string): Fault['provoke'] {
   };
 }
 
+/** kill -9 at so many random moments of its start, something happening meanwhile; the time is that of the last, whole start. */
+async function killedAgain(
+  scene: Scene,
+  rounds: number,
+  meanwhile: (round: number) => unknown = () => undefined,
+): Promise<number> {
+  const { agent } = scene.victim;
+  await agent.end('SIGKILL');
+  for (let round = 0; round < rounds; round++) {
+    agent.start();
+    await Promise.all([scene.lasts(scene.random() * 600), meanwhile(round)]);
+    await agent.end('SIGKILL');
+  }
+  await scene.undo();
+  agent.start();
+  await agent.ready();
+  const milliseconds = performance.now() - agent.startedAt;
+  await scene.settle(20_000);
+  return milliseconds;
+}
+
 export const AGENT_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
@@ -56,41 +80,58 @@ export const AGENT_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'agent-killed-at-random',
-    what: 'kill -9 at 30 random moments of its start, routes being deleted meanwhile',
+    what: 'kill -9 at 60 random moments of its start, routes being deleted meanwhile',
     throughLoss: 'counted',
-    withinMilliseconds: 120_000,
-    provoke: async (scene) => {
-      const { agent, namespace } = scene.victim;
-      await agent.end('SIGKILL');
-      for (let round = 0; round < 30; round++) {
-        agent.start();
-        await scene.lasts(scene.random() * 600);
-        if (round % 3 === 0) await namespace.ip('route', 'flush', 'proto', '84');
-        await agent.end('SIGKILL');
-      }
-      agent.start();
-      await agent.ready();
-      const milliseconds = performance.now() - agent.startedAt;
-      await scene.settle(20_000);
-      return milliseconds;
-    },
+    provoke: (scene) =>
+      killedAgain(scene, 60, (round) =>
+        round % 3 === 0 ? scene.victim.namespace.ip('route', 'flush', 'proto', '84') : undefined,
+      ),
   },
   {
     ...COMMON,
     name: 'agent-killed-untouched',
-    what: 'kill -9 at 20 random moments of its start, nobody touching the kernel',
-    withinMilliseconds: 120_000,
+    what: 'kill -9 at 100 random moments of its start, nobody touching the kernel',
+    provoke: (scene) => killedAgain(scene, 100),
+  },
+  {
+    ...COMMON,
+    name: 'agent-killed-amid-joins',
+    what: 'kill -9 at 60 random moments of its start, while twenty leases come and go',
     provoke: async (scene) => {
-      const { agent } = scene.victim;
-      await agent.end('SIGKILL');
-      for (let round = 0; round < 20; round++) {
-        agent.start();
-        await scene.lasts(scene.random() * 600);
-        await agent.end('SIGKILL');
-      }
-      agent.start();
-      await agent.ready();
-      return performance.now() - agent.startedAt;
+      const { etcd } = scene.lab;
+      const keys = Array.from({ length: 20 }, (_, n) => `${PREFIX}/subnets/${scene.freeSubnet(n + 10)}-24`);
+      scene.atEnd(() => Promise.all(keys.map((key) => etcd.etcdctl('del', key))));
+      return killedAgain(scene, 60, async (round) => {
+        const n = round % keys.length;
+        const vtepMac = `0e:00:00:00:79:${n.toString(16).padStart(2, '0')}`;
+        await etcd.put(keys[n]!, leaseValue({ publicIp: `172.30.79.${n}`, vtepMac }));
+        await etcd.etcdctl('del', keys[(n + 10) % keys.length]!);
+      });
+    },
+  },
+  {
+    ...COMMON,
+    name: 'agent-killed-without-etcd',
+    what: 'kill -9 at 60 random moments of its start, while etcd freezes and thaws',
+    provoke: async (scene) => {
+      const { etcd } = scene.lab;
+      scene.atEnd(() => etcd.signal('SIGCONT'));
+      return killedAgain(scene, 60, (round) => etcd.signal(round % 2 === 0 ? 'SIGSTOP' : 'SIGCONT'));
+    },
+  },
+  {
+    ...COMMON,
+    name: 'subnet-file-removed',
+    short: true,
+    what: 'removes subnet.env, and then its whole content: it is written again',
+    provoke: async (scene) => {
+      const { subnetFile } = scene.victim.agent;
+      const text = readFileSync(subnetFile, 'utf8');
+      const isBack = () => existsSync(subnetFile) && readFileSync(subnetFile, 'utf8') === text;
+      rmSync(subnetFile);
+      const milliseconds = await scene.took('subnet.env is back', isBack, { withinMilliseconds: 5_000 });
+      writeFileSync(subnetFile, '');
+      return milliseconds + (await scene.took('it is whole', isBack, { withinMilliseconds: 5_000 }));
     },
   },
   {

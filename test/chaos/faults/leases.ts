@@ -40,6 +40,22 @@ export const LEASE_FAULTS: readonly Fault[] = [
   },
   {
     ...COMMON,
+    name: 'our-lease-deleted-often',
+    what: "deletes host 1's key whenever it is there, for 10 s: written again, ever more slowly, and no peer forgets it",
+    provoke: async (scene) => {
+      const key = scene.keyOf(scene.victim);
+      for (const end = performance.now() + 10_000; performance.now() < end;) {
+        await scene.lab.etcd.etcdctl('del', key);
+        await scene.lasts(20);
+      }
+      await scene.said(/again and again/, 1_000);
+      return scene.took('the key is back', async () => (await scene.lab.etcd.inspect(key)).length === 1, {
+        withinMilliseconds: 10_000,
+      });
+    },
+  },
+  {
+    ...COMMON,
     name: 'our-lease-overwritten',
     short: true,
     what: "overwrites host 1's key with garbage",
