@@ -1,4 +1,5 @@
 /** The composition root: which loop talks to which, and in which order they start. */
+import { setMaxListeners } from 'node:events';
 import { admissionOf } from './core/admission';
 import type { FirewallOptions, FirewallWish } from './core/firewall';
 import { overlayMtu } from './core/vxlan';
@@ -346,6 +347,8 @@ export class Agent {
   async #serve(signal: AbortSignal): Promise<void> {
     const loops = new AbortController();
     const until = AbortSignal.any([signal, loops.signal]);
+    // Every loop listens to it, and Node takes more than ten listeners for a leak.
+    setMaxListeners(0, until);
     const run = [
       this.#watcher.run(until),
       this.#holder!.run((lease) => this.#settle(lease), until),

@@ -100,7 +100,14 @@ export class AdmissionKeeper {
   /** Makes passes until the signal aborts, and leaves the guard as it is. */
   async run(signal: AbortSignal): Promise<void> {
     this.trigger();
-    signal.addEventListener('abort', () => this.#listening?.stop.abort(), { once: true });
+    try {
+      await this.#makePasses(signal);
+    } finally {
+      this.#listening?.stop.abort();
+    }
+  }
+
+  async #makePasses(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted;) {
       try {
         const wait =
