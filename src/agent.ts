@@ -349,6 +349,17 @@ export class Agent {
     const until = AbortSignal.any([signal, loops.signal]);
     // Every loop listens to it, and Node takes more than ten listeners for a leak.
     setMaxListeners(0, until);
+    // They start programs and write much: neither packets nor whoever waits for subnet.env wait for that.
+    const aborted = new Promise<void>((resolve) => {
+      until.addEventListener('abort', () => resolve(), { once: true });
+      if (until.aborted) resolve();
+    });
+    const firstPass = this.#reconciler.tried.then(() => this.#announcer.attempted);
+    const afterFirstPass = async (loop: () => Promise<void>) => {
+      await Promise.race([firstPass, aborted]);
+      if (!until.aborted) await loop();
+    };
+    const firewall = this.#firewall;
     const run = [
       this.#watcher.run(until),
       this.#holder!.run((lease) => this.#settle(lease), until),
@@ -356,10 +367,10 @@ export class Agent {
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
       this.#announcer.run(until),
-      ...(this.#firewall ? [this.#firewall.run(until, () => this.#afterFirewallPass())] : []),
+      ...(firewall ? [afterFirstPass(() => firewall.run(until, () => this.#afterFirewallPass()))] : []),
       ...(this.#admission ? [this.#admission.run(until)] : []),
-      this.#recorder.run(until),
       this.#configWatcher!.run(until),
+      afterFirstPass(() => this.#recorder.run(until)),
     ];
     try {
       await Promise.all(run);

@@ -28,6 +28,8 @@ export class Announcer {
   #wanted: string | undefined;
   #written: string | undefined;
   #watching: LinkedAbort | undefined;
+  #attempted = Promise.resolve();
+  #endAttempt: () => void = () => undefined;
 
   constructor(
     private readonly host: Host,
@@ -47,10 +49,17 @@ export class Announcer {
     return this.#trouble.current;
   }
 
+  /** Resolves once what was announced so far is written, or could not be. Never rejects. */
+  get attempted(): Promise<void> {
+    return this.#attempted;
+  }
+
   /** `text` is what subnet.env should say from now on. */
   announce(text: string): void {
     if (this.#wanted === text) return;
     this.#wanted = text;
+    this.#endAttempt();
+    this.#attempted = new Promise((resolve) => (this.#endAttempt = resolve));
     this.#wake.raise();
   }
 
@@ -67,6 +76,7 @@ export class Announcer {
         failures++;
         this.#trouble.report('cannot write the subnet file; trying again', error);
       }
+      this.#endAttempt();
     }
   }
 

@@ -64,6 +64,9 @@ export class Reconciler {
   #baseInPlace = false;
   #operations = 0;
   #repairs = 0;
+  #markTried: () => void = () => undefined;
+  /** Resolves once a pass was made or has failed. Never rejects. */
+  readonly tried = new Promise<void>((resolve) => (this.#markTried = resolve));
 
   constructor(
     private readonly kernel: Kernel,
@@ -145,10 +148,12 @@ export class Reconciler {
         this.#report(report);
         failures = report.failed.length > 0 ? failures + 1 : 0;
         onPass(report);
+        this.#markTried();
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof KernelError)) throw error;
         failures++;
+        this.#markTried();
         this.#converged = false;
         this.#reasons.add('retry');
         this.#trouble.report('cannot read or write the kernel state; trying again', error);

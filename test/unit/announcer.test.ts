@@ -43,6 +43,21 @@ describe('the announcer', () => {
     await stop();
   });
 
+  it('tells when it has tried to write, well or not', async () => {
+    const disk = new Disk();
+    disk.isFull = true;
+    const { announcer, clock, stop } = running(disk);
+    const attempts: string[] = [];
+    const note = (what: string) => announcer.attempted.then(() => attempts.push(what));
+    void note('nothing was announced');
+    announcer.announce('A=1\n');
+    void note('the disk is full');
+    expect(attempts).toEqual([]);
+    await clock.advance(0);
+    expect(attempts).toEqual(['nothing was announced', 'the disk is full']);
+    await stop();
+  });
+
   it('writes nothing when the file says so already, and says READY', async () => {
     const disk = new Disk();
     disk.text = 'A=1\n';

@@ -87,6 +87,21 @@ describe('the reconciler', () => {
     await later.stop();
   });
 
+  it.each(['well', 'badly'])('tells when its first pass went %s', async (how) => {
+    const kernel = new FakeKernel();
+    if (how === 'badly') kernel.failObserve('ENOBUFS', 1);
+    const release = kernel.hold();
+    const { reconciler, clock, stop } = await reconciling({ kernel });
+    let isTried = false;
+    void reconciler.tried.then(() => (isTried = true));
+    await clock.advance(0);
+    expect(isTried).toBe(false);
+    release();
+    await clock.advance(0);
+    expect(isTried).toBe(true);
+    await stop();
+  });
+
   it('makes everything in its first pass, and nothing in the next', async () => {
     const { kernel, reconciler, clock, passes, isAsDesired, stop } = await reconciling({
       peers: [examplePeer(2)],
