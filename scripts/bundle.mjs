@@ -1,34 +1,47 @@
 /**
  * Bundles the agent into few files, because reading 600 modules takes longer than everything else an agent does at its start.
  * The packages stay what they are; two things are done for them at build time instead of at every start: etcd3's protocol
- * definition is parsed, and modules that only a browser or a Windows machine would need stay out.
+ * becomes code, and modules that only a browser or a Windows machine would need stay out.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runInNewContext } from 'node:vm';
 import { build } from 'esbuild';
-import { createRequire } from 'node:module';
+import { staticCodecOf } from './static-codec.cjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const require = createRequire(import.meta.url);
 
-/** etcd3 loads and parses its .proto file at every start: 60 ms. Here it is parsed once, and loaded as JSON. */
-const parsedProto = {
-  name: 'parsed-proto',
-  setup({ onLoad }) {
+/** etcd3's protocol as a module, instead of a file that every start reads; see static-codec.mjs. */
+const staticCodec = {
+  name: 'static-codec',
+  setup({ onLoad, onResolve }) {
     onLoad({ filter: /etcd3\/lib\/connection-pool\.js$/ }, ({ path }) => {
-      const call = '(0, proto_loader_1.loadSync)(`${__dirname}/../proto/rpc.proto`,';
+      const call = /\(0, proto_loader_1\.loadSync\)\(`\$\{__dirname\}(\/[^`]+)`, (\{[^}]*\})\)/;
       const source = readFileSync(path, 'utf8');
-      if (source.split(call).length !== 2) throw new Error(`${path} does not load its protocol as expected`);
-      const protobuf = require('protobufjs');
-      // As etcd3 asks for it: with the names of fields as they are written.
-      const proto = new protobuf.Root().loadSync(join(dirname(path), '../proto/rpc.proto'), {
-        keepCase: true,
-      });
-      const json = JSON.stringify(proto.toJSON({ keepComments: false }));
-      return { contents: source.replace(call, `(0, proto_loader_1.fromJSON)(${json},`), loader: 'js' };
+      const [text, protoFile, options] = call.exec(source) ?? [];
+      if (text === undefined) throw new Error(`${path} does not load its protocol as expected`);
+      const pluginData = {
+        protoFile: join(dirname(path), protoFile),
+        options: runInNewContext(`(${options})`, { String }),
+      };
+      return { contents: source.replace(text, `require('etcd-codec')`), loader: 'js', pluginData };
     });
+    onResolve({ filter: /^etcd-codec$/ }, ({ path, pluginData }) => ({
+      path,
+      namespace: 'generated',
+      pluginData,
+    }));
+    onLoad({ filter: /.*/, namespace: 'generated' }, ({ pluginData: { protoFile, options } }) => ({
+      contents: staticCodecOf(protoFile, options),
+      resolveDir: root,
+    }));
+    // What is left to load protocols for are services of grpc's own that we do not use.
+    onResolve({ filter: /^@grpc\/proto-loader$/ }, ({ path }) => ({ path, namespace: 'left-out' }));
+    onLoad({ filter: /.*/, namespace: 'left-out' }, ({ path }) => ({
+      contents: `module.exports = { loadSync() { throw new Error('${path} is not in this bundle'); } };`,
+    }));
   },
 };
 
@@ -55,7 +68,7 @@ await build({
   sourcemap: 'linked',
   legalComments: 'none',
   logLevel: 'warning',
-  plugins: [parsedProto, nativeOutside],
+  plugins: [staticCodec, nativeOutside],
 });
 
 rmSync(join(root, 'dist/vtepd.js.cache'), { force: true });

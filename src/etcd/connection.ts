@@ -62,15 +62,19 @@ export class Connection {
     }
   }
 
-  /** One request, one answer. Aborting cancels it; whether it was carried out is then unknown. */
+  /**
+   * One request, one answer. Aborting cancels it; whether it was carried out is then unknown. `read` reads the answer in place of
+   * etcd3's codec; what it throws says "parsing error".
+   */
   async unary<Response>(
     service: Service,
     method: string,
     request: object,
     limits: CallLimits,
+    read?: (bytes: Buffer) => Response,
   ): Promise<Response> {
     const token = await this.#authenticate(limits);
-    return this.#unary(service, method, request, limits, token);
+    return this.#unary(service, method, request, limits, token, read);
   }
 
   /** One request and one answer over a stream of its own. */
@@ -141,6 +145,7 @@ export class Connection {
     request: object,
     limits: CallLimits,
     token: string,
+    read?: (bytes: Buffer) => Response,
   ): Promise<Response> {
     const { deadlineMilliseconds, signal } = limits;
     return this.#withConnection(
@@ -149,17 +154,21 @@ export class Connection {
       ({ resource, client, metadata }) =>
         new Promise<Response>((resolve, reject) => {
           if (token !== '') metadata.set('token', token);
-          const start = methodsOf<StartUnary<Response>>(client)[method]!;
+          const { path, requestSerialize, responseDeserialize } =
+            methodsOf<UnaryMethod<Response>>(client)[method]!;
           const options = { deadline: Date.now() + deadlineMilliseconds };
           const cancel = () => call.cancel();
-          const call = start.call(client, request, metadata, options, (error, response) => {
+          const codec = [requestSerialize, read ?? responseDeserialize] as const;
+          const done = (error: Error | null, response?: Response) => {
             signal.removeEventListener('abort', cancel);
             if (!error) return resolve(response!);
             const callError = callErrorOf(error, deadlineMilliseconds);
             // The next call then connects at once, instead of after a pause that grows to minutes.
             if (callError.kind === 'unavailable' && !signal.aborted) resource.resetAllServices();
             reject(callError);
-          });
+          };
+          const channel = client as unknown as UnaryClient;
+          const call = channel.makeUnaryRequest(path, ...codec, request, metadata, options, done);
           signal.addEventListener('abort', cancel, { once: true });
         }),
     );
@@ -199,12 +208,23 @@ export class Connection {
   }
 }
 
-type StartUnary<Response> = (
-  request: object,
-  metadata: object,
-  options: object,
-  callback: (error: Error | null, response?: Response) => void,
-) => { cancel(): void };
+interface UnaryMethod<Response> {
+  readonly path: string;
+  readonly requestSerialize: (request: object) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Response;
+}
+
+interface UnaryClient {
+  makeUnaryRequest<Response>(
+    path: string,
+    serialize: (request: object) => Buffer,
+    deserialize: (bytes: Buffer) => Response,
+    request: object,
+    metadata: object,
+    options: object,
+    callback: (error: Error | null, response?: Response) => void,
+  ): { cancel(): void };
+}
 
 type OpenStream<Request, Response> = (metadata: object, options: object) => IDuplexStream<Request, Response>;
 

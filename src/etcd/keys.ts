@@ -34,8 +34,8 @@ export class Keys {
   }
 
   /** The name of the lease with this key; the inverse of {@link lease}. */
-  nameOf(key: Buffer): string {
-    return key.toString('utf8', Buffer.byteLength(this.#subnets));
+  nameOf(key: string): string {
+    return key.slice(this.#subnets.length);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Leases in etcd v3, in flannel's layout. */
 import { createHash, randomBytes } from 'node:crypto';
-import type { IKeyValue, IRangeResponse, ITxnResponse } from 'etcd3';
+import type { IKeyValue, ITxnResponse } from 'etcd3';
 import { contains, familyOf, subnetOf } from '../model/address';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../model/lease';
 import { printLeaseAttributes, printLeaseName, vxlanDataOf, type ParsedLease } from '../model/lease-codec';
@@ -9,7 +9,8 @@ import type { LeaseBatch, LeaseRegistry, LeaseSnapshot, StoredConfig, WriteResul
 import { EtcdClient, type Attempt, type EtcdOptions } from './client';
 import { CallError } from './errors';
 import { Keys, type KeyRange } from './keys';
-import { parseStored } from './stored';
+import { readRangeAnswer, type RangeAnswer } from './range-response';
+import { parseStored, parseText } from './stored';
 import { watchLeases } from './watch';
 
 export interface EtcdRegistryOptions extends EtcdOptions {
@@ -41,7 +42,7 @@ export class EtcdRegistry implements LeaseRegistry {
 
   async readConfig(signal: AbortSignal): Promise<StoredConfig | undefined> {
     const { kvs } = await this.#range('read the network configuration', { key: this.#keys.config }, signal);
-    return kvs[0] && { text: kvs[0].value.toString(), modRevision: kvs[0].mod_revision };
+    return kvs[0] && { text: kvs[0].value, modRevision: kvs[0].modRevision };
   }
 
   async writeConfig(
@@ -58,15 +59,15 @@ export class EtcdRegistry implements LeaseRegistry {
   }
 
   async list(signal: AbortSignal): Promise<LeaseSnapshot> {
-    const { header, kvs } = await this.#range('list the leases', this.#keys.leases, signal);
+    const { revision, kvs } = await this.#range('list the leases', this.#keys.leases, signal);
     const leases = [];
     const malformed = [];
     for (const kv of kvs) {
-      const parsed = parseStored(this.#keys, kv);
+      const parsed = parseText(this.#keys, kv);
       if (parsed.kind === 'lease') leases.push(parsed.lease);
       else malformed.push(parsed.malformed);
     }
-    return { revision: header.revision, leases, malformed };
+    return { revision, leases, malformed };
   }
 
   /**
@@ -82,7 +83,7 @@ export class EtcdRegistry implements LeaseRegistry {
     }
     const { kvs } = await this.#range('look for a lease', range, signal);
     for (const kv of kvs) {
-      const parsed = parseStored(this.#keys, kv);
+      const parsed = parseText(this.#keys, kv);
       if (parsed.kind === 'lease' && answers(parsed.lease, question)) return parsed.lease;
     }
     return undefined;
@@ -251,10 +252,10 @@ export class EtcdRegistry implements LeaseRegistry {
     purpose: string,
     range: KeyRange | { readonly key: Buffer },
     signal: AbortSignal,
-  ): Promise<IRangeResponse> {
+  ): Promise<RangeAnswer> {
     return this.#client.call(
       purpose,
-      ({ connection, limits }) => connection.unary<IRangeResponse>('KV', 'range', range, limits),
+      ({ connection, limits }) => connection.unary('KV', 'range', range, limits, readRangeAnswer),
       signal,
     );
   }

@@ -13,8 +13,8 @@ const MAX_EXPECTED = 20_000;
  */
 export class OwnChanges {
   #links: { readonly state: string; isOld: boolean }[] = [];
-  #fdbEntries = new Set<string>();
-  #oldFdbEntries = new Set<string>();
+  #fdbEntries = new FdbEntries();
+  #oldFdbEntries = new FdbEntries();
 
   get isEmpty(): boolean {
     return this.#links.length === 0 && this.#fdbEntries.size === 0 && this.#oldFdbEntries.size === 0;
@@ -28,7 +28,7 @@ export class OwnChanges {
 
   /** An FDB entry will be reported with this destination, or (undefined) as removed. */
   expectFdbEntry(mac: MacAddress, destination: IpAddress | undefined): void {
-    if (this.#fdbEntries.size < MAX_EXPECTED) this.#fdbEntries.add(`${mac} ${destination}`);
+    if (this.#fdbEntries.size < MAX_EXPECTED) this.#fdbEntries.add(mac, destination);
   }
 
   /** True if we brought a link into this state. It is then expected no more, nor are the states that came before it. */
@@ -41,8 +41,7 @@ export class OwnChanges {
 
   /** True if we gave this FDB entry its destination, or removed it. */
   isFdbEntry(mac: MacAddress, destination: IpAddress | undefined): boolean {
-    const text = `${mac} ${destination}`;
-    return this.#fdbEntries.has(text) || this.#oldFdbEntries.has(text);
+    return this.#fdbEntries.has(mac, destination) || this.#oldFdbEntries.has(mac, destination);
   }
 
   /** The kernel had nothing more to tell: what was expected at the previous call is expected no more. */
@@ -50,6 +49,32 @@ export class OwnChanges {
     this.#links = this.#links.filter(({ isOld }) => !isOld);
     for (const link of this.#links) link.isOld = true;
     this.#oldFdbEntries = this.#fdbEntries;
-    this.#fdbEntries = new Set();
+    this.#fdbEntries = new FdbEntries();
+  }
+}
+
+type Destination = IpAddress | undefined;
+
+/** Pairs of MAC and destination. A start expects thousands, almost always one for each MAC: texts and sets cost too much. */
+class FdbEntries {
+  readonly #destinations = new Map<MacAddress, Destination | Destination[]>();
+
+  /** How many MACs there are. */
+  get size(): number {
+    return this.#destinations.size;
+  }
+
+  add(mac: MacAddress, destination: Destination): void {
+    if (!this.#destinations.has(mac)) return void this.#destinations.set(mac, destination);
+    const others = this.#destinations.get(mac);
+    if (Array.isArray(others)) {
+      if (!others.includes(destination)) others.push(destination);
+    } else if (others !== destination) this.#destinations.set(mac, [others, destination]);
+  }
+
+  has(mac: MacAddress, destination: Destination): boolean {
+    if (!this.#destinations.has(mac)) return false;
+    const known = this.#destinations.get(mac);
+    return Array.isArray(known) ? known.includes(destination) : known === destination;
   }
 }

@@ -77,21 +77,19 @@ export function parseLeaseAttributes(text: string): Parsed<LeaseAttributes> {
     return { reason: 'value is not JSON' };
   }
   if (!isObject(json)) return { reason: 'value is not a JSON object' };
-  const fields = fieldsOf(json);
-
-  const publicIp = parsePublicIp(fields.get('publicip'));
+  const publicIp = parsePublicIp(fieldOf(json, 'PublicIP'));
   if ('reason' in publicIp) return publicIp;
-  const publicIpv6 = parsePublicIpv6(fields.get('publicipv6'));
+  const publicIpv6 = parsePublicIpv6(fieldOf(json, 'PublicIPv6'));
   if ('reason' in publicIpv6) return publicIpv6;
-  const backendType = fields.get('backendtype') ?? '';
+  const backendType = fieldOf(json, 'BackendType') ?? '';
   if (typeof backendType !== 'string') return { reason: 'BackendType is not a string' };
   return {
     value: {
       publicIp: publicIp.value,
       publicIpv6: publicIpv6.value,
       backendType,
-      backendData: fields.get('backenddata'),
-      backendV6Data: fields.get('backendv6data'),
+      backendData: fieldOf(json, 'BackendData'),
+      backendV6Data: fieldOf(json, 'BackendV6Data'),
     },
   };
 }
@@ -142,11 +140,10 @@ export interface VxlanData {
 /** The vxlan backend's part of a lease, or undefined when it names no VTEP. */
 export function vxlanDataOf(data: unknown): VxlanData | undefined {
   if (!isObject(data)) return undefined;
-  const fields = fieldsOf(data);
-  const mac = fields.get('vtepmac');
+  const mac = fieldOf(data, 'VtepMAC');
   const vtepMac = typeof mac === 'string' ? parseMacAddress(mac) : undefined;
   if (vtepMac === undefined) return undefined;
-  const vni = fields.get('vni');
+  const vni = fieldOf(data, 'VNI');
   return { vni: typeof vni === 'number' ? vni : undefined, vtepMac };
 }
 
@@ -159,7 +156,15 @@ function isObject(json: unknown): json is object {
   return typeof json === 'object' && json !== null && !Array.isArray(json);
 }
 
-/** The members of a JSON object by lower-cased key: Go matches keys without regard to case. */
-function fieldsOf(json: object): Map<string, unknown> {
-  return new Map(Object.entries(json).map(([key, value]) => [key.toLowerCase(), value as unknown]));
+/**
+ * A member of a JSON object: Go matches keys without regard to case, and of several spellings the last one wins. Without a map of
+ * all members, because a start asks this of thousands of leases, again and again.
+ */
+function fieldOf(json: object, name: string): unknown {
+  let value: unknown;
+  for (const key of Object.keys(json)) {
+    const isIt = key === name || (key.length === name.length && key.toLowerCase() === name.toLowerCase());
+    if (isIt) value = (json as Record<string, unknown>)[key];
+  }
+  return value;
 }

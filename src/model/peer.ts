@@ -50,7 +50,8 @@ export interface PeerTable extends Iterable<Peer> {
 /** A {@link PeerTable} that its one owner, the peer watcher, may change. */
 export class MutablePeerTable implements PeerTable {
   readonly #peers = new Map<string, Peer>();
-  readonly #subnetsByMac = new Map<MacAddress, Set<string>>();
+  /** Almost always one; a set for each would take as much memory as all the rest. */
+  readonly #subnetsByMac = new Map<MacAddress, string | Set<string>>();
   /** How many peers have a subnet of this family and prefix length: the few masks a look-up must try, longest first. */
   readonly #lengths = new Map<string, number>();
   #masks: { family: string; prefixLength: number }[] = [];
@@ -82,7 +83,8 @@ export class MutablePeerTable implements PeerTable {
   }
 
   byMac(mac: MacAddress): Peer | undefined {
-    const [subnet] = this.#subnetsByMac.get(mac) ?? [];
+    const subnets = this.#subnetsByMac.get(mac);
+    const [subnet] = typeof subnets === 'string' ? [subnets] : (subnets ?? []);
     return subnet === undefined ? undefined : this.#peers.get(subnet);
   }
 
@@ -95,8 +97,9 @@ export class MutablePeerTable implements PeerTable {
     else this.#count(peer.subnet, 1);
     this.#peers.set(key, peer);
     const subnets = this.#subnetsByMac.get(peer.vtepMac);
-    if (subnets) subnets.add(key);
-    else this.#subnetsByMac.set(peer.vtepMac, new Set([key]));
+    if (subnets === undefined) this.#subnetsByMac.set(peer.vtepMac, key);
+    else if (typeof subnets !== 'string') subnets.add(key);
+    else if (subnets !== key) this.#subnetsByMac.set(peer.vtepMac, new Set([subnets, key]));
     return { before, after: peer };
   }
 
@@ -113,8 +116,12 @@ export class MutablePeerTable implements PeerTable {
 
   #forgetMac(mac: MacAddress, key: string): void {
     const subnets = this.#subnetsByMac.get(mac);
-    subnets?.delete(key);
-    if (subnets?.size === 0) this.#subnetsByMac.delete(mac);
+    if (typeof subnets === 'string' || subnets === undefined) {
+      if (subnets === key) this.#subnetsByMac.delete(mac);
+      return;
+    }
+    subnets.delete(key);
+    if (subnets.size === 0) this.#subnetsByMac.delete(mac);
   }
 
   #count(subnet: Subnet, difference: 1 | -1): void {

@@ -1,0 +1,2 @@
+/** See static-codec.cjs. */
+export function staticCodecOf(protoFile: string, options: object): string;
