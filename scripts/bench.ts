@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import type { Figure } from '../test/bench/figures';
 import { printFigures } from '../test/bench/figures';
+import { calibrate } from '../test/bench/calibration';
 import { benchJoin } from '../test/bench/join';
 import { benchMiss } from '../test/bench/miss';
 import { benchRepair } from '../test/bench/repair';
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Figure[]>>> = {
   'start-1': (runs) => benchStart(1, runs),
   'start-1000': (runs) => benchStart(1000, runs),
   'start-4000': (runs) => benchStart(4000, runs),
+  'start-25000': (runs) => benchStart(25_000, runs),
   'join-1': (runs) => benchJoin(1, runs * 40, runs),
   'join-4000': (runs) => benchJoin(4000, runs * 40, 0),
   miss: (runs) => benchMiss(Math.min(runs * 100, 2_000)),
@@ -25,7 +27,8 @@ async function main([what = 'all', runs = '5', file = '']: string[]): Promise<vo
     const bench = BENCHES[name];
     if (!bench) throw new Error(`there is no bench '${name}'; there are: ${Object.keys(BENCHES).join(', ')}`);
     process.stderr.write(`bench: ${name}…\n`);
-    figures.push(...(await bench(Number(runs))));
+    // Just before each bench, for the machine may be busier in the next.
+    figures.push(...calibrate(Number(runs)), ...(await bench(Number(runs))));
   }
   const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
   const machine = `${cpus().length} × ${model}, Linux ${release()}, Node ${process.version}`;
