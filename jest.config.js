@@ -1,4 +1,4 @@
-/** The four levels of test. kernel and e2e need root and make their own network namespaces; etcd needs a real etcd. */
+/** The levels of test. kernel and e2e need root and make their own network namespaces; etcd needs a real etcd. */
 const level = (name, extra = {}) => ({
   displayName: name,
   rootDir: __dirname,
@@ -15,5 +15,12 @@ const level = (name, extra = {}) => ({
 
 module.exports = {
   testTimeout: 120_000,
-  projects: [level('unit'), level('native'), level('kernel'), level('etcd'), level('e2e')],
+  projects: [
+    level('unit'),
+    level('simulation'),
+    level('native'),
+    level('kernel'),
+    level('etcd'),
+    level('e2e'),
+  ],
 };

@@ -289,7 +289,7 @@ export class Agent {
     host.lock(linkName);
     if (this.ports.guard && !this.#admission) removeGuard(this.ports.guard, linkName, log);
     await awaitKernel(this.#waiting, signal, () =>
-      kernel.listen(linkName, (notices) => this.#hear(notices), signal),
+      kernel.listen(linkName, (notices) => this.#hear(notices, signal), signal),
     );
     const [existingMac, previous] = await Promise.all([
       this.#existingMac(network, linkName, signal),
@@ -471,7 +471,7 @@ export class Agent {
     return { overlay: this.#overlay, subnetLength, peers: this.#watcher.peers, peerOf };
   }
 
-  #hear(notices: readonly KernelNotice[]): void {
+  #hear(notices: readonly KernelNotice[], signal: AbortSignal): void {
     const misses = notices.flatMap((notice) => (notice.kind === 'miss' ? [notice.miss] : []));
     if (misses.length > 0) this.#responder.take(misses);
     for (const notice of notices) {
@@ -479,19 +479,20 @@ export class Agent {
         this.audit(notice.what);
         this.#underlay?.trigger();
       }
-      if (notice.kind === 'overrun') this.#recoverFromOverrun();
+      if (notice.kind === 'overrun') this.#recoverFromOverrun(signal);
     }
   }
 
-  #recoverFromOverrun(): void {
+  #recoverFromOverrun(signal: AbortSignal): void {
     this.ports.log.warn('the kernel had more to tell than we could read; reading everything anew');
     this.audit('overrun');
     if (!this.#overlay) return;
-    const signal = AbortSignal.timeout(10_000);
     this.ports.kernel.pendingMisses(linkNameOf(this.#overlay.backend), signal).then(
       (misses) => this.#responder.take(misses),
-      (error: unknown) =>
-        this.ports.log.warn('cannot read what waits for an answer', { error: describeError(error) }),
+      (error: unknown) => {
+        if (signal.aborted) return;
+        this.ports.log.warn('cannot read what waits for an answer', { error: describeError(error) });
+      },
     );
   }
 

@@ -10,6 +10,8 @@ import type { Scheduler } from './scheduler';
 
 /** Who is told what really happened, before any adapter can misrepresent it. */
 export interface RegistryWitness {
+  /** A call is sent, whatever becomes of it. */
+  asked(method: RegistryMethod): void;
   /** Called around the work of a call that may write, in the step in which the store does it. */
   beforeWork(method: RegistryMethod, subject: string): () => void;
   listAnswered(snapshot: LeaseSnapshot, moment: number): void;
@@ -140,7 +142,7 @@ export class DistantRegistry implements LeaseRegistry {
       let patience = connection.timeToDetect();
       const arrive = () => {
         if (!connection.isDown) return resolve();
-        connection.lastTrouble = process.now();
+        connection.lastTrouble = process.trueNow();
         if (patience <= 0) return reject(unavailable('the connection stands still'));
         patience -= 500;
         process.later(500, 'waits for news', arrive);
@@ -152,36 +154,34 @@ export class DistantRegistry implements LeaseRegistry {
   #call<T>(method: RegistryMethod, subject: string, signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
     const { connection, process, scheduler } = this;
     return process.wait(signal, (resolve, reject) => {
+      this.witness.asked(method);
+      const patience = connection.patience();
       const fate = connection.fate();
-      const fail = (milliseconds: number) =>
-        process.later(milliseconds, `hears no answer to ${method}`, () => {
-          connection.lastTrouble = process.now();
+      const back = connection.latency();
+      const there = fate === 'late' ? patience + connection.lateness() : connection.latency();
+      const giveUp = () =>
+        void process.later(patience, `hears no answer to ${method}`, () => {
+          connection.lastTrouble = process.trueNow();
           reject(unavailable(`no answer to ${method}`));
         });
-      const patience = connection.patience();
-      if (fate === 'lost') return void fail(patience);
-      if (fate === 'late') {
-        fail(patience);
-        scheduler.after(patience + connection.lateness(), `${process.name}'s late ${method}`, () => {
-          if (!connection.isDown) this.#work(method, subject, ask).catch(() => undefined);
-        });
-        return;
-      }
-      scheduler.after(connection.latency(), `${process.name}'s ${method} ${subject}`, () => {
+      if (fate === 'lost') return giveUp();
+      // Whoever has given up by then does not hear of it; the store does it all the same.
+      const isHeard = fate !== 'unanswered' && there + back <= patience;
+      if (!isHeard) giveUp();
+      scheduler.after(there, `${process.name}'s ${method} ${subject}`, () => {
         // What a killed process had sent is carried out or not.
         if (!process.isAlive && connection.chanceOf(0.5)) return;
-        if (connection.isDown) return void fail(patience);
-        void this.#work(method, subject, ask).then(
-          (value) => {
-            if (fate === 'unanswered') return void fail(patience);
-            process.later(connection.latency(), `hears of ${method}`, () => {
+        if (connection.isDown) return isHeard ? giveUp() : undefined;
+        const work = this.#work(method, subject, ask);
+        if (!isHeard) return void work.catch(() => undefined);
+        void work.then(
+          (value) =>
+            void process.later(back, `hears of ${method}`, () => {
               if (!connection.isDown) return resolve(value);
-              connection.lastTrouble = process.now();
+              connection.lastTrouble = process.trueNow();
               reject(unavailable(`the answer to ${method} is lost`));
-            });
-          },
-          (error: Error) =>
-            void process.later(connection.latency(), `hears no ${method}`, () => reject(error)),
+            }),
+          (error: Error) => void process.later(back, `hears no ${method}`, () => reject(error)),
         );
       });
     });

@@ -361,7 +361,7 @@ function fullDisk(scene: Scene, host: SimulatedHost): void {
 
 /** By hours or years, either way. */
 function setClock({ chance }: Scene, host: SimulatedHost): void {
-  host.wallOffset = chance.pick([-1, 1]) * chance.pick([3_600_000, 100_000_000, 300_000_000_000]);
+  host.clocks.wallOffset = chance.pick([-1, 1]) * chance.pick([3_600_000, 100_000_000, 300_000_000_000]);
 }
 
 /** Somebody on a host sends to addresses of the overlay: where the kernel does not know the way, it asks. */

@@ -14,6 +14,10 @@ export type Invariant =
   | 'no key of another is written'
   /** An agent takes a peer's objects away, though nothing that ever reached it said that the lease has gone. */
   | 'no live peer is removed'
+  /** An agent goes over to another subnet without an error in its log. */
+  | 'a lost subnet is told'
+  /** A host asks the store more often than any trouble can need. */
+  | 'requests are bounded'
   /** Long after the last fault something is not as it should be. */
   | 'all converge'
   /** A converged system writes. */
@@ -44,6 +48,9 @@ export interface Suspect {
 
 /** So long two hosts may use one subnet: backoffs of half a minute in the lease's and the kernel's loop, and room. */
 const DETECTION_MILLISECONDS = 90_000;
+
+/** However bad things are for a host, it asks the store no more often than this in a minute. */
+const REQUESTS_PER_MINUTE = 120;
 
 export class Invariants {
   readonly violations: Violation[] = [];
@@ -135,6 +142,12 @@ export class Invariants {
       if (!isShared) this.#shared.delete(address);
       else if (!this.#shared.has(address)) this.#shared.set(address, this.scheduler.now);
     }
+  }
+
+  /** With each request of a host, which makes so many of it in this minute. */
+  checkRequests(host: Suspect, inThisMinute: number): void {
+    if (inThisMinute !== REQUESTS_PER_MINUTE + 1) return;
+    this.report('requests are bounded', `${host.name} made ${inThisMinute} within a minute`);
   }
 
   /** After every step. */

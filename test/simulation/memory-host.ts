@@ -1,74 +1,67 @@
-/** What a host has besides a network: one small file, and room for one agent. */
+/** A host as one process reaches it: its disk takes its time and is full now and then. */
 import { HostError } from '../../src/model/errors';
 import type { Host } from '../../src/ports';
+import type { FakeHost } from '../support/fake-host';
 import type { Process } from './process';
-
-/** Outlives its processes. */
-export interface HostState {
-  subnetFile: string | undefined;
-  /** What it remembers for a start without etcd; outlives a reboot, too. */
-  memory: string | undefined;
-  /** The process that has the lock. */
-  owner: Process | undefined;
-}
 
 export class MemoryHost implements Host {
   constructor(
-    private readonly state: HostState,
+    /** What outlives the process. */
+    private readonly inner: FakeHost,
     private readonly process: Process,
-    private readonly odds: () => number,
+    /** How likely the disk refuses a write. */
+    private readonly odds: () => number = () => 0,
   ) {}
 
   readSubnetFile(): Promise<string | undefined> {
-    return this.#soon('reads its subnet file', () => this.state.subnetFile);
+    return this.#soon('reads its subnet file', () => this.inner.readSubnetFile());
   }
 
   writeSubnetFile(text: string): Promise<void> {
-    return this.#soon('writes its subnet file', () => {
-      this.#useDisk();
-      this.state.subnetFile = text;
-    });
+    return this.#soon('writes its subnet file', () => this.#use(() => this.inner.writeSubnetFile(text)));
   }
 
   readMemory(): Promise<string | undefined> {
-    return this.#soon('reads its memory', () => this.state.memory);
+    return this.#soon('reads its memory', () => this.inner.readMemory());
   }
 
   writeMemory(text: string): Promise<void> {
-    return this.#soon('writes its memory', () => {
-      this.#useDisk();
-      this.state.memory = text;
-    });
+    return this.#soon('writes its memory', () => this.#use(() => this.inner.writeMemory(text)));
   }
 
   removeSubnetFile(): Promise<void> {
-    return this.#soon('removes its subnet file', () => {
-      this.state.subnetFile = undefined;
-    });
+    return this.#soon('removes its subnet file', () => this.inner.removeSubnetFile());
   }
 
-  watchSubnetFile(): void {}
+  watchSubnetFile(onChange: () => void, signal: AbortSignal): void {
+    const tell = () =>
+      void this.process.later(1, 'is told of its subnet file', () => {
+        if (!signal.aborted) onChange();
+      });
+    this.inner.watchSubnetFile(tell, signal);
+  }
 
   lockedLinks(): readonly string[] {
-    return [];
+    return this.inner.lockedLinks();
   }
 
-  lock(): void {
-    if (this.state.owner?.isAlive) throw new HostError('EBUSY', 'another agent is at work');
-    this.state.owner = this.process;
+  lock(linkName: string): void {
+    this.inner.lock(linkName);
   }
 
+  /** Nobody listens. */
   notify(): void {}
 
   randomBytes(count: number): Uint8Array {
     return Uint8Array.from({ length: count }, () => this.process.chance.below(256));
   }
 
-  #useDisk(): void {
-    if (this.process.chance.chance(this.odds())) throw new HostError('ENOSPC', 'no space left on device');
+  #use(write: () => Promise<void>): Promise<void> {
+    if (!this.process.chance.chance(this.odds())) return write();
+    return Promise.reject(new HostError('ENOSPC', 'no space left on device'));
   }
 
-  #soon<T>(what: string, work: () => T): Promise<T> {
+  #soon<T>(what: string, work: () => Promise<T>): Promise<T> {
     return new Promise<void>((resolve) => void this.process.later(1, what, resolve)).then(work);
   }
 }

@@ -1,6 +1,6 @@
 /** A registry that shows a host only some of the others: what makes runs with very many hosts possible. */
 import { parseLeaseName } from '../../src/model/lease-codec';
-import type { LeaseBatch, LeaseChange, LeaseSnapshot } from '../../src/ports';
+import type { LeaseBatch, LeaseChange, LeaseRegistry, LeaseSnapshot } from '../../src/ports';
 import { Adapter } from './adapter';
 
 /** Hosts with a smaller number see everybody. */
@@ -15,12 +15,19 @@ const SHOWN_HOSTS = 60;
 export function viewOf(host: number, hosts: number): ((name: string) => boolean) | undefined {
   const groups = Math.max(1, Math.round(hosts / SHOWN_HOSTS));
   if (host < OBSERVERS) return undefined;
-  return (name) => groupOf(name, groups) === host % groups;
+  return (name) => numberOf(name) % groups === host % groups;
 }
 
-function groupOf(name: string, groups: number): number {
+/** Every host asks for the same few thousand names again and again. */
+const numbers = new Map<string, number>();
+
+function numberOf(name: string): number {
+  const known = numbers.get(name);
+  if (known !== undefined) return known;
   const octets = parseLeaseName(name)?.subnet.address.split('.').map(Number) ?? [0, 0, 0];
-  return (octets[1]! * 256 + octets[2]!) % groups;
+  const number = octets[1]! * 256 + octets[2]!;
+  numbers.set(name, number);
+  return number;
 }
 
 export class NarrowRegistry extends Adapter {
@@ -42,6 +49,11 @@ export class NarrowRegistry extends Adapter {
       malformed: malformed.filter(({ name }) => this.isInView(name) || this.ownKeys.has(name)),
     };
   }
+
+  override find: LeaseRegistry['find'] = async (...args) => {
+    const lease = await this.inner.find(...args);
+    return lease && this.#isShown({ kind: 'put', lease }) ? lease : undefined;
+  };
 
   override async *watch(afterRevision: string, signal: AbortSignal): AsyncGenerator<LeaseBatch> {
     for await (const { revision, changes } of super.watch(afterRevision, signal)) {

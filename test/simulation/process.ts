@@ -3,35 +3,77 @@ import type { Clock } from '../../src/ports';
 import type { Random } from './random';
 import type { Appointment, Scheduler } from './scheduler';
 
+/** The clocks of one host. */
+export interface HostClocks {
+  /** By how many milliseconds its wall clock is ahead of the others. */
+  wallOffset: number;
+  /** How fast its monotonic clock goes, compared with the store's. */
+  rate: number;
+}
+
+/** Sums of fractions of milliseconds are not exact. */
+const ROUNDING_MILLISECONDS = 1e-3;
+const GOOD_CLOCKS: HostClocks = { wallOffset: 0, rate: 1 };
+
 /**
  * What a process waits for reaches it only while it lives. Killed, it is neither told nor aborted: whatever it awaits never
- * comes, so that its code stops for good at the very await it had reached, as under kill -9.
+ * comes, so that its code stops for good at the very await it had reached, as under kill -9. Paused, it is told all of it
+ * later: what it then does, it does by what it knew before.
  */
 export class Process implements Clock {
   #isAlive = true;
+  /** What came while it was paused, in order; undefined while it runs. */
+  #held: (() => void)[] | undefined;
+  /** Since when its monotonic clock stands still, if it does, and for how long it did so before. */
+  #stoppedAt: number | undefined;
+  #stoppedFor = 0;
 
   constructor(
     readonly name: string,
     private readonly scheduler: Scheduler,
     readonly chance: Random,
-    /** By how many milliseconds the host's wall clock is ahead. */
-    private readonly wallOffset: () => number = () => 0,
+    private readonly clocks: HostClocks = GOOD_CLOCKS,
   ) {}
 
   get isAlive(): boolean {
     return this.#isAlive;
   }
 
+  get isPaused(): boolean {
+    return this.#held !== undefined;
+  }
+
   kill(): void {
     this.#isAlive = false;
+    this.#held = undefined;
+  }
+
+  /** SIGSTOP; or, `stopsClock`, the machine is suspended: then its monotonic clock stands still, too. */
+  pause(stopsClock: boolean): void {
+    this.#held ??= [];
+    if (stopsClock) this.#stoppedAt ??= this.scheduler.now;
+  }
+
+  resume(): void {
+    if (this.#stoppedAt !== undefined) this.#stoppedFor += this.scheduler.now - this.#stoppedAt;
+    this.#stoppedAt = undefined;
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    // One by one, as from an event loop: what one of them does may cancel another.
+    for (const step of held) this.scheduler.after(0, `${this.name} catches up`, step);
   }
 
   now(): number {
+    return ((this.#stoppedAt ?? this.scheduler.now) - this.#stoppedFor) * this.clocks.rate;
+  }
+
+  /** The time of the whole run, which no host's clock need agree with. */
+  trueNow(): number {
     return this.scheduler.now;
   }
 
   wallTime(): number {
-    return this.now() + this.wallOffset();
+    return this.scheduler.now + this.clocks.wallOffset;
   }
 
   random(): number {
@@ -39,14 +81,35 @@ export class Process implements Clock {
   }
 
   sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-    return this.wait(signal, (resolve) => this.later(milliseconds, 'wakes', resolve));
+    const due = this.now() + milliseconds;
+    return this.wait(signal, (resolve) => {
+      let appointment: Appointment;
+      // A clock that stood still meanwhile is not there yet.
+      const look = () => {
+        const left = due - this.now();
+        if (left <= ROUNDING_MILLISECONDS) resolve();
+        else appointment = this.later(left / this.clocks.rate, 'sleeps on', look);
+      };
+      appointment = this.later(milliseconds / this.clocks.rate, 'wakes', look);
+      return { cancel: () => appointment.cancel() };
+    });
   }
 
   /** Does something later, if it still lives then. */
   later(milliseconds: number, what: string, work: () => void): Appointment {
-    return this.scheduler.after(milliseconds, `${this.name} ${what}`, () => {
-      if (this.#isAlive) work();
-    });
+    let isCancelled = false;
+    const step = () => {
+      if (!this.#isAlive || isCancelled) return;
+      if (this.#held) this.#held.push(step);
+      else work();
+    };
+    const appointment = this.scheduler.after(milliseconds, `${this.name} ${what}`, step);
+    return {
+      cancel: () => {
+        isCancelled = true;
+        appointment.cancel();
+      },
+    };
   }
 
   /**

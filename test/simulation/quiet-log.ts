@@ -10,9 +10,12 @@ export class QuietLog implements Log {
     private readonly name: string,
     private readonly scheduler: Scheduler,
     private readonly isHeard: boolean,
+    /** Called with every error. */
+    private readonly onError: (message: string) => void,
   ) {}
 
   error(message: string, fields: LogFields = {}): void {
+    this.onError(message);
     this.#say('error', message, fields);
   }
   warn(message: string, fields: LogFields = {}): void {

@@ -34,13 +34,14 @@ async function main(): Promise<number> {
       pace: values.pace === undefined ? undefined : Number(values.pace),
     };
     const start = performance.now();
-    const { violations, steps, virtualSeconds, convergedAfterSeconds, fingerprint, trace } =
+    const { violations, steps, virtualSeconds, convergedAfterSeconds, peaks, fingerprint, trace } =
       await simulate(options);
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     const verdict = violations.length > 0 ? 'VIOLATED' : `converged after ${convergedAfterSeconds} s`;
     if (violations.length > 0 || Number(values.seeds) <= 20)
       console.log(
-        `seed ${seed}: ${verdict}, ${steps} steps, ${virtualSeconds} virtual s, ${seconds} s, fingerprint ${fingerprint}`,
+        `seed ${seed}: ${verdict}, ${steps} steps, ${virtualSeconds} virtual s, ${seconds} s, ` +
+          `at most ${peaks.fleetPerSecond} requests a second and ${peaks.hostPerMinute} a minute and host, fingerprint ${fingerprint}`,
       );
     for (const { invariant, what, at, step } of violations)
       console.log(`  at ${(at / 1000).toFixed(3)} s, step ${step}: ${invariant}: ${what}`);

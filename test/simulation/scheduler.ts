@@ -61,6 +61,7 @@ export class Scheduler {
   /** Remembers a line among the steps. */
   note(line: string): void {
     this.#mix(line);
+    if (this.remembered === 0) return;
     this.#recent.push(`${(this.#now / 1000).toFixed(3)} ${line}`);
     if (this.#recent.length > 2 * this.remembered) this.#recent.splice(0, this.remembered);
   }

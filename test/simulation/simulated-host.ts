@@ -1,23 +1,26 @@
 /** One host: its kernel, its file, its way to the store, and the agent that runs on it or not. */
 import { Agent } from '../../src/agent';
 import { ipAddress, type IpAddress } from '../../src/model/address';
+import type { Operation } from '../../src/model/operation';
 import type { Kernel, LeaseRegistry } from '../../src/ports';
 import { keyOf, type KernelObject } from '../../src/model/kernel-state';
 import type { ResolveMode } from '../../src/model/overlay';
+import { FakeHost } from '../support/fake-host';
 import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
 import type { FakeRegistry } from '../support/fake-registry';
 import { Connection, type ConnectionOptions, type Outage } from './connection';
 import { DistantRegistry } from './distant-registry';
 import type { Invariants, Suspect } from './invariants';
 import { Knowledge } from './knowledge';
-import { MemoryHost, type HostState } from './memory-host';
+import { MemoryHost } from './memory-host';
 import type { ObservedStore } from './observed-store';
 import { NarrowRegistry } from './narrow-registry';
-import { Process } from './process';
+import { Process, type HostClocks } from './process';
 import { QuietLog } from './quiet-log';
 import type { Random } from './random';
 import type { Scheduler } from './scheduler';
 import { SlowKernel, type KernelOptions } from './slow-kernel';
+import type { Traffic } from './traffic';
 
 /** A mistake to be found: adapters that stand between the agent and the truth. */
 export interface PlantedBug {
@@ -31,6 +34,7 @@ export interface World {
   readonly chance: Random;
   readonly store: ObservedStore;
   readonly invariants: Invariants;
+  readonly traffic: Traffic;
   readonly outage: Outage;
   readonly connection: ConnectionOptions;
   readonly resolve: ResolveMode;
@@ -46,6 +50,15 @@ export interface World {
 const LINK = 'flannel.1';
 const FAST_KERNEL: KernelOptions = { latency: [0.1, 5], odds: 0 };
 
+interface Life {
+  readonly process: Process;
+  readonly client: FakeRegistry;
+  readonly kernel: SlowKernel;
+  /** The overlay address that its agent has put, and whether it has said aloud since then that it has lost its subnet. */
+  address: IpAddress | undefined;
+  hasSaidLoss: boolean;
+}
+
 export class SimulatedHost implements Suspect {
   readonly name: string;
   readonly ownAddresses = new Set<IpAddress>();
@@ -54,17 +67,18 @@ export class SimulatedHost implements Suspect {
   ownKeys = new Set<string>();
   kernel: FakeKernel;
   kernelOptions = FAST_KERNEL;
-  /** By how many milliseconds its wall clock is ahead of the others. */
-  wallOffset = 0;
+  readonly clocks: HostClocks = { wallOffset: 0, rate: 1 };
   /** How likely its disk refuses a write. */
   diskOdds = 0;
-  readonly state: HostState = { subnetFile: undefined, memory: undefined, owner: undefined };
+  /** Its files, which outlive its agents. */
+  readonly files = new FakeHost();
+  /** An administrator has taken it out of service for good. */
+  isRetired = false;
   /** Kernel operations its agents have carried out. */
   operations = 0;
   #address: IpAddress;
   #lives = 0;
-  #life:
-    { process: Process; client: FakeRegistry; registry: DistantRegistry; kernel: SlowKernel } | undefined;
+  #life: Life | undefined;
   #disturbedAt = 0;
   #moves = 0;
 
@@ -96,9 +110,13 @@ export class SimulatedHost implements Suspect {
     return neighbor?.kind === 'neighbor' && neighbor.mac !== undefined;
   }
 
+  get isPaused(): boolean {
+    return this.#life?.process.isPaused ?? false;
+  }
+
   get undisturbedSince(): number {
     // A host that lost its subnet while no other is free knows it, and waits.
-    if (this.world.isFull()) this.disturb();
+    if (this.world.isFull() || this.isPaused) this.disturb();
     return Math.max(this.#disturbedAt, this.connection.lastTrouble);
   }
 
@@ -108,20 +126,21 @@ export class SimulatedHost implements Suspect {
   }
 
   start(): void {
-    if (this.#life) return;
-    const { scheduler, store, invariants, resolve, peerGraceMilliseconds } = this.world;
+    if (this.#life || this.isRetired) return;
+    const { scheduler, store, invariants, traffic, resolve, peerGraceMilliseconds } = this.world;
     const bug = this.world.newBug?.();
     const process = new Process(
       `${this.name}.${++this.#lives}`,
       scheduler,
       this.world.chance.fork(),
-      () => this.wallOffset,
+      this.clocks,
     );
     const knowledge = new Knowledge();
     for (const address of this.#addressesOnLink()) knowledge.ownSubnets.add(address);
     const client = store.client();
     const registry = new DistantRegistry(client, process, this.connection, scheduler, {
       moment: () => store.moment,
+      asked: (method) => invariants.checkRequests(this, traffic.count(this.name, method)),
       beforeWork: (method, subject) => invariants.watchWrite(this, method, subject),
       listAnswered: ({ revision }, moment) => knowledge.listed(revision, moment),
       watchBegan: (afterRevision) => knowledge.watches(afterRevision),
@@ -131,6 +150,7 @@ export class SimulatedHost implements Suspect {
       asked: (operations) => invariants.checkOperations(this, knowledge, operations),
       done: (operations) => {
         this.operations += operations.length;
+        for (const operation of operations) this.#watchAddress(life, operation);
         if (operations.some(({ object }) => object.kind === 'address' || object.kind === 'link'))
           invariants.noteAddresses(this);
       },
@@ -138,7 +158,8 @@ export class SimulatedHost implements Suspect {
     const view = this.world.viewOf(this.number);
     const isOwn = (publicIp: string) => this.ownAddresses.has(publicIp as IpAddress);
     const shown = view ? new NarrowRegistry(registry, view, isOwn, (this.ownKeys = new Set())) : registry;
-    this.#life = { process, client, registry, kernel };
+    const life: Life = { process, client, kernel, address: undefined, hasSaidLoss: false };
+    this.#life = life;
     this.disturb();
     invariants.noteAddresses(this);
     const options = {
@@ -157,9 +178,11 @@ export class SimulatedHost implements Suspect {
       kernel: bug?.kernel?.(kernel) ?? kernel,
       firewall: undefined,
       guard: undefined,
-      host: new MemoryHost(this.state, process, () => this.diskOdds),
+      host: new MemoryHost(this.files, process, () => this.diskOdds),
       clock: process,
-      log: new QuietLog(process.name, scheduler, this.world.isHeard),
+      log: new QuietLog(process.name, scheduler, this.world.isHeard, (message) => {
+        if (message.includes('subnet')) life.hasSaidLoss = true;
+      }),
     });
     const end = (how: string) => {
       if (process.isAlive) invariants.report('agents run on', `${this.name} ended: ${how}`);
@@ -177,6 +200,7 @@ export class SimulatedHost implements Suspect {
     process.kill();
     client.close();
     kernel.close();
+    this.files.end();
     this.#life = undefined;
     this.world.invariants.noteAddresses(this);
   }
@@ -185,7 +209,36 @@ export class SimulatedHost implements Suspect {
   loseKernel(keepsFile: boolean): void {
     this.kill();
     this.kernel = this.#newKernel();
-    if (!keepsFile) this.state.subnetFile = undefined;
+    if (!keepsFile) this.files.subnetFile = undefined;
+  }
+
+  /** SIGSTOP; or, `stopsClock`, the whole machine is suspended. */
+  pause(stopsClock: boolean): void {
+    this.disturb();
+    this.#life?.process.pause(stopsClock);
+  }
+
+  resume(): void {
+    this.disturb();
+    if (this.isPaused) this.#life?.process.resume();
+  }
+
+  /** Out of service: its kernel is empty, and no agent starts again. */
+  retire(): void {
+    this.loseKernel(false);
+    this.isRetired = true;
+  }
+
+  /** It becomes what another is, but for its address in the underlay: a copied image, or, `wakes`, a copied running machine. */
+  becomeCloneOf(other: SimulatedHost, wakes: boolean): void {
+    this.loseKernel(false);
+    this.files.subnetFile = other.files.subnetFile;
+    this.files.memory = other.files.memory;
+    if (!wakes) return;
+    const objects = [...other.kernel.state.values()];
+    const rank = ({ kind }: KernelObject) => (kind === 'link' ? 0 : kind === 'address' ? 1 : 2);
+    objects.sort((a, b) => rank(a) - rank(b));
+    this.kernel.tamper(...objects.map((object) => ({ verb: 'put', object }) as const));
   }
 
   cutWatches(): void {
@@ -200,6 +253,17 @@ export class SimulatedHost implements Suspect {
     this.ownAddresses.add(this.#address);
     this.kernel.changeInterfaces([underlayAt(this.#address)]);
     this.disturb();
+  }
+
+  #watchAddress(life: Life, { verb, object }: Operation): void {
+    if (verb !== 'put' || object.kind !== 'address') return;
+    if (life.address !== undefined && life.address !== object.address && !life.hasSaidLoss)
+      this.world.invariants.report(
+        'a lost subnet is told',
+        `${this.name} has gone from ${life.address} to ${object.address} without a word`,
+      );
+    life.address = object.address;
+    life.hasSaidLoss = false;
   }
 
   #newKernel(): FakeKernel {

@@ -67,11 +67,11 @@ export class SlowKernel implements Kernel {
   }
 
   listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
-    this.inner.listen(
-      linkName,
-      (notices) => void this.process.later(1, 'is notified', () => listener(notices)),
-      AbortSignal.any([signal, this.#stop.signal]),
-    );
+    const tell = (notices: readonly KernelNotice[]) =>
+      void this.process.later(1, 'is notified', () => {
+        if (!signal.aborted) listener(notices);
+      });
+    this.inner.listen(linkName, tell, AbortSignal.any([signal, this.#stop.signal]));
   }
 
   pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]> {

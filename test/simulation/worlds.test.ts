@@ -1,0 +1,41 @@
+/** Many small worlds, each with its own luck. Any of them can be seen again: `npx tsx test/simulation/run.ts`. */
+import { simulate, type SimulationOptions } from './simulation';
+import { verdictOf } from './verdict';
+
+type World = Omit<SimulationOptions, 'seed'>;
+
+const MINUTES = 60_000;
+
+async function expectNoViolation(world: World, firstSeed: number, count: number): Promise<void> {
+  for (let seed = firstSeed; seed < firstSeed + count; seed++)
+    expect(verdictOf(await simulate({ ...world, seed }))).toBe('');
+}
+
+describe('whatever happens to a few hosts, no rule is broken and all is well in the end:', () => {
+  const worlds: readonly [string, number, World][] = [
+    ['with room for many more', 50, { hosts: 6, faults: 60 }],
+    ['when the kernel asks for its peers', 40, { hosts: 6, faults: 60, onDemand: true }],
+    ['with one subnet too many', 40, { hosts: 8, faults: 60, spareSubnets: 1 }],
+    ['with a subnet for each and no more', 40, { hosts: 7, faults: 60, spareSubnets: 0 }],
+    ['when one thing comes upon the other', 30, { hosts: 5, faults: 120, pace: 400 }],
+    ['with days between what happens', 3, { hosts: 5, faults: 40, hasLongFaults: true }],
+    ['with days between, and few subnets', 3, { hosts: 5, faults: 40, hasLongFaults: true, spareSubnets: 1 }],
+  ];
+
+  test.each(worlds)(
+    '%s, %i times',
+    async (_name, count, world) => {
+      await expectNoViolation(world, 1, count);
+    },
+    5 * MINUTES,
+  );
+});
+
+test('a seed gives the same run every time, and another seed another', async () => {
+  const world: World = { hosts: 6, faults: 60, hasLongFaults: true };
+  const [first, second] = [await simulate({ ...world, seed: 3 }), await simulate({ ...world, seed: 3 })];
+  expect(second.fingerprint).toBe(first.fingerprint);
+  expect(second.steps).toBe(first.steps);
+  const other = await simulate({ ...world, seed: 4 });
+  expect(other.fingerprint).not.toBe(first.fingerprint);
+});
