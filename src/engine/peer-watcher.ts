@@ -24,6 +24,11 @@ import { Wake } from './wake';
 const AUDIT_MILLISECONDS = 600_000;
 const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 10_000 };
 /**
+ * When the connections of all hosts are lost at once, all of them come back to read everything. There are as many hosts as
+ * leases: with so much of the first wait for each, a thousand come within two seconds instead of a twentieth of one.
+ */
+const SPREAD_MILLISECONDS_PER_LEASE = 4;
+/**
  * A watch begins where a snapshot ended that is no older than this. Were the store put back to a backup between the two, and
  * written to until its revision is the same again, the watch would tell of another past, and nobody would notice.
  */
@@ -199,7 +204,9 @@ export class PeerWatcher {
   async #recover(error: unknown, attempt: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     this.#trouble.report('cannot read leases from etcd; peers stay as they are', error);
-    await this.clock.sleep(backoffMilliseconds(attempt, BACKOFF, this.clock.random()), signal);
+    const spread = Math.min(this.#leases.size * SPREAD_MILLISECONDS_PER_LEASE, BACKOFF.maxMilliseconds);
+    const limits = { ...BACKOFF, minMilliseconds: Math.max(BACKOFF.minMilliseconds, spread) };
+    await this.clock.sleep(backoffMilliseconds(attempt, limits, this.clock.random()), signal);
   }
 
   async #takeSnapshot(signal: AbortSignal): Promise<void> {

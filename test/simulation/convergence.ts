@@ -11,14 +11,12 @@ import { linkNameOf, type Overlay, type ResolveMode } from '../../src/model/over
 import { MutablePeerTable, type PeerTable } from '../../src/model/peer';
 import { parsePreviousSubnets } from '../../src/model/subnet-env-codec';
 import { SUBNETS, type ObservedStore } from './observed-store';
-import type { SimulatedHost, World } from './simulated-host';
+import type { SimulatedHost } from './simulated-host';
 
 export interface Expectation {
   readonly network: Subnet;
   readonly backend: VxlanBackend;
   readonly resolve: ResolveMode;
-  /** Which keys a host is shown, by its number; undefined: all. */
-  readonly viewOf: World['viewOf'];
 }
 
 const NEVER = new AbortController().signal;
@@ -99,7 +97,7 @@ async function kernelProblem(
   host: SimulatedHost,
   own: Lease,
   leases: readonly Lease[],
-  { network, backend, resolve, viewOf }: Expectation,
+  { network, backend, resolve }: Expectation,
 ): Promise<string | undefined> {
   const vtepMac = vxlanDataOf(own.attributes.backendData)?.vtepMac;
   if (!vtepMac) return `${host.name}'s lease names no VTEP`;
@@ -115,10 +113,8 @@ async function kernelProblem(
     hasNetworkRoute: true,
   };
   const self = { leaseName: own.name, publicIp: address, vtepMac, vni: 1, network, subnet, guarded: [] };
-  const view = viewOf(host.number);
   const peers = leases.flatMap((lease) => {
-    const isShown = !view || view(lease.name) || host.ownKeys.has(lease.name);
-    const verdict = isShown ? judgeLease(lease, self) : undefined;
+    const verdict = host.isShown(lease.name) ? judgeLease(lease, self) : undefined;
     return verdict?.kind === 'peer' ? [verdict.peer] : [];
   });
   const table = new MutablePeerTable(peers);

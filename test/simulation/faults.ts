@@ -6,6 +6,7 @@ import { localMacOf } from '../../src/model/mac';
 import type { Backup } from '../support/fake-registry';
 import { freeSubnet } from '../../src/core/subnets';
 import type { Outage } from './connection';
+import type { FlannelHost } from './flannel-host';
 import { leasesOf } from './convergence';
 import { SUBNETS, type ObservedStore } from './observed-store';
 import type { Random } from './random';
@@ -15,14 +16,18 @@ import type { SubnetRange } from '../../src/model/network-config';
 
 export interface Scene {
   readonly hosts: readonly SimulatedHost[];
+  readonly flannels: readonly FlannelHost[];
   readonly store: ObservedStore;
   readonly outage: Outage;
   readonly scheduler: Scheduler;
   readonly chance: Random;
-  readonly range: SubnetRange;
+  range: SubnetRange;
+  /** Writes another range of subnets into the configuration, or the first one again. */
+  readonly configure: (isNarrow: boolean) => void;
+  isReconfigured: boolean;
   readonly backups: Backup[];
-  /** There are hardly more subnets than hosts. */
-  readonly isTight: boolean;
+  /** How many subnets there are besides one for each host; undefined: many. */
+  readonly spareSubnets: number | undefined;
   /** No more faults: those that were to come later do not. */
   isOver: boolean;
 }
@@ -64,6 +69,22 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, fault: Fa
   'kernel slow': [2, (scene) => onAny(scene, (host) => slowKernel(scene, host))],
   'disk full': [1, (scene) => onAny(scene, (host) => fullDisk(scene, host))],
   'wall clock set': [2, (scene) => onAny(scene, (host) => setClock(scene, host))],
+  'agent paused': [4, (scene) => onRunning(scene, (host) => pause(scene, host, false, shortOrLonger(scene)))],
+  'host suspended': [
+    3,
+    (scene) => onRunning(scene, (host) => pause(scene, host, true, shortOrLonger(scene))),
+  ],
+  'rebooted elsewhere': [2, (scene) => onAny(scene, (host) => restart(scene, host, true, () => host.move()))],
+  'image copied': [2, copyImage],
+  'addresses exchanged': [1, exchangeAddresses],
+  'new cluster': [1, newCluster],
+  'subnet range changed': [1, changeRange],
+  'flannel restarted': [3, (scene) => onFlannel(scene, (flannel) => restartFlannel(scene, flannel, false))],
+  'flannel rebooted': [1, (scene) => onFlannel(scene, (flannel) => restartFlannel(scene, flannel, true))],
+  'flannel cut off': [
+    2,
+    (scene) => onFlannel(scene, (flannel) => cutOff(scene, flannel, shortOrLonger(scene))),
+  ],
   misses: [6, misses],
   tampering: [4, tampering],
   overrun: [1, (scene) => onRunning(scene, (host) => host.kernel.overrun())],
@@ -73,6 +94,18 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, fault: Fa
 export const LONG_FAULTS: Readonly<Record<string, readonly [weight: number, fault: Fault]>> = {
   'store outage of a day': [1, (scene) => storeOutage(scene, LONG_MILLISECONDS)],
   'host cut off for a day': [2, (scene) => onAny(scene, (host) => cutOff(scene, host, LONG_MILLISECONDS))],
+  'agent paused for a day': [
+    1,
+    (scene) => onRunning(scene, (host) => pause(scene, host, false, LONG_MILLISECONDS)),
+  ],
+  'host suspended for a day': [
+    1,
+    (scene) => onRunning(scene, (host) => pause(scene, host, true, LONG_MILLISECONDS)),
+  ],
+  'flannel cut off for a day': [
+    1,
+    (scene) => onFlannel(scene, (flannel) => cutOff(scene, flannel, LONG_MILLISECONDS)),
+  ],
   'host down for a day': [
     2,
     (scene) =>
@@ -99,24 +132,44 @@ export function provoke(scene: Scene, faults: typeof FAULTS, emphasis: Emphasis 
 export function heal(scene: Scene, mendingMilliseconds: number): void {
   scene.isOver = true;
   scene.outage.end();
-  for (const host of scene.hosts) {
+  for (const host of [...scene.hosts, ...scene.flannels]) {
     host.connection.isCut = false;
     host.connection.odds = 0;
     host.connection.setLatency(GOOD_LATENCY);
+  }
+  // One too many for the subnets there are: somebody must go.
+  const surplus = Math.max(0, -(scene.spareSubnets ?? 0));
+  for (const host of scene.hosts.slice(0, surplus)) host.retire();
+  for (const host of scene.hosts) {
     host.kernelOptions = { latency: [0.1, 5], odds: 0 };
     host.diskOdds = 0;
+    host.resume();
+    // A changed configuration is read at the next start.
+    if (scene.isReconfigured) host.kill();
     host.start();
+  }
+  for (const flannel of scene.flannels) {
+    if (scene.isReconfigured) flannel.kill();
+    flannel.start();
   }
   clear(scene, () => false);
   // What still cannot be read then belongs to nobody who remembers: who knew it keeps it, so that no two hosts need be alike.
   later(scene, mendingMilliseconds, 'an administrator clears up', () => {
-    clear(scene, (key) => scene.store.isUnreadable(key) || (scene.isTight && !isUsed(scene, key)));
+    clear(
+      scene,
+      (key) =>
+        scene.store.isUnreadable(key) ||
+        isOverwritten(scene, key) ||
+        (scene.spareSubnets !== undefined && !isUsed(scene, key)),
+    );
   });
 }
 
 /** Deletes what no host will ever delete: keys of nobody here, and what else is to go. */
-function clear({ store, hosts }: Scene, isDue: (key: string) => boolean): void {
-  const own = new Set(hosts.flatMap((host) => [...host.ownAddresses]));
+function clear({ store, hosts, flannels }: Scene, isDue: (key: string) => boolean): void {
+  const inService = hosts.filter(({ isRetired }) => !isRetired);
+  const own = new Set(inService.flatMap((host) => [...host.ownAddresses]));
+  for (const { address } of flannels) own.add(address);
   for (const key of [...store.entries.keys()]) {
     if (!key.startsWith(SUBNETS)) continue;
     const holder = store.holderOf(key);
@@ -127,12 +180,18 @@ function clear({ store, hosts }: Scene, isDue: (key: string) => boolean): void {
 export const GOOD_LATENCY = [1, 50] as const;
 
 /** A host may hold two leases: one that was lost and came back with a backup, or a reservation. It uses one. */
-function isUsed({ store, hosts }: Scene, key: string): boolean {
+function isUsed({ store, hosts, flannels }: Scene, key: string): boolean {
+  if (flannels.some((flannel) => flannel.key === key)) return true;
   const address = parseLeaseName(key.slice(SUBNETS.length))?.subnet.address;
   const holder = store.holderOf(key);
   return hosts.some(
     (host) => host.address === holder && host.overlayAddresses.some((own) => own === address),
   );
+}
+
+/** Flannel lives by a key whatever it says, until the key goes. */
+function isOverwritten({ store, flannels }: Scene, key: string): boolean {
+  return flannels.some((flannel) => flannel.key === key && store.holderOf(key) !== flannel.address);
 }
 
 function later({ scheduler }: Scene, milliseconds: number, what: string, work: () => void): void {
@@ -166,10 +225,24 @@ function shortOrLonger({ chance }: Scene): number {
   return chance.chance(0.7) ? chance.between(50, 10_000) : chance.between(10_000, 300_000);
 }
 
-function restart(scene: Scene, host: SimulatedHost, isReboot: boolean): void {
+function onFlannel(scene: Scene, work: (flannel: FlannelHost) => void): string | undefined {
+  if (scene.flannels.length === 0) return undefined;
+  const flannel = scene.chance.pick(scene.flannels);
+  work(flannel);
+  return flannel.name;
+}
+
+function restartFlannel(scene: Scene, flannel: FlannelHost, isReboot: boolean): void {
+  if (isReboot) flannel.reboot();
+  else flannel.kill();
+  later(scene, scene.chance.between(0, 60_000), `${flannel.name} starts`, () => flannel.start());
+}
+
+function restart(scene: Scene, host: SimulatedHost, isReboot: boolean, meanwhile = () => {}): void {
   const { chance } = scene;
   if (isReboot) host.loseKernel(chance.chance(0.5));
   else host.kill();
+  meanwhile();
   const pause = chance.chance(0.5) ? chance.between(0, 1_000) : chance.between(1_000, 120_000);
   later(scene, pause, `${host.name} starts`, () => host.start());
 }
@@ -182,7 +255,75 @@ function powerFailure(scene: Scene): string {
   return 'all hosts';
 }
 
-function cutOff(scene: Scene, host: SimulatedHost, milliseconds: number): void {
+/** What it does afterwards, it does by what it knew before. */
+function pause(scene: Scene, host: SimulatedHost, stopsClock: boolean, milliseconds: number): void {
+  host.pause(stopsClock);
+  later(scene, milliseconds, `${host.name} goes on`, () => host.resume());
+}
+
+function two({ hosts, chance }: Scene): [SimulatedHost, SimulatedHost] | undefined {
+  if (hosts.length < 2) return undefined;
+  const one = chance.below(hosts.length);
+  const other = (one + 1 + chance.below(hosts.length - 1)) % hosts.length;
+  return [hosts[one]!, hosts[other]!];
+}
+
+/** One host becomes a copy of another: same files, and perhaps the same device, but an address of its own. */
+function copyImage(scene: Scene): string | undefined {
+  const pair = two(scene);
+  if (!pair) return undefined;
+  const [original, copy] = pair;
+  const wakes = scene.chance.chance(0.5);
+  copy.becomeCloneOf(original, wakes);
+  later(scene, scene.chance.between(0, 60_000), `${copy.name} starts`, () => copy.start());
+  return `${copy.name} from ${original.name}${wakes ? ', with its kernel' : ''}`;
+}
+
+/** Two hosts are rebooted, and each gets the address that was the other's. */
+function exchangeAddresses(scene: Scene): string | undefined {
+  const pair = two(scene);
+  if (!pair) return undefined;
+  const [one, other] = pair;
+  const [first, second] = [one.address, other.address];
+  restart(scene, one, true, () => one.move(second));
+  restart(scene, other, true, () => other.move(first));
+  return `${one.name} and ${other.name}`;
+}
+
+/** Nothing is left but the configuration, in a store whose revisions have nothing to do with those before. */
+function newCluster(scene: Scene): string {
+  const { store, chance } = scene;
+  const milliseconds = chance.between(6_000, 30_000);
+  storeOutage(scene, milliseconds);
+  const config = store.entries.get('config')!;
+  const revision = chance.chance(0.5) ? 2 : store.revision + chance.below(1_000);
+  later(scene, milliseconds, `an empty store at revision ${revision}`, () => {
+    if (scene.isOver) return;
+    const entries = new Map([['config', { ...config, modRevision: 2, createRevision: 2 }]]);
+    store.restore({ revision, entries, etcdLeases: new Map() });
+    for (const host of [...scene.hosts, ...scene.flannels]) host.cutWatches();
+  });
+  return `at revision ${revision}`;
+}
+
+/** Another part of the network is given out from now on; one by one the hosts are told by a restart. */
+function changeRange(scene: Scene): string | undefined {
+  const { chance, hosts, flannels } = scene;
+  if (scene.spareSubnets !== undefined || hosts.length > 50) return undefined;
+  const isNarrow = chance.chance(0.7);
+  scene.configure(isNarrow);
+  scene.isReconfigured = true;
+  for (const host of hosts)
+    later(scene, chance.between(0, 60_000), `${host.name} is restarted`, () => {
+      if (!host.isRunning) return;
+      host.kill();
+      host.start();
+    });
+  for (const flannel of flannels) restartFlannel(scene, flannel, false);
+  return isNarrow ? 'to a narrow one' : 'to the wide one';
+}
+
+function cutOff(scene: Scene, host: SimulatedHost | FlannelHost, milliseconds: number): void {
   const { connection } = host;
   connection.isCut = true;
   connection.lastTrouble = scene.scheduler.now;
@@ -196,7 +337,8 @@ function cutOff(scene: Scene, host: SimulatedHost, milliseconds: number): void {
 }
 
 function storeOutage(scene: Scene, milliseconds: number): string {
-  const { outage, hosts, scheduler } = scene;
+  const { outage, scheduler } = scene;
+  const hosts = [...scene.hosts, ...scene.flannels];
   outage.lasts(milliseconds);
   for (const host of hosts) {
     host.connection.lastTrouble = scheduler.now;
@@ -220,7 +362,7 @@ function expireLease(scene: Scene): string | undefined {
 
 function cutWatches(scene: Scene): string {
   if (scene.chance.chance(0.7)) return onAny(scene, (host) => host.cutWatches());
-  for (const host of scene.hosts) host.cutWatches();
+  for (const host of [...scene.hosts, ...scene.flannels]) host.cutWatches();
   return 'all hosts';
 }
 
@@ -246,7 +388,7 @@ function restore(scene: Scene): string | undefined {
   later(scene, milliseconds, `the store is put back to revision ${chosen.revision}`, () => {
     if (scene.isOver) return;
     store.restore(chosen);
-    for (const host of scene.hosts) host.cutWatches();
+    for (const host of [...scene.hosts, ...scene.flannels]) host.cutWatches();
   });
   return `to revision ${chosen.revision}, from ${store.revision}`;
 }

@@ -1,6 +1,7 @@
 /** What must hold in every step. Each rule looks at what an agent does, never at what it thinks. */
 import { printSubnet, subnetOf, type IpAddress } from '../../src/model/address';
 import type { KernelObject } from '../../src/model/kernel-state';
+import type { MacAddress } from '../../src/model/mac';
 import { printOperation, type Operation } from '../../src/model/operation';
 import type { RegistryMethod } from '../support/fake-registry';
 import type { Knowledge } from './knowledge';
@@ -40,6 +41,10 @@ export interface Suspect {
   readonly ownAddresses: ReadonlySet<IpAddress>;
   /** The overlay addresses on its link, if an agent is at work. */
   readonly overlayAddresses: readonly IpAddress[];
+  /** That of its device, if it has one. */
+  readonly vtepMac: MacAddress | undefined;
+  /** True if its agent is shown the lease of this name. */
+  isShown(name: string): boolean;
   /** True if its kernel holds a neighbor of this key that leads somewhere. */
   hasNeighbor(object: KernelObject): boolean;
   /** Since when nothing has kept its agent from learning and doing what it should, in virtual milliseconds. */
@@ -75,8 +80,12 @@ export class Invariants {
 
   /** Before the operations that an agent asks for are carried out. */
   checkOperations(host: Suspect, knowledge: Knowledge, operations: readonly Operation[]): void {
-    const isOwn = ({ publicIp, subnet }: Holder) =>
-      host.ownAddresses.has(publicIp) || knowledge.ownSubnets.has(subnet);
+    // Nobody can be sent to by a MAC that is our own: of a copied machine, until one of the two has another.
+    const isNobody = ({ name, mac, publicIp, subnet }: Holder) =>
+      host.ownAddresses.has(publicIp) ||
+      mac === host.vtepMac ||
+      knowledge.ownSubnets.has(subnet) ||
+      !host.isShown(name);
     for (const operation of operations) {
       const { verb, object } = operation;
       if (verb === 'remove' && object.kind === 'link') {
@@ -92,7 +101,9 @@ export class Invariants {
       }
       // Saying "nobody" where the kernel knows of nobody takes nothing away.
       if (verb === 'put' && !host.hasNeighbor(object)) continue;
-      const isGone = () => this.store.wasVacant(subject, knowledge.since(subject), knowledge.high, isOwn);
+      const [from, to] = [knowledge.since(subject), knowledge.high];
+      const isGone = () =>
+        this.store.wasVacant(subject, from, to, isNobody) || this.store.wasContested(subject, from, to);
       const isJustified = knowledge.isInSync && (this.dropsIdlePeers || isGone());
       if (isJustified) continue;
       const why = knowledge.isInSync ? 'nothing told it so' : 'before it was in sync';

@@ -9,6 +9,9 @@ import { FakeStore, type Backup } from '../support/fake-registry';
 export const SUBNETS = 'subnets/';
 
 export interface Holder {
+  /** Of its lease: the last part of its key. */
+  readonly name: string;
+  readonly mac: MacAddress;
   readonly publicIp: IpAddress;
   /** The first address of the subnet that is leased. */
   readonly subnet: IpAddress;
@@ -27,7 +30,7 @@ interface Holding {
   readonly publicIp: IpAddress | undefined;
   readonly isUnreadable: boolean;
   /** undefined: nobody could send to it. */
-  readonly peer: { readonly mac: MacAddress; readonly holder: Holder } | undefined;
+  readonly peer: Holder | undefined;
 }
 
 /** Somebody who is none of the hosts: what is a peer to him is one to everybody. */
@@ -93,8 +96,13 @@ export class ObservedStore extends FakeStore {
     return [...(this.#pastHolders.get(key) ?? [])].some((holder) => own.has(holder));
   }
 
-  /** True if at some moment between the two (both included) nobody was behind this subnet or MAC, but for those that are `own`. */
-  wasVacant(subnetOrMac: string, from: number, to: number, isOwn: (holder: Holder) => boolean): boolean {
+  /** True if at some moment between the two (both included) nobody was behind this subnet or MAC, but for those that do not count. */
+  wasVacant(
+    subnetOrMac: string,
+    from: number,
+    to: number,
+    doesNotCount: (holder: Holder) => boolean,
+  ): boolean {
     const chapters = this.#chapters.get(subnetOrMac) ?? [];
     let index = chapters.findLastIndex(({ moment }) => moment <= from);
     if (index < 0) return true;
@@ -102,11 +110,33 @@ export class ObservedStore extends FakeStore {
     const readable = chapters[index]!.holders.filter(({ unreadableSince }) => unreadableSince === undefined);
     const known = new Set(readable.map(({ subnet }) => subnet));
     const isNobody = (holder: Holder) =>
-      isOwn(holder) || (holder.unreadableSince !== undefined && !known.has(holder.subnet));
+      doesNotCount(holder) || (holder.unreadableSince !== undefined && !known.has(holder.subnet));
     for (; index < chapters.length && chapters[index]!.moment <= to; index++) {
       if (chapters[index]!.holders.every(isNobody)) return true;
     }
     return false;
+  }
+
+  /** True if at some moment between the two there were two places for one VTEP: then one of the leases need not be believed. */
+  wasContested(subnetOrMac: string, from: number, to: number): boolean {
+    const chapters = this.#between(subnetOrMac, from, to);
+    const macs = new Set(chapters.flatMap(({ holders }) => holders.map(({ mac }) => mac)));
+    return [...macs].some((mac) =>
+      this.#between(mac, from, to).some(
+        ({ holders }) => new Set(holders.map(({ publicIp }) => publicIp)).size > 1,
+      ),
+    );
+  }
+
+  /** What was true at the first of the moments, and what came until the second. */
+  #between(subnetOrMac: string, from: number, to: number): readonly Chapter[] {
+    const chapters = this.#chapters.get(subnetOrMac) ?? [];
+    const first = Math.max(
+      0,
+      chapters.findLastIndex(({ moment }) => moment <= from),
+    );
+    const end = chapters.findIndex(({ moment }) => moment > to);
+    return chapters.slice(first, end < 0 ? undefined : end);
   }
 
   #note(key: string, value: string | undefined): void {
@@ -129,19 +159,19 @@ export class ObservedStore extends FakeStore {
       if (keys) keys.add(key);
       else this.#keysOfMac.set(after.peer.mac, new Set([key]));
     }
-    this.#append(printSubnet(subnets.subnet), after?.peer ? [after.peer.holder] : []);
+    this.#append(printSubnet(subnets.subnet), after?.peer ? [after.peer] : []);
     for (const mac of new Set([before?.peer?.mac, after?.peer?.mac])) {
       if (mac === undefined) continue;
       const keys = [...(this.#keysOfMac.get(mac) ?? [])];
-      const holders = keys.map((each) => this.#holdings.get(each)!.peer!.holder);
+      const holders = keys.map((each) => this.#holdings.get(each)!.peer!);
       this.#append(mac, holders);
     }
   }
 
   #spoiled(before: Holding | undefined): Holding {
     const peer = before?.peer && {
-      mac: before.peer.mac,
-      holder: { ...before.peer.holder, unreadableSince: before.peer.holder.unreadableSince ?? this.#moment },
+      ...before.peer,
+      unreadableSince: before.peer.unreadableSince ?? this.#moment,
     };
     return { publicIp: before?.publicIp, isUnreadable: true, peer };
   }
@@ -164,6 +194,6 @@ function holdingOf(lease: Lease): Holding {
   const isPeer = judgeLease(lease, ANYBODY).kind === 'peer';
   const mac = vxlanDataOf(backendData)?.vtepMac;
   if (!isPeer || !publicIp || !mac) return { publicIp, isUnreadable: false, peer: undefined };
-  const holder = { publicIp, subnet: lease.subnet.address, unreadableSince: undefined };
-  return { publicIp, isUnreadable: false, peer: { mac, holder } };
+  const peer = { name: lease.name, mac, publicIp, subnet: lease.subnet.address, unreadableSince: undefined };
+  return { publicIp, isUnreadable: false, peer };
 }

@@ -4,6 +4,7 @@ import { ipAddress, type IpAddress } from '../../src/model/address';
 import type { Operation } from '../../src/model/operation';
 import type { Kernel, LeaseRegistry } from '../../src/ports';
 import { keyOf, type KernelObject } from '../../src/model/kernel-state';
+import type { MacAddress } from '../../src/model/mac';
 import type { ResolveMode } from '../../src/model/overlay';
 import { FakeHost } from '../support/fake-host';
 import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
@@ -67,7 +68,8 @@ export class SimulatedHost implements Suspect {
   ownKeys = new Set<string>();
   kernel: FakeKernel;
   kernelOptions = FAST_KERNEL;
-  readonly clocks: HostClocks = { wallOffset: 0, rate: 1 };
+  /** Its monotonic clock may be bad, but never goes back. */
+  readonly clocks: HostClocks;
   /** How likely its disk refuses a write. */
   diskOdds = 0;
   /** Its files, which outlive its agents. */
@@ -89,6 +91,7 @@ export class SimulatedHost implements Suspect {
     this.name = `h${number}`;
     this.#address = addressOf(number, 0);
     this.ownAddresses.add(this.#address);
+    this.clocks = { wallOffset: 0, rate: world.chance.between(0.97, 1.03) };
     this.connection = new Connection(world.outage, world.chance.fork(), world.connection);
     this.kernel = this.#newKernel();
   }
@@ -103,6 +106,16 @@ export class SimulatedHost implements Suspect {
 
   get overlayAddresses(): readonly IpAddress[] {
     return this.#life ? this.#addressesOnLink() : [];
+  }
+
+  get vtepMac(): MacAddress | undefined {
+    const link = this.kernel.state.get(`link ${LINK}`);
+    return link?.kind === 'link' ? link.mac : undefined;
+  }
+
+  isShown(name: string): boolean {
+    const view = this.world.viewOf(this.number);
+    return !view || view(name) || this.ownKeys.has(name);
   }
 
   hasNeighbor(object: KernelObject): boolean {
@@ -120,9 +133,9 @@ export class SimulatedHost implements Suspect {
     return Math.max(this.#disturbedAt, this.connection.lastTrouble);
   }
 
-  /** Something other than the connection keeps its agent from its work just now. */
-  disturb(): void {
-    this.#disturbedAt = this.world.scheduler.now;
+  /** Something other than the connection keeps its agent from its work just now, and for so long. */
+  disturb(milliseconds = 0): void {
+    this.#disturbedAt = Math.max(this.#disturbedAt, this.world.scheduler.now + milliseconds);
   }
 
   start(): void {
@@ -247,9 +260,9 @@ export class SimulatedHost implements Suspect {
     this.#life.client.cutWatches();
   }
 
-  /** DHCP gives it an address that nobody ever had. */
-  move(): void {
-    this.#address = addressOf(this.number, ++this.#moves);
+  /** DHCP gives it an address that nobody ever had; or this one, which another has or had. */
+  move(address = addressOf(this.number, ++this.#moves)): void {
+    this.#address = address;
     this.ownAddresses.add(this.#address);
     this.kernel.changeInterfaces([underlayAt(this.#address)]);
     this.disturb();

@@ -13,12 +13,19 @@ async function expectNoViolation(world: World, firstSeed: number, count: number)
 
 describe('whatever happens to a few hosts, no rule is broken and all is well in the end:', () => {
   const worlds: readonly [string, number, World][] = [
-    ['with room for many more', 50, { hosts: 6, faults: 60 }],
-    ['when the kernel asks for its peers', 40, { hosts: 6, faults: 60, onDemand: true }],
-    ['with one subnet too many', 40, { hosts: 8, faults: 60, spareSubnets: 1 }],
-    ['with a subnet for each and no more', 40, { hosts: 7, faults: 60, spareSubnets: 0 }],
-    ['when one thing comes upon the other', 30, { hosts: 5, faults: 120, pace: 400 }],
-    ['with days between what happens', 3, { hosts: 5, faults: 40, hasLongFaults: true }],
+    ['with room for many more', 40, { hosts: 6, faults: 60 }],
+    ['when the kernel asks for its peers', 30, { hosts: 6, faults: 60, onDemand: true }],
+    ['beside hosts that run flannel', 30, { hosts: 5, flannelHosts: 2, faults: 60 }],
+    [
+      'beside flannel with one subnet too many',
+      20,
+      { hosts: 5, flannelHosts: 2, faults: 60, spareSubnets: 1 },
+    ],
+    ['with one subnet too many', 30, { hosts: 8, faults: 60, spareSubnets: 1 }],
+    ['with a subnet for each and no more', 30, { hosts: 7, faults: 60, spareSubnets: 0 }],
+    ['with one subnet too few, until a host goes', 20, { hosts: 7, faults: 60, spareSubnets: -1 }],
+    ['when one thing comes upon the other', 20, { hosts: 5, faults: 120, pace: 400 }],
+    ['with days between what happens', 3, { hosts: 5, flannelHosts: 1, faults: 40, hasLongFaults: true }],
     ['with days between, and few subnets', 3, { hosts: 5, faults: 40, hasLongFaults: true, spareSubnets: 1 }],
   ];
 
