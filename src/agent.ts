@@ -25,6 +25,7 @@ import {
   type Waiting,
 } from './engine/prerequisites';
 import { IN_SYNC, NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
+import { SurroundingsWatcher } from './engine/surroundings-watcher';
 import type { Trouble } from './engine/trouble';
 import { UnderlayWatcher } from './engine/underlay-watcher';
 import { contains, printSubnet, type IpAddress } from './model/address';
@@ -44,6 +45,8 @@ export interface AgentOptions {
   readonly configPlace: string;
   readonly underlay: UnderlayOptions;
   readonly resolve: ResolveMode;
+  /** `--ip-blackhole-route` */
+  readonly hasBlackholeRoute: boolean;
   /** Addresses of etcd: no lease may lead them into the overlay. */
   readonly etcdAddresses: readonly IpAddress[];
   readonly renewMarginSeconds: number;
@@ -80,6 +83,7 @@ export class Agent {
   readonly #responder: MissResponder;
   readonly #announcer: Announcer;
   readonly #recorder: Recorder;
+  readonly #surroundings: SurroundingsWatcher;
   readonly #firewall: FirewallKeeper | undefined;
   readonly #admission: AdmissionKeeper | undefined;
   /** The firewall's first pass is over, well or not. */
@@ -147,6 +151,7 @@ export class Agent {
       ports.guard && options.admitsPeersOnly
         ? new AdmissionKeeper(ports.guard, clock, log, () => this.#admissionSituation())
         : undefined;
+    this.#surroundings = new SurroundingsWatcher(kernel, clock, log, () => this.#overlay);
     this.#recorder = new Recorder(host, clock, log, () => this.#memory());
   }
 
@@ -175,6 +180,8 @@ export class Agent {
       advice('fights', grievance(this.#fights)),
       advice('firewall', this.#firewall?.trouble ?? this.#firewall?.obstacle),
       advice('vxlan admission', this.#admission?.trouble),
+      advice('forwarding', this.#surroundings.trouble('forwarding')),
+      advice('bridge', this.#surroundings.trouble('bridge')),
       advice('state file', this.#recorder.trouble),
       ...(this.options.embeddedEtcd ? [advice('embedded etcd', this.options.embeddedEtcd.trouble)] : []),
     ];
@@ -210,6 +217,11 @@ export class Agent {
         sinceSeconds: Math.max(0, Math.round((now - since) / 1000)),
       })),
     };
+  }
+
+  /** Whether the loops turn; where they do not, another start helps. A blocked event loop answers nothing at all. */
+  liveness(): Check[] {
+    return this.#conditions.check([{ name: 'loops', reason: this.stuck(), advisory: false }]);
   }
 
   get #leaselessness(): string | undefined {
@@ -369,6 +381,7 @@ export class Agent {
       this.#announcer.run(until),
       ...(firewall ? [afterFirstPass(() => firewall.run(until, () => this.#afterFirewallPass()))] : []),
       ...(this.#admission ? [this.#admission.run(until)] : []),
+      this.#surroundings.run(until),
       this.#configWatcher!.run(until),
       afterFirstPass(() => this.#recorder.run(until)),
     ];
@@ -424,6 +437,7 @@ export class Agent {
       underlay,
       vtepMac,
       hasNetworkRoute: conflict === undefined,
+      hasBlackholeRoute: this.options.hasBlackholeRoute,
       resolve: conflict === undefined ? this.options.resolve : { kind: 'preload' },
     };
     if (conflict !== undefined) {
@@ -448,6 +462,7 @@ export class Agent {
     this.#reconciler.trigger(NEW_LEASE);
     this.#firewall?.trigger('our subnet');
     this.#admission?.trigger();
+    this.#surroundings.trigger();
     this.#recorder.trigger();
   }
 
@@ -479,6 +494,7 @@ export class Agent {
         this.audit(notice.what);
         this.#underlay?.trigger();
       }
+      if (notice.kind === 'interfaces') this.#surroundings.trigger();
       if (notice.kind === 'overrun') this.#recoverFromOverrun(signal);
     }
   }
@@ -541,9 +557,7 @@ export class Agent {
   #firewallWish(): FirewallWish | undefined {
     if (!this.#overlay || !this.#network) return undefined;
     const { network, subnet, backend } = this.#overlay;
-    // Flannel's default is false, which nobody has to write: it asks for nothing.
-    const enableNfTables = this.#network.enableNfTables || undefined;
-    const options = { ...this.options.firewall, enableNfTables };
+    const options = { ...this.options.firewall, enableNfTables: this.#network.enableNfTables };
     return { link: linkNameOf(backend), overlays: [{ network, subnet }], options };
   }
 }

@@ -10,13 +10,14 @@ import { notEffective, printableOptions, type Options } from './cli/read-options
 import { cleanUpKernel, giveBackLeases, removeGuards } from './departure';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import { keepServing } from './engine/serving';
 import { EtcdRegistry } from './etcd/registry';
 import { FirstHost } from './first-host';
 import { requireNetAdmin } from './host/capabilities';
 import { MonotonicClock } from './host/clock';
 import { openControlSocket, type CloseControlSocket } from './host/control-socket';
 import { EmbeddedEtcd, ETCD_PORTS, isOpen } from './host/embedded-etcd';
-import { startHealthServer, type HealthServer } from './host/health';
+import { startHealthServer } from './host/health';
 import { incarnation } from './host/incarnation';
 import { LinuxHost } from './host/linux-host';
 import type { ServiceState } from './host/systemd';
@@ -86,7 +87,8 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   let closeControl: CloseControlSocket | undefined;
   const firstHost = options.embeddedEtcd ? carryEtcd(options, host, clock, log) : undefined;
   const registry = etcdOf(options, firstHost?.permit);
-  let health: HealthServer | undefined;
+  const healthEnd = new AbortController();
+  let health: Promise<void> | undefined;
   try {
     const agent = new Agent(
       {
@@ -96,6 +98,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
           options.resolve === 'preload'
             ? { kind: 'preload' }
             : { kind: 'on-demand', idleMilliseconds: options.idleTimeoutSeconds * 1000 },
+        hasBlackholeRoute: options.ipBlackholeRoute,
         etcdAddresses: options.etcdEndpoints.flatMap((url) => parseIpAddress(hostOf(url)) ?? []),
         renewMarginSeconds: options.renewMarginMinutes * 60,
         peerGraceMilliseconds: options.peerGraceSeconds * 1000,
@@ -123,14 +126,9 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     });
     if (options.healthzPort > 0) {
       const { healthzIp: address, healthzPort: port } = options;
-      // Liveness is that somebody answers: a blocked event loop does not.
-      health = await startHealthServer({
-        address,
-        port,
-        clock,
-        live: () => [],
-        ready: () => agent.readiness(),
-      });
+      const checks = { live: () => agent.liveness(), ready: () => agent.readiness() };
+      const start = () => startHealthServer({ address, port, clock, ...checks });
+      health = keepServing(start, clock, log, healthEnd.signal);
     }
     const { env, pid } = process;
     const watchdog = {
@@ -147,7 +145,8 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     return 0;
   } finally {
     closeControl?.();
-    await health?.close();
+    healthEnd.abort();
+    await health;
     guard.close();
     kernel.close();
     registry.close();

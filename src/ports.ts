@@ -6,6 +6,7 @@
 import type { Family, IpAddress, Subnet } from './model/address';
 import type { Admission, AdmissionChange, AdmissionTerms, InstalledAdmission } from './model/admission';
 import type { FailedFirewallOperation, FirewallOperation, FirewallState } from './model/firewall';
+import type { KernelSettings } from './model/kernel-settings';
 import type { KernelState } from './model/kernel-state';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './model/lease';
 import type { Miss } from './model/miss';
@@ -148,6 +149,8 @@ export interface Kernel {
   routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined>;
   /** Default routes of the main table of both families, in the kernel's order. */
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]>;
+  /** What this host's administrator has set, as far as it concerns these links. Never throws: what cannot be read is undefined. */
+  settings(links: readonly string[]): KernelSettings;
   /** Names of the vxlan links that carry routes with our protocol number, up or not: what `cleanup` removes. */
   ownLinks(signal: AbortSignal): Promise<readonly string[]>;
   close(): void;
@@ -164,6 +167,8 @@ export type KernelNotice =
   | { readonly kind: 'unanswered'; readonly address: IpAddress; readonly mac: MacAddress }
   /** Somebody else changed something of ours, or the underlay changed. `what` is for the log: `route 10.5.2.0/24 removed`. */
   | { readonly kind: 'changed'; readonly what: string }
+  /** An interface that is neither our link nor our underlay got or lost an address: a bridge's, perhaps. */
+  | { readonly kind: 'interfaces' }
   /** Notices were lost, because they came faster than we read. */
   | { readonly kind: 'overrun' };
 

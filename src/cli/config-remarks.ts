@@ -63,5 +63,6 @@ export function describeChanges(before: NetworkConfig, after: NetworkConfig): st
 function flatten(config: NetworkConfig): Map<string, string> {
   const { Backend, ...rest } = JSON.parse(printNetworkConfig(config)) as { Backend: Record<string, unknown> };
   const backend = Object.entries(Backend).map(([key, value]) => [`Backend.${key}`, value] as const);
-  return new Map([...Object.entries(rest), ...backend].map(([key, value]) => [key, String(value)]));
+  const written = [...Object.entries(rest), ...backend].filter(([, value]) => value !== null);
+  return new Map(written.map(([key, value]) => [key, String(value)]));
 }

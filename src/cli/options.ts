@@ -101,10 +101,6 @@ export interface OptionSpec<Value> {
   readonly notEffective?: (value: Value) => string | undefined;
 }
 
-/** For an option that is about rules: true, a number or a text asks for some, false does not. */
-const noRules = (option: string, rules: string) => (isWanted: unknown) =>
-  isWanted === false ? undefined : `${option} is not effective yet: no ${rules} are written`;
-
 export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key]> } = {
   etcdEndpoints: {
     name: 'etcd-endpoints',
@@ -355,8 +351,9 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     fallback: 'false',
     read: readBoolean,
     since: '0.27.1',
-    help: 'Keep a blackhole route for our own subnet. Not effective yet.',
-    notEffective: noRules('--ip-blackhole-route', 'blackhole routes'),
+    help:
+      'Drop what is for our own subnet while no bridge has it, by a `blackhole` route behind that of the bridge: else such a ' +
+      'packet leaves by another route, and may come back.',
   },
 
   vxlanAdmission: {

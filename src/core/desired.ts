@@ -1,6 +1,7 @@
 /** What the kernel should hold. */
 import { bitsOf, familyOf, printSubnet, type Subnet } from '../model/address';
 import {
+  BLACKHOLE_METRIC,
   ROUTE_PROTOCOL,
   UNREACHABLE_METRIC,
   kernelStateOf,
@@ -38,6 +39,7 @@ export function baseObjects(overlay: Overlay): KernelObject[] {
     },
     { kind: 'address', link, address, prefixLength: bitsOf(familyOf(address)) },
     ...(overlay.hasNetworkRoute ? [networkRoute(overlay)] : []),
+    ...(overlay.hasBlackholeRoute ? [blackholeRoute(overlay.subnet)] : []),
   ];
 }
 
@@ -52,6 +54,14 @@ function networkRoute(overlay: Overlay): Route {
     metric: 0,
     protocol: ROUTE_PROTOCOL,
   };
+}
+
+/**
+ * Without it, a packet for a container that is gone, together with the bridge, takes the network route, or, where there is none,
+ * the default route out of this host; and comes back, if its first hop routes our subnet to us.
+ */
+function blackholeRoute(own: Subnet): Route {
+  return { ...unreachableRoute(own), type: 'blackhole', metric: BLACKHOLE_METRIC };
 }
 
 /** A peer's three objects, in the order they must be written. */

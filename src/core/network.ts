@@ -9,7 +9,8 @@ export interface Network {
   readonly text: string;
   readonly range: SubnetRange;
   readonly backend: VxlanBackend;
-  readonly enableNfTables: boolean;
+  /** Undefined: what this host uses. */
+  readonly enableNfTables: boolean | undefined;
   /** What it asks for and does not get, each a sentence. */
   readonly remarks: readonly string[];
 }

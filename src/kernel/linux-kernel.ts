@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openRequestSocket } from '../../native';
 import type { IpAddress } from '../model/address';
+import type { KernelSettings } from '../model/kernel-settings';
 import type { KernelState } from '../model/kernel-state';
 import type { Miss } from '../model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
@@ -15,6 +16,7 @@ import { getNeighbors, parseNeighbor } from './neighbors';
 import { dumpAll, findLink, observe } from './observation';
 import { systemErrorOf } from './refusal';
 import { Rtnetlink } from './rtnetlink';
+import { readSettings } from './settings';
 import { readDefaultRoutes, readInterfaces, readOwnLinks, resolveRoute } from './underlay';
 import { FAMILIES, StateBit } from './wire';
 
@@ -110,6 +112,10 @@ class LinuxKernel implements Kernel {
 
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]> {
     return this.#dumping((netlink) => readDefaultRoutes(netlink, signal), signal);
+  }
+
+  settings(links: readonly string[]): KernelSettings {
+    return readSettings(links);
   }
 
   ownLinks(signal: AbortSignal): Promise<readonly string[]> {

@@ -133,7 +133,13 @@ export class NoticeReader {
     if (!record) return false;
     const isGone = message.type === MessageType.DELADDR;
     const isOnUnderlay = record.index === this.#underlay?.index;
-    if (record.scope !== 'global' || (!isOnUnderlay && record.index !== this.#link?.index)) return true;
+    if (record.scope !== 'global' || this.#forgotten.has(record.index)) return true;
+    if (!isOnUnderlay && record.index !== this.#link?.index) {
+      // IPv6 addresses are refreshed by router advertisements, again and again, and no bridge is judged by them.
+      const isTold = record.address.includes(':') || this.#notices.at(-1)?.kind === 'interfaces';
+      if (!isTold) this.#notices.push({ kind: 'interfaces' });
+      return true;
+    }
     if (isOnUnderlay && this.#isKnown(record, isGone)) return true;
     const where = isOnUnderlay ? this.#underlay!.name : this.linkName;
     this.#change(

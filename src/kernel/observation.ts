@@ -15,7 +15,6 @@ import {
   type Route,
 } from '../model/kernel-state';
 import type { Scope } from '../ports';
-import { RouteType } from './constants';
 import { getAddresses, parseAddress } from './addresses';
 import { getLink, linkOf, parseLink, type LinkRecord } from './links';
 import type { Message } from './message';
@@ -23,7 +22,7 @@ import { getFdbEntries, getNeighbors, parseNeighbor } from './neighbors';
 import { getNeighborParameters, parseNeighborParameters } from './neighbor-parameters';
 import { BOOT_PROTOCOL, isFlannelRoute, isOwnRoute, ownAddress, ownFdbEntry, ownNeighbor } from './ownership';
 import { errnoName, kernelErrorOf } from './refusal';
-import { getRoutes, parseRoute, type RouteRecord } from './routes';
+import { getRoutes, parseRoute, routeTypeOf, type RouteRecord } from './routes';
 import type { RequestWriter, Rtnetlink } from './rtnetlink';
 import { AF_BRIDGE, FAMILIES } from './wire';
 
@@ -211,10 +210,9 @@ async function readRoutes(
   }
   return records.map((record) => {
     const { destination, gateway, source, metric, protocol, interfaceIndex } = record;
-    const isUnicast = record.type === RouteType.UNICAST;
-    // The kernel hangs an unreachable IPv6 route on lo.
-    const name = isUnicast && interfaceIndex !== undefined ? nameOf(interfaceIndex) : undefined;
-    const type = isUnicast ? 'unicast' : 'unreachable';
+    const type = routeTypeOf(record.type)!;
+    // The kernel hangs an unreachable IPv6 route, and one that is a black hole, on lo.
+    const name = type === 'unicast' && interfaceIndex !== undefined ? nameOf(interfaceIndex) : undefined;
     return { kind: 'route', type, destination, link: name, gateway, source, metric, protocol };
   });
 }

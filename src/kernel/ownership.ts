@@ -4,7 +4,7 @@ import { ROUTE_PROTOCOL, type FdbEntry, type LinkAddress, type Neighbor } from '
 import { RouteType, RoutingTable } from './constants';
 import type { AddressRecord } from './addresses';
 import type { NeighborRecord } from './neighbors';
-import type { RouteRecord } from './routes';
+import { routeTypeOf, type RouteRecord } from './routes';
 import { AF_BRIDGE, FlagBit, StateBit } from './wire';
 
 /** What flannel marks its routes with, as does everybody who says nothing else. */
@@ -43,9 +43,9 @@ export function ownFdbEntry(record: NeighborRecord, link: string): FdbEntry | un
   return { kind: 'fdb-entry', link, mac, destination };
 }
 
-/** True for a route with our protocol number in the main table, of one of the two types we make. */
+/** True for a route with our protocol number in the main table, of one of the types we make. */
 export function isOwnRoute({ protocol, table, tos, type }: RouteRecord): boolean {
-  const isOurType = type === RouteType.UNICAST || type === RouteType.UNREACHABLE;
+  const isOurType = routeTypeOf(type) !== undefined;
   return protocol === ROUTE_PROTOCOL && table === RoutingTable.MAIN && tos === 0 && isOurType;
 }
 

@@ -17,6 +17,17 @@ const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, MULTIPATH: 9,
 const ONLINK = 0x04;
 const ANY: Readonly<Record<Family, IpAddress>> = { ipv4: ipAddress('0.0.0.0'), ipv6: ipAddress('::') };
 
+const TYPE_NUMBERS: Readonly<Record<Route['type'], number>> = {
+  unicast: RouteType.UNICAST,
+  unreachable: RouteType.UNREACHABLE,
+  blackhole: RouteType.BLACKHOLE,
+};
+
+/** Which of the types we make that RTN_* is; undefined for any other. */
+export function routeTypeOf(number: number): Route['type'] | undefined {
+  return (Object.keys(TYPE_NUMBERS) as Route['type'][]).find((type) => TYPE_NUMBERS[type] === number);
+}
+
 /** A route as the kernel describes it. */
 export interface RouteRecord {
   readonly family: Family;
@@ -97,14 +108,14 @@ export function getRouteTo(destination: IpAddress): RequestWriter {
 }
 
 /**
- * ip(8): `ip route replace [unreachable] DESTINATION [via GATEWAY onlink] dev INDEX proto … metric … src …`, scope link where
+ * ip(8): `ip route replace [unreachable|blackhole] DESTINATION [via GATEWAY onlink] dev INDEX proto … metric … src …`, scope link where
  * there is no gateway, as ip(8) does.
  */
 export function writeRoute(writer: MessageWriter, object: Route, index: number | undefined): void {
   const { type, gateway } = object;
   begin(writer, MessageType.NEWROUTE, FlagsNew.CREATE | FlagsNew.REPLACE, object);
   writer.headerU8(6, type === 'unicast' && !gateway ? RouteScope.LINK : RouteScope.UNIVERSE);
-  writer.headerU8(7, type === 'unicast' ? RouteType.UNICAST : RouteType.UNREACHABLE);
+  writer.headerU8(7, TYPE_NUMBERS[type]);
   if (gateway) writer.headerU32(8, ONLINK);
   attributesOf(writer, object, index);
   if (gateway) writer.address(RTA.GATEWAY, gateway);
@@ -116,7 +127,7 @@ export function writeRoute(writer: MessageWriter, object: Route, index: number |
 export function writeRouteRemoval(writer: MessageWriter, object: Route, index: number | undefined): void {
   begin(writer, MessageType.DELROUTE, 0, object);
   writer.headerU8(6, RouteScope.NOWHERE);
-  writer.headerU8(7, object.type === 'unicast' ? RouteType.UNICAST : RouteType.UNREACHABLE);
+  writer.headerU8(7, TYPE_NUMBERS[object.type]);
   attributesOf(writer, object, index);
   writer.end();
 }

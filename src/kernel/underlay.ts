@@ -34,11 +34,12 @@ export async function readInterfaces(netlink: Rtnetlink, signal: AbortSignal): P
     };
     addresses.push(...(await dumpAll(netlink, getAddresses(family, 0), parse, signal)));
   }
-  return links.map(({ name, index, mtu, up, loopback, mac }) => ({
+  return links.map(({ name, index, mtu, up, carrier, loopback, mac }) => ({
     name,
     index,
     mtu,
     up,
+    carrier,
     loopback,
     mac,
     addresses: addresses

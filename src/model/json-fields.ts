@@ -29,8 +29,9 @@ export class JsonFields {
     return value;
   }
 
-  boolean(key: string, fallback: boolean): boolean {
+  boolean<Fallback extends boolean | undefined>(key: string, fallback: Fallback): boolean | Fallback {
     const value = this.raw(key) ?? fallback;
+    if (value === undefined || value === fallback) return fallback;
     if (typeof value !== 'boolean') throw this.#wrong(key, 'true or false', value);
     return value;
   }

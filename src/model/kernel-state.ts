@@ -11,6 +11,12 @@ export const ROUTE_PROTOCOL = 84;
 /** The metric of `unreachable` routes: the largest there is, so that a peer's route always wins over them. */
 export const UNREACHABLE_METRIC = 0xffffffff;
 
+/**
+ * The metric of the `blackhole` route for our own subnet: beyond what any bridge's route has. Flannel gives it none, and so may
+ * put it in the place of the bridge's own.
+ */
+export const BLACKHOLE_METRIC = UNREACHABLE_METRIC - 1;
+
 /** A network device. `vxlan` is undefined for a device of another type, which can only be re-created. */
 export interface Link {
   readonly kind: 'link';
@@ -85,13 +91,13 @@ export interface Neighbor {
 
 /**
  * A route of the main table. `gateway` undefined and scope link: the network route; with a gateway: `onlink`, a peer's
- * route; `unreachable`: the answer for a subnet that nobody leases.
+ * route; `unreachable`: the answer for a subnet that nobody leases; `blackhole`: our own subnet, where no bridge has it.
  */
 export interface Route {
   readonly kind: 'route';
-  readonly type: 'unicast' | 'unreachable';
+  readonly type: 'unicast' | 'unreachable' | 'blackhole';
   readonly destination: Subnet;
-  /** undefined exactly for `unreachable`. */
+  /** Defined exactly for `unicast`. */
   readonly link: string | undefined;
   readonly gateway: IpAddress | undefined;
   /** Preferred source address. */

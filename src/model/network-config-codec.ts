@@ -54,7 +54,7 @@ export function parseNetworkConfig(text: string): NetworkConfig {
   const fields = new JsonFields(json ?? {});
   const enableIpv4 = fields.boolean('EnableIPv4', true);
   const enableIpv6 = fields.boolean('EnableIPv6', false);
-  const enableNfTables = fields.boolean('EnableNFTables', false);
+  const enableNfTables = fields.boolean('EnableNFTables', undefined);
   // Flannel reads the values of a disabled family too, and says if they are malformed, but it does not check them.
   const ipv4 = parseRange(fields, 'ipv4');
   const ipv6 = parseRange(fields, 'ipv6');
@@ -159,7 +159,8 @@ export function printNetworkConfig(config: NetworkConfig): string {
     ...printableRange(config.ipv4, 'ipv4'),
     EnableIPv6: config.ipv6 !== undefined,
     ...printableRange(config.ipv6, 'ipv6'),
-    EnableNFTables: config.enableNfTables,
+    // Null is Go's way to say nothing: what each host uses by itself.
+    EnableNFTables: config.enableNfTables ?? null,
     Backend: printableBackend(config.backend),
   };
   return `${JSON.stringify(json, undefined, 2)}\n`;

@@ -37,6 +37,7 @@ export type Backend = VxlanBackend | OtherBackend;
 export interface NetworkConfig {
   readonly ipv4: SubnetRange | undefined;
   readonly ipv6: SubnetRange | undefined;
-  readonly enableNfTables: boolean;
+  /** Undefined where nobody wrote it: each host takes what it uses. Flannel takes iptables then, as for false. */
+  readonly enableNfTables: boolean | undefined;
   readonly backend: Backend;
 }

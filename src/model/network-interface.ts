@@ -7,6 +7,8 @@ export interface NetworkInterface {
   readonly index: number;
   readonly mtu: number;
   readonly up: boolean;
+  /** Something is at its other end; for a bridge: one of its ports is up. */
+  readonly carrier: boolean;
   readonly loopback: boolean;
   readonly mac: MacAddress | undefined;
   readonly addresses: readonly InterfaceAddress[];

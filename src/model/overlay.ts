@@ -34,6 +34,8 @@ export interface Overlay {
    * holds an address that the underlay must reach.
    */
   readonly hasNetworkRoute: boolean;
+  /** `--ip-blackhole-route`: what is for our own subnet, and no bridge takes, is to end here. */
+  readonly hasBlackholeRoute: boolean;
 }
 
 /** `flannel.1`, as flannel names it. */

@@ -225,7 +225,20 @@ describe('with a link and a peer, it is told when somebody', () => {
     await sendPacket(ipAddress('10.5.2.9'));
     await sendPacket(ipAddress('192.168.0.77'));
     await mark();
+    expect(probe.notices.filter(({ kind }) => kind !== 'interfaces')).toEqual([]);
+  });
+
+  test('gives a bridge an address, or takes it away: then just that is told', async () => {
+    sh('ip link add vk-bridge type bridge');
+    await mark();
     expect(probe.notices).toEqual([]);
+    sh('ip addr add 172.30.0.1/16 dev vk-bridge');
+    await mark();
+    expect(probe.notices).toEqual([{ kind: 'interfaces' }]);
+    sh('ip addr del 172.30.0.1/16 dev vk-bridge');
+    await mark();
+    expect(probe.notices).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
+    sh('ip link del vk-bridge');
   });
 });
 

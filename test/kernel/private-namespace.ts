@@ -51,6 +51,7 @@ export function makeUnderlay(): NetworkInterface {
     index: link!.ifindex,
     mtu: 1500,
     up: true,
+    carrier: true,
     loopback: false,
     mac: macAddress('02:ee:00:00:00:01'),
     addresses: [
@@ -80,7 +81,7 @@ export function clearNamespace(): void {
   }
   // What is left hangs on no link. A table that nobody ever wrote to does not exist, and cannot be flushed.
   for (const family of ['-4', '-6']) {
-    if (sh(`ip ${family} route show table all`).includes('unreachable'))
+    if (/unreachable|blackhole/.test(sh(`ip ${family} route show table all`)))
       sh(`ip ${family} route flush table main`);
   }
 }

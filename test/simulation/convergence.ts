@@ -111,6 +111,7 @@ async function kernelProblem(
     vtepMac,
     resolve,
     hasNetworkRoute: true,
+    hasBlackholeRoute: false,
   };
   const self = { leaseName: own.name, publicIp: address, vtepMac, vni: 1, network, subnet, guarded: [] };
   const peers = leases.flatMap((lease) => {

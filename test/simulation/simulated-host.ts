@@ -182,6 +182,7 @@ export class SimulatedHost implements Suspect {
       configPlace: '/coreos.com/network/config',
       renewMarginSeconds: 3600,
       peerGraceMilliseconds,
+      hasBlackholeRoute: false,
       firewallResyncSeconds: 5,
       firewall: { ipMasq: false, fullyRandom: true, forward: true },
       admitsPeersOnly: false,

@@ -1,6 +1,7 @@
 /** A host's kernel as one process reaches it: it takes its time, refuses now and then, and is spoken to no more after a kill. */
 import { KernelError } from '../../src/model/errors';
 import type { IpAddress } from '../../src/model/address';
+import type { KernelSettings } from '../../src/model/kernel-settings';
 import type { KernelState } from '../../src/model/kernel-state';
 import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
@@ -84,6 +85,10 @@ export class SlowKernel implements Kernel {
 
   routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined> {
     return this.#ask('routeTo', signal, () => this.inner.routeTo(destination, NEVER));
+  }
+
+  settings(): KernelSettings {
+    return this.inner.settings();
   }
 
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]> {

@@ -34,6 +34,7 @@ export function exampleOverlay(changes: Partial<Overlay> = {}): Overlay {
     vtepMac: macAddress('02:00:00:00:00:01'),
     resolve: { kind: 'preload' },
     hasNetworkRoute: true,
+    hasBlackholeRoute: false,
     ...changes,
   };
 }

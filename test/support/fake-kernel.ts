@@ -12,6 +12,7 @@ import {
   type Route,
 } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
+import type { KernelSettings } from '../../src/model/kernel-settings';
 import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
 import { printOperation, type FailedOperation, type Operation } from '../../src/model/operation';
@@ -33,6 +34,7 @@ export const FAKE_UNDERLAY: NetworkInterface = {
   index: 2,
   mtu: 1500,
   up: true,
+  carrier: true,
   loopback: false,
   mac: macAddress('02:ee:00:00:00:01'),
   addresses: [['192.168.0.1', 24] as const, ['fd00::1', 64] as const].map(([address, prefixLength]) => ({
@@ -62,6 +64,8 @@ export class FakeKernel implements Kernel {
   defaultRouteList: ResolvedRoute[] = [
     { interfaceIndex: 2, source: undefined, gateway: ipAddress('192.168.0.254') },
   ];
+  /** `notForwarding`: all such links, asked about or not. */
+  kernelSettings: KernelSettings = { isForwarding: true, notForwarding: [], isBridgedFiltered: true };
   isClosed = false;
 
   readonly #puts = new Map<string, Fault>();
@@ -135,7 +139,7 @@ export class FakeKernel implements Kernel {
       if (underlayIndex === 0 || interfaces.some(({ index }) => index === underlayIndex)) continue;
       this.#remove(link);
     }
-    this.#tell(undefined, [{ kind: 'changed', what: 'underlay changed' }]);
+    this.#tell(undefined, [{ kind: 'changed', what: 'underlay changed' }, { kind: 'interfaces' }]);
   }
 
   /** Somebody sends to an address or MAC that the kernel must ask about. */
@@ -218,6 +222,10 @@ export class FakeKernel implements Kernel {
     await this.#turn(signal);
     if (!this.#link(linkName)) return [];
     return [...this.#pending].map((address) => ({ layer: 'l3', address }));
+  }
+
+  settings(): KernelSettings {
+    return this.kernelSettings;
   }
 
   async interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]> {
@@ -390,7 +398,7 @@ export class FakeKernel implements Kernel {
       return [{ address, prefixLength, ...flags }];
     });
     const { name, mtu, up, mac } = link;
-    return { name, index: this.#indexes.get(name)!, mtu, up, loopback: false, mac, addresses };
+    return { name, index: this.#indexes.get(name)!, mtu, up, carrier: up, loopback: false, mac, addresses };
   }
 
   #links(): Link[] {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { bytesToAddress, subnetOf, type Family, type IpAddress, type Subnet } from '../../src/model/address';
 import {
   ROUTE_PROTOCOL,
+  BLACKHOLE_METRIC,
   UNREACHABLE_METRIC,
   type FdbEntry,
   type LinkAddress,
@@ -56,22 +57,24 @@ export const linkAddress: fc.Arbitrary<LinkAddress> = family.chain(unicastAddres
   prefixLength: address.includes(':') ? 128 : 32,
 }));
 
-/** A network route, a peer's or an unreachable one. `source`: one that may be named as preferred. */
+const METRICS = { unreachable: UNREACHABLE_METRIC, blackhole: BLACKHOLE_METRIC } as const;
+
+/** A network route, a peer's, or one that leads nowhere. `source`: one that may be named as preferred. */
 export function route(source: IpAddress | undefined): fc.Arbitrary<Route> {
   return fc
     .tuple(
       family.chain(subnetIn),
-      fc.constantFrom('network', 'peer', 'unreachable'),
+      fc.constantFrom('network', 'peer', 'unreachable', 'blackhole'),
       fc.integer({ min: 1, max: 70_000 }),
     )
     .map(([destination, what, metric]) => ({
       kind: 'route',
-      type: what === 'unreachable' ? 'unreachable' : 'unicast',
+      type: what === 'unreachable' || what === 'blackhole' ? what : 'unicast',
       destination,
-      link: what === 'unreachable' ? undefined : LINK_NAME,
+      link: what === 'unreachable' || what === 'blackhole' ? undefined : LINK_NAME,
       gateway: what === 'peer' ? destination.address : undefined,
       source: what === 'network' && !destination.address.includes(':') ? source : undefined,
-      metric: what === 'unreachable' ? UNREACHABLE_METRIC : metric,
+      metric: METRICS[what as keyof typeof METRICS] ?? metric,
       protocol: ROUTE_PROTOCOL,
     }));
 }

@@ -2,6 +2,7 @@
 import { ipAddress, subnet, type IpAddress, type Subnet } from '../../src/model/address';
 import {
   ROUTE_PROTOCOL,
+  BLACKHOLE_METRIC,
   UNREACHABLE_METRIC,
   kernelStateOf,
   keyOf,
@@ -136,6 +137,10 @@ export function unreachable(text: string): Route {
   };
 }
 
+export function blackhole(text: string): Route {
+  return { ...unreachable(text), type: 'blackhole', metric: BLACKHOLE_METRIC };
+}
+
 export function put(object: KernelObject): Operation {
   return { verb: 'put', object };
 }
@@ -230,20 +235,35 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
     });
 
     test('what was put is observed', async () => {
-      const objects = [...exampleBase(underlay), ...PEER, unreachable('10.5.9.0/24')];
+      const objects = [
+        ...exampleBase(underlay),
+        ...PEER,
+        unreachable('10.5.9.0/24'),
+        blackhole('10.5.1.0/24'),
+      ];
       await putAll(objects);
       expect(await observed()).toEqual(printed(objects));
     });
 
     test('what was put is observed under the same keys', async () => {
-      const objects = [...exampleBase(underlay), ...PEER, unreachable('10.5.9.0/24')];
+      const objects = [
+        ...exampleBase(underlay),
+        ...PEER,
+        unreachable('10.5.9.0/24'),
+        blackhole('10.5.1.0/24'),
+      ];
       await putAll(objects);
       const state = await kernel.observe(SCOPE, signal);
       expect([...state.keys()].sort()).toEqual([...kernelStateOf(objects).keys()].sort());
     });
 
     test('putting twice is putting once', async () => {
-      const objects = [...exampleBase(underlay), ...PEER, unreachable('10.5.9.0/24')];
+      const objects = [
+        ...exampleBase(underlay),
+        ...PEER,
+        unreachable('10.5.9.0/24'),
+        blackhole('10.5.1.0/24'),
+      ];
       await putAll(objects);
       await putAll(objects);
       expect(await observed()).toEqual(printed(objects));
@@ -260,6 +280,7 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
         neighborOf('fd05:0:0:3::', '02:00:00:00:00:03', 'learned'),
         peerRoute('fd05:0:0:2::/64', 3),
         unreachable('fd05:0:0:9::/64'),
+        blackhole('fd05:0:0:1::/64'),
       ];
       await putAll(objects);
       expect(await observed(SCOPE6)).toEqual(printed(objects));

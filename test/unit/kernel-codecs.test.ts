@@ -128,7 +128,7 @@ describe('what we write is, byte for byte, what the netlink package writes:', ()
           dstLen: destination.prefixLength,
           table: 254,
           protocol,
-          type: type === 'unicast' ? rt.RouteType.UNICAST : rt.RouteType.UNREACHABLE,
+          type: rt.RouteType[type.toUpperCase() as 'UNICAST' | 'UNREACHABLE' | 'BLACKHOLE'],
         };
         const identity = {
           dst: bytesOf(destination.address),

@@ -238,6 +238,16 @@ describe('the backend', () => {
   });
 });
 
+test.each([
+  [{ EnableNFTables: true }, true],
+  [{ EnableNFTables: false }, false],
+  [{ enablenftables: false }, false],
+  [{ EnableNFTables: null }, undefined],
+  [{}, undefined],
+])('whether to use nftables is yes, no, or left to each host: %j', (json, enableNfTables) => {
+  expect(parse({ Network: '10.3.0.0/16', ...json })).toMatchObject({ enableNfTables });
+});
+
 describe('printed with its defaults,', () => {
   test('a configuration shows what was left to them', () => {
     expect(printNetworkConfig(parse({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } }))).toBe(
@@ -248,7 +258,7 @@ describe('printed with its defaults,', () => {
   "SubnetMin": "10.5.1.0",
   "SubnetMax": "10.5.255.0",
   "EnableIPv6": false,
-  "EnableNFTables": false,
+  "EnableNFTables": null,
   "Backend": {
     "Type": "vxlan",
     "VNI": 1,
@@ -350,7 +360,7 @@ const anyConfig = fc.record({
   IPv6Network: anyNetwork('ipv6'),
   EnableIPv4: fc.boolean(),
   EnableIPv6: fc.boolean(),
-  EnableNFTables: fc.boolean(),
+  EnableNFTables: fc.constantFrom(true, false, null, undefined),
   Backend: fc.oneof(
     fc.record(
       {

@@ -419,10 +419,8 @@ describe('what has no effect is said:', () => {
       ),
     ).toEqual([
       '--public-ipv6 is not effective yet: the overlay carries IPv4',
-      '--ip-blackhole-route is not effective yet: no blackhole routes are written',
       '--vmodule is ignored: use -v',
     ]);
-    expect(notEffective(optionsOf(['--ip-blackhole-route=false']))).toEqual([]);
     expect(notEffective(optionsOf([]))).toEqual([]);
   });
 });

@@ -235,6 +235,23 @@ describe('peers on demand', () => {
   });
 });
 
+describe('with a blackhole route', () => {
+  const swallowing = desiredState(exampleOverlay({ hasBlackholeRoute: true }), [], []);
+  const BLACKHOLE = 'route blackhole 10.5.1.0/24 proto 84 metric 4294967294';
+
+  it('our own subnet ends on this host, behind the route of whatever bridge has it', () => {
+    expect(textOf(plan(swallowing, whole()))).toEqual([`put ${BLACKHOLE}`]);
+  });
+
+  it('it goes with the option, and with the subnet', () => {
+    expect(textOf(plan(whole(), swallowing))).toEqual([`remove ${BLACKHOLE}`]);
+    const moved = exampleOverlay({ hasBlackholeRoute: true, subnet: subnet('10.5.7.0/24') });
+    expect(textOf(plan(desiredState(moved, [], []), swallowing))).toEqual(
+      expect.arrayContaining([`remove ${BLACKHOLE}`, `put ${BLACKHOLE.replace('10.5.1', '10.5.7')}`]),
+    );
+  });
+});
+
 it('an unreachable route never shadows a peer, for it has the largest metric', () => {
   expect(unreachableRoute(subnet('10.5.2.0/24')).metric).toBe(2 ** 32 - 1);
 });

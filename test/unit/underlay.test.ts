@@ -16,6 +16,7 @@ const nic = (name: string, index: number, ...addresses: InterfaceAddress[]): Net
   index,
   mtu: 1500,
   up: true,
+  carrier: true,
   loopback: name === 'lo',
   mac: undefined,
   addresses,

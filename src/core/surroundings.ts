@@ -1,0 +1,82 @@
+/** What else on this host keeps containers' packets from flowing, and what to do about it. */
+import { contains, printSubnet, type Subnet } from '../model/address';
+import type { KernelSettings } from '../model/kernel-settings';
+import type { NetworkInterface } from '../model/network-interface';
+import { linkNameOf, type Overlay } from '../model/overlay';
+import { overlayMtu } from './vxlan';
+
+/** Docker's bridge, where nobody names it otherwise. */
+const DOCKER_BRIDGE = 'docker0';
+
+/** Each a few sentences: what is so, and what to do; undefined where all is well. */
+export interface Obstacles {
+  /** Packets of containers are not forwarded. */
+  readonly forwarding: string | undefined;
+  /** A bridge does not fit our subnet or the overlay's MTU. */
+  readonly bridge: string | undefined;
+}
+
+/** The interfaces, other than ours, that have an address of our subnet: containers are behind them. */
+export function bridgesOf(overlay: Overlay, interfaces: readonly NetworkInterface[]): NetworkInterface[] {
+  return othersOf(overlay, interfaces).filter(({ addresses }) =>
+    addresses.some(({ address }) => contains(overlay.subnet, address)),
+  );
+}
+
+/** `settings` are those of our link and of {@link bridgesOf}. */
+export function obstaclesIn(
+  overlay: Overlay,
+  interfaces: readonly NetworkInterface[],
+  settings: KernelSettings,
+): Obstacles {
+  const bridges = bridgesOf(overlay, interfaces);
+  const mismatches = othersOf(overlay, interfaces).flatMap((other) => mismatchOf(overlay, other));
+  return {
+    // Without a bridge there is nothing to forward yet; Docker switches it on when it makes its own.
+    forwarding: bridges.length > 0 ? forwardingObstacle(settings) : undefined,
+    bridge: mismatches.length > 0 ? mismatches.join('; ') : undefined,
+  };
+}
+
+function othersOf(overlay: Overlay, interfaces: readonly NetworkInterface[]): NetworkInterface[] {
+  const own = linkNameOf(overlay.backend);
+  return interfaces.filter(({ name, loopback }) => name !== own && !loopback);
+}
+
+function forwardingObstacle({ isForwarding, notForwarding }: KernelSettings): string | undefined {
+  if (isForwarding === false)
+    return 'net.ipv4.ip_forward is 0, and containers reach nobody; sysctl -w net.ipv4.ip_forward=1';
+  if (notForwarding.length === 0) return undefined;
+  // To set ip_forward to what it is would change nothing.
+  const commands = notForwarding.map((link) => `sysctl -w net/ipv4/conf/${link}/forwarding=1`);
+  return `nothing that comes in by ${notForwarding.join(', ')} is forwarded; ${commands.join('; ')}`;
+}
+
+function mismatchOf(overlay: Overlay, { name, mtu, carrier, addresses }: NetworkInterface): string[] {
+  const { network, subnet } = overlay;
+  const found = addresses.filter(({ address, scope }) => scope === 'global' && !address.includes(':'));
+  const isInside = found.some(({ address }) => contains(subnet, address));
+  // Of Docker's bridge we know what it is for; any other may well have nothing to do with the overlay.
+  const stray = isInside
+    ? undefined
+    : found.find(({ address }) => name === DOCKER_BRIDGE || contains(network, address));
+  if (stray) {
+    const { address, prefixLength } = stray;
+    return [
+      `${name} has ${address}/${prefixLength}, and this host's subnet is ${printSubnet(subnet)}: other hosts do not reach ` +
+        `what is behind it; ${remedyFor(name, subnet)}`,
+    ];
+  }
+  const largest = overlayMtu(overlay.backend, overlay.underlay);
+  // A bridge takes the smallest MTU of its ports; without any, it has none that matters.
+  if (!isInside || !carrier || mtu <= largest) return [];
+  return [
+    `${name} has MTU ${mtu}, and the overlay ${largest}: larger packets are sent twice, or lost; ${remedyFor(name, subnet)}`,
+  ];
+}
+
+function remedyFor(bridge: string, { address, prefixLength }: Subnet): string {
+  return bridge === DOCKER_BRIDGE
+    ? "restart Docker with what 'vtepd docker-opts' says (the drop-in does: systemctl restart docker)"
+    : `have it made anew from subnet.env, for ${address}/${prefixLength}`;
+}

@@ -1,0 +1,93 @@
+/** Looks at what else on this host keeps containers' packets from flowing, and says so. */
+import { bridgesOf, obstaclesIn, type Obstacles } from '../core/surroundings';
+import { KernelError } from '../model/errors';
+import { linkNameOf, type Overlay } from '../model/overlay';
+import type { Clock, Kernel, Log } from '../ports';
+import { Trouble } from './trouble';
+import { Wake } from './wake';
+
+/** The kernel tells of addresses, but not of its settings, nor which bridge has got a port. */
+const LOOK_MILLISECONDS = 60_000;
+/** Docker gives its bridge an address first, and switches forwarding on afterwards. */
+const SETTLING_MILLISECONDS = 2_000;
+
+const WORDS: Readonly<Record<keyof Obstacles, { readonly found: string; readonly over: string }>> = {
+  forwarding: {
+    found: 'packets of containers are not forwarded',
+    over: 'packets of containers are forwarded again',
+  },
+  bridge: {
+    found: 'a bridge does not fit the overlay',
+    over: 'bridges fit the overlay again',
+  },
+};
+const TOPICS = Object.keys(WORDS) as (keyof Obstacles)[];
+
+/** Owns what was found last. Only looks: what is not ours is an administrator's to mend. */
+export class SurroundingsWatcher {
+  readonly #wake = new Wake();
+  readonly #troubles: Readonly<Record<keyof Obstacles, Trouble>>;
+  #said: Partial<Obstacles> = {};
+  #hasTold = false;
+
+  /** `overlay` is asked anew for each look; undefined while we have no subnet. */
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly clock: Clock,
+    private readonly log: Log,
+    private readonly overlay: () => Overlay | undefined,
+  ) {
+    this.#troubles = { forwarding: new Trouble(clock, log), bridge: new Trouble(clock, log) };
+  }
+
+  /** What is in the way, by topic. */
+  trouble(topic: keyof Obstacles): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#troubles[topic].current;
+  }
+
+  /** Something may have changed: our subnet, or the address of an interface. */
+  trigger(): void {
+    this.#wake.raise();
+  }
+
+  /** Looks until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        if (await this.#wake.wait(this.clock, LOOK_MILLISECONDS, signal))
+          await this.clock.sleep(SETTLING_MILLISECONDS, signal);
+        await this.#look(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof KernelError)) throw error;
+        // Those who need more of the kernel than we say what is wrong.
+      }
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const interfaces = await this.kernel.interfaces(signal);
+    const overlay = this.overlay();
+    if (!overlay) return;
+    const bridges = bridgesOf(overlay, interfaces).map(({ name }) => name);
+    const settings = this.kernel.settings([linkNameOf(overlay.backend), ...bridges]);
+    this.#say(obstaclesIn(overlay, interfaces, settings));
+    if (this.#hasTold || bridges.length === 0 || settings.isBridgedFiltered) return;
+    this.#hasTold = true;
+    // Flannel refuses to start then. Nothing of the overlay needs it: what is routed passes the filters in any case.
+    this.log.info('packets between two containers of this host do not pass iptables (no br_netfilter)', {
+      needed: 'by kube-proxy and by Docker with --icc=false only',
+    });
+  }
+
+  /** Each obstacle once, and not again before it has changed. */
+  #say(obstacles: Obstacles): void {
+    for (const topic of TOPICS) {
+      const obstacle = obstacles[topic];
+      if (obstacle === this.#said[topic]) continue;
+      if (obstacle !== undefined) this.#troubles[topic].report(WORDS[topic].found, obstacle);
+      else this.#troubles[topic].clear(WORDS[topic].over);
+    }
+    this.#said = obstacles;
+  }
+}

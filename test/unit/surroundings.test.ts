@@ -1,0 +1,168 @@
+import { bridgesOf, obstaclesIn } from '../../src/core/surroundings';
+import { SurroundingsWatcher } from '../../src/engine/surroundings-watcher';
+import { parseSubnet, ipAddress } from '../../src/model/address';
+import type { KernelSettings } from '../../src/model/kernel-settings';
+import type { NetworkInterface } from '../../src/model/network-interface';
+import { exampleOverlay } from '../support/examples';
+import { FakeClock } from '../support/fake-clock';
+import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
+import { FakeLog } from '../support/fake-log';
+
+const overlay = exampleOverlay();
+const FINE: KernelSettings = { isForwarding: true, notForwarding: [], isBridgedFiltered: true };
+
+/** An interface with that address, written as ip(8) does. */
+function bridge(text: string, changes: Partial<NetworkInterface> = {}): NetworkInterface {
+  const [address] = text.split('/') as [string];
+  const { prefixLength } = parseSubnet(text)!;
+  return {
+    ...FAKE_UNDERLAY,
+    name: 'docker0',
+    index: 20,
+    mtu: 1450,
+    addresses: [{ ...FAKE_UNDERLAY.addresses[0]!, address: ipAddress(address), prefixLength }],
+    ...changes,
+  };
+}
+
+const obstacles = (interfaces: NetworkInterface[], settings: Partial<KernelSettings> = {}) =>
+  obstaclesIn(overlay, [FAKE_UNDERLAY, ...interfaces], { ...FINE, ...settings });
+
+describe('bridges', () => {
+  it.each<[string, NetworkInterface[]]>([
+    ['there is none yet', []],
+    ["it has our subnet's address and the overlay's MTU", [bridge('10.5.1.1/24')]],
+    ['it has a smaller MTU', [bridge('10.5.1.1/24', { mtu: 1400 })]],
+    ['it has no address yet', [bridge('10.5.1.1/24', { addresses: [] })]],
+    ['it has no port yet, and so no MTU that counts', [bridge('10.5.1.1/24', { mtu: 1500, carrier: false })]],
+    ['another bridge has nothing to do with the overlay', [bridge('172.18.0.1/16', { name: 'br-4de2' })]],
+    ['the link is our own', [bridge('10.5.1.0/32', { name: 'flannel.1' })]],
+  ])('are fine when %s', (_, interfaces) => {
+    expect(obstacles(interfaces)).toEqual({ forwarding: undefined, bridge: undefined });
+  });
+
+  it.each([
+    [
+      "Docker's choice",
+      bridge('172.17.0.1/16'),
+      "docker0 has 172.17.0.1/16, and this host's subnet is 10.5.1.0/24: other hosts do not reach what is behind it; " +
+        "restart Docker with what 'vtepd docker-opts' says (the drop-in does: systemctl restart docker)",
+    ],
+    [
+      'the subnet that was ours before',
+      bridge('10.5.7.1/24'),
+      /^docker0 has 10\.5\.7\.1\/24, and this host's subnet is 10\.5\.1\.0\/24: .* restart Docker/,
+    ],
+    [
+      "another bridge's in the network",
+      bridge('10.5.7.1/24', { name: 'cni0' }),
+      /^cni0 has 10\.5\.7\.1\/24, .*; have it made anew from subnet\.env, for 10\.5\.1\.0\/24$/,
+    ],
+    [
+      'too large an MTU',
+      bridge('10.5.1.1/24', { mtu: 1500 }),
+      /^docker0 has MTU 1500, and the overlay 1450: larger packets are sent twice, or lost; restart Docker/,
+    ],
+  ])('are told of, with what to do: %s', (_, found, sentence) => {
+    const { bridge: obstacle } = obstacles([found]);
+    if (typeof sentence === 'string') expect(obstacle).toBe(sentence);
+    else expect(obstacle).toMatch(sentence);
+  });
+});
+
+describe('forwarding', () => {
+  it('that is off matters once there is a bridge with our subnet', () => {
+    expect(obstacles([], { isForwarding: false }).forwarding).toBeUndefined();
+    expect(obstacles([bridge('172.17.0.1/16')], { isForwarding: false }).forwarding).toBeUndefined();
+    expect(obstacles([bridge('10.5.1.1/24')], { isForwarding: false }).forwarding).toBe(
+      'net.ipv4.ip_forward is 0, and containers reach nobody; sysctl -w net.ipv4.ip_forward=1',
+    );
+  });
+
+  it('that is off for one link alone takes a command of its own', () => {
+    expect(obstacles([bridge('10.5.1.1/24')], { notForwarding: ['flannel.1'] }).forwarding).toBe(
+      'nothing that comes in by flannel.1 is forwarded; sysctl -w net/ipv4/conf/flannel.1/forwarding=1',
+    );
+  });
+
+  it('that cannot be read is not complained about', () => {
+    expect(obstacles([bridge('10.5.1.1/24')], { isForwarding: undefined }).forwarding).toBeUndefined();
+  });
+});
+
+test('containers are behind the interfaces with an address of our subnet', () => {
+  const interfaces = [bridge('10.5.1.1/24'), bridge('10.5.1.0/32', { name: 'flannel.1' }), FAKE_UNDERLAY];
+  expect(bridgesOf(overlay, interfaces).map(({ name }) => name)).toEqual(['docker0']);
+});
+
+describe('the watcher', () => {
+  let kernel: FakeKernel;
+  let clock: FakeClock;
+  let log: FakeLog;
+  let watcher: SurroundingsWatcher;
+  let stop: AbortController;
+  let running: Promise<void>;
+
+  beforeEach(() => {
+    [kernel, clock, log, stop] = [new FakeKernel(), new FakeClock(), new FakeLog(), new AbortController()];
+    watcher = new SurroundingsWatcher(kernel, clock, log, () => overlay);
+    running = watcher.run(stop.signal);
+  });
+
+  afterEach(async () => {
+    stop.abort();
+    await running;
+  });
+
+  const see = async (...interfaces: NetworkInterface[]) => {
+    kernel.networkInterfaces = [FAKE_UNDERLAY, ...interfaces];
+    watcher.trigger();
+    await clock.advance(3_000);
+  };
+
+  it('says what it found once, however often it looks, and that it is over', async () => {
+    await see(bridge('172.17.0.1/16'));
+    await clock.advance(7_200_000);
+    expect(log.messages('warn')).toEqual(['a bridge does not fit the overlay']);
+    expect(watcher.trouble('bridge')?.complaint).toMatch(/docker0 has 172\.17\.0\.1\/16/);
+    expect(watcher.trouble('forwarding')).toBeUndefined();
+    await see(bridge('10.5.1.1/24'));
+    expect(log.messages('warn', 'info')).toEqual([
+      'a bridge does not fit the overlay',
+      'bridges fit the overlay again',
+    ]);
+    expect(watcher.trouble('bridge')).toBeUndefined();
+  });
+
+  it('finds within a minute what the kernel does not tell: its settings', async () => {
+    await see(bridge('10.5.1.1/24'));
+    kernel.kernelSettings = { ...FINE, isForwarding: false };
+    await clock.advance(61_000);
+    expect(log.messages('warn')).toEqual(['packets of containers are not forwarded']);
+    kernel.kernelSettings = FINE;
+    await clock.advance(61_000);
+    expect(watcher.trouble('forwarding')).toBeUndefined();
+  });
+
+  it('waits for Docker to finish what it began', async () => {
+    kernel.kernelSettings = { ...FINE, isForwarding: false };
+    kernel.networkInterfaces = [bridge('10.5.1.1/24')];
+    watcher.trigger();
+    await clock.advance(500);
+    kernel.kernelSettings = FINE;
+    await clock.advance(10_000);
+    expect(log.lines).toEqual([]);
+  });
+
+  it('takes a missing br_netfilter for worth a word, not for trouble', async () => {
+    kernel.kernelSettings = { ...FINE, isBridgedFiltered: undefined };
+    await see();
+    expect(log.lines).toEqual([]);
+    await see(bridge('10.5.1.1/24'));
+    await clock.advance(200_000);
+    expect(log.messages('info')).toEqual([
+      'packets between two containers of this host do not pass iptables (no br_netfilter)',
+    ]);
+    expect(log.messages('warn')).toEqual([]);
+  });
+});
