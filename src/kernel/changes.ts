@@ -114,7 +114,8 @@ export class Changes {
 
   #putLink(link: Link): Refusal | undefined {
     const existing = findLink(this.netlink, link.name);
-    return existing ? this.#alterLink(link, existing) : this.#makeLink(link);
+    const refusal = existing ? this.#alterLink(link, existing) : this.#makeLink(link);
+    return refusal && this.#explain(refusal, link);
   }
 
   #makeLink(link: Link): Refusal | undefined {
@@ -124,7 +125,7 @@ export class Changes {
     const renamed =
       refusal && errnoName(refusal.errno) === 'EEXIST' ? this.#findRenamed(link, vxlan) : undefined;
     if (renamed) return this.#renameBack(link, renamed);
-    if (refusal) return explainRefusal(refusal);
+    if (refusal) return refusal;
     const made = findLink(this.netlink, name);
     if (!made) return NO_SUCH_LINK;
     this.#expectLink(made);
@@ -134,16 +135,38 @@ export class Changes {
       : undefined;
   }
 
+  /** Says what is in the way, and what to do about it. */
+  #explain(refusal: Refusal, { name, vxlan }: Link): Refusal {
+    const code = errnoName(refusal.errno);
+    const port = vxlan?.port;
+    if (code === 'EOPNOTSUPP')
+      return { ...refusal, detail: `this kernel has no vxlan devices (${refusal.detail ?? 'module vxlan'})` };
+    if (code !== 'EEXIST' && code !== 'EADDRINUSE') return refusal;
+    const rivals = this.#vxlanLinks().filter((link) => link.name !== name && link.vxlan!.port === port);
+    const twin = rivals.find((link) => link.vxlan!.vni === vxlan?.vni);
+    if (code === 'EEXIST') {
+      if (!twin) return refusal;
+      const detail = `${twin.name} has VNI ${twin.vxlan!.vni} on UDP port ${port}; remove it, or configure another Backend.VNI or Port`;
+      return { ...refusal, detail };
+    }
+    // Devices share a port only if they agree on what its packets look like.
+    const detail = rivals[0]
+      ? `${rivals[0].name} has UDP port ${port} for VXLAN of another kind; remove it, or configure another Backend.Port`
+      : `another program has UDP port ${port} ('ss -ulpn' names it); end it, or configure another Backend.Port`;
+    return { ...refusal, detail };
+  }
+
+  #vxlanLinks(): LinkRecord[] {
+    const links = linkNames().map((name) => findLink(this.netlink, name));
+    return links.flatMap((link) => (link?.vxlan ? [link] : []));
+  }
+
   /**
    * Our link under another name: one with its VNI and port, of which the kernel allows one only, and with our MAC, which
    * nobody else has. Any other is somebody else's, and stays.
    */
   #findRenamed(link: Link, vxlan: VxlanParameters): LinkRecord | undefined {
-    for (const name of linkNames()) {
-      const found = findLink(this.netlink, name);
-      if (found?.vxlan && found.mac === link.mac && isSameDevice(found.vxlan, vxlan)) return found;
-    }
-    return undefined;
+    return this.#vxlanLinks().find((found) => found.mac === link.mac && isSameDevice(found.vxlan!, vxlan));
   }
 
   #renameBack(link: Link, renamed: LinkRecord): Refusal | undefined {
@@ -256,11 +279,6 @@ function linkNames(): string[] {
   } catch {
     return [];
   }
-}
-
-function explainRefusal(refusal: Refusal): Refusal {
-  if (errnoName(refusal.errno) !== 'EOPNOTSUPP') return refusal;
-  return { ...refusal, detail: `this kernel has no vxlan devices (${refusal.detail ?? 'module vxlan'})` };
 }
 
 /** As flannel does. A kernel without IPv6, or a /proc that is read-only, has or hears none. */

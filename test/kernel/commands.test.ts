@@ -9,6 +9,7 @@ import {
   NETWORK,
   NETWORK6,
   addressOf,
+  blackhole,
   exampleLink,
   expectDone,
   failedNeighbor,
@@ -43,7 +44,10 @@ function shown(): unknown {
   const withoutIndex = (links: Record<string, unknown>[]) => links.map(({ ifindex: _, ...rest }) => rest);
   return {
     links: withoutIndex(json('ip', `link show dev ${LINK}`)),
-    addresses: json('ip', `address show dev ${LINK}`).map(({ addr_info }) => addr_info),
+    addresses: json<{ addr_info: Record<string, unknown>[] }>('ip', `address show dev ${LINK}`).map(
+      // How long the kernel looks for duplicates of the link-local address is its own affair.
+      ({ addr_info }) => addr_info.map(({ tentative: _, ...rest }) => rest),
+    ),
     neighbors: json('ip', `neigh show dev ${LINK}`),
     fdb: json('bridge', `fdb show dev ${LINK}`),
     routes: json('ip', '-4 route show table main'),
@@ -67,6 +71,8 @@ describe('a put does what the command does, and a removal undoes it:', () => {
     ["IPv6 peer's route", peerRoute('fd05:0:0:2::/64', 3)],
     ['unreachable route', unreachable('10.5.9.0/24')],
     ['unreachable IPv6 route', unreachable('fd05:0:0:9::/64')],
+    ['blackhole route', blackhole('10.5.1.0/24')],
+    ['blackhole IPv6 route', blackhole('fd05:0:0:1::/64')],
     ["flannel's route", peerRoute('10.5.2.0/24', 0, { protocol: 3 })],
   ];
 
@@ -151,7 +157,7 @@ describe('what the kernel refuses is explained:', () => {
       // With another MAC, or it would be taken for ours under another name.
       () => exampleLink(underlay, { name: 'flannel.2', mac: macAddress('02:00:00:00:00:99') }),
       'EEXIST',
-      'A VXLAN device with the specified VNI already exists',
+      'flannel.1 has VNI 1 on UDP port 8472',
     ],
     [
       'an underlay that is not there',
