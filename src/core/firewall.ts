@@ -11,7 +11,7 @@ import {
   type FirewallState,
   type InstalledBlock,
 } from '../model/firewall';
-import { forwardRules, masqueradeRules, type OverlayAddresses } from './masquerade';
+import { arrivalRules, forwardRules, masqueradeRules, type OverlayAddresses } from './masquerade';
 
 export interface FirewallOptions {
   /** `--ip-masq` */
@@ -53,9 +53,9 @@ export function chooseTool(wish: FirewallWish, state: FirewallState): ToolChoice
     return nftables ?? (iptables && { ...iptables, unmet: `EnableNFTables is set; ${reasons(state)}` });
   }
   if (enableNfTables === false) {
-    return (
-      iptables ?? (nftables && { tool: 'nftables', because: 'it is the only one', unmet: reasons(state) })
-    );
+    if (iptables) return iptables;
+    const unmet = `EnableNFTables is false; ${reasons(state)}`;
+    return nftables && { tool: 'nftables', because: 'it is the only one', unmet };
   }
   const home = homeOf(wish.link, state);
   if (home) return { tool: home, because: 'it holds such rules already' };
@@ -89,7 +89,8 @@ function reasons(state: FirewallState): string {
 /**
  * The rules that should be there. Masquerade rules stand in the one chosen tool. Forward rules stand wherever somebody could
  * drop the overlay's packets: in each iptables that has a filter table, whatever its policy is today, so that a Docker
- * that sets it to DROP tomorrow loses no packet; and in chains of other nftables tables that do drop.
+ * that sets it to DROP tomorrow loses no packet; and in chains of other nftables tables that do drop. Arrival rules stand where
+ * what arrives is dropped, and stay there: the next container is not to wait for them.
  */
 export function desiredBlocks(wish: FirewallWish, tool: FilterTool, state: FirewallState): FirewallBlock[] {
   const { link, overlays, options } = wish;
@@ -101,11 +102,16 @@ export function desiredBlocks(wish: FirewallWish, tool: FilterTool, state: Firew
       const places = new Map<string, FirewallPlace>();
       const add = (place: FirewallPlace) => places.set(printFirewallPlace(place), place);
       if (tool !== 'nftables') add({ tool, family, role: 'forward' });
+      const isOurs = (place: FirewallPlace) =>
+        state.blocks.some((block) => keyOfBlock(block) === keyOfBlock({ place, owner: link }));
       for (const { place, drops } of state.gates) {
-        if (place.family === family && (drops || place.chain === undefined)) add(place);
+        const isKept = place.role === 'forward' ? place.chain === undefined : isOurs(place);
+        if (place.family === family && (drops || isKept)) add(place);
       }
-      const rules = forwardRules(overlay.network);
-      for (const place of places.values()) blocks.push({ place, owner: link, rules });
+      const rules = { forward: forwardRules(overlay.network), arrival: arrivalRules(link, overlay.subnet) };
+      for (const place of places.values()) {
+        if (place.role !== 'masquerade') blocks.push({ place, owner: link, rules: rules[place.role] });
+      }
     }
     if (options.ipMasq) {
       const place = { tool, family, role: 'masquerade' } as const;

@@ -40,6 +40,11 @@ export function forwardRules(network: Subnet): FirewallRule[] {
   ];
 }
 
+/** What comes out of the tunnel for our containers comes from another container, or from a host of the overlay. */
+export function arrivalRules(link: string, own: Subnet): FirewallRule[] {
+  return [{ destination: within(own), input: link, verdict: 'accept' }];
+}
+
 function within(range: Subnet): AddressMatch {
   return { subnet: range, negated: false };
 }

@@ -18,12 +18,17 @@ export interface FirewallRule {
   readonly mark?: { readonly value: number; readonly mask: number };
   readonly source?: AddressMatch;
   readonly destination?: AddressMatch;
+  /** The link that the packet came in by. */
+  readonly input?: string;
   /** `return` leaves the packet to the rules of others. */
   readonly verdict: 'return' | 'accept' | 'masquerade' | 'masquerade fully-random';
 }
 
-/** `masquerade`: source NAT behind the routing decision. `forward`: what passes through this host. */
-export type FirewallRole = 'masquerade' | 'forward';
+/**
+ * `masquerade`: source NAT behind the routing decision. `forward`: what passes through this host. `arrival`: what comes in, before
+ * anybody knows where it goes, where Docker (since 28) drops what is for a container and does not come from its bridge.
+ */
+export type FirewallRole = 'masquerade' | 'forward' | 'arrival';
 
 export interface FirewallPlace {
   readonly tool: FilterTool;
@@ -57,7 +62,7 @@ export interface InstalledBlock {
   readonly inEffect: boolean;
 }
 
-/** Somebody else's chain that forwarded packets must pass. */
+/** Somebody else's chain that arriving or forwarded packets must pass. */
 export interface ForwardGate {
   readonly place: FirewallPlace;
   /** True if traffic of the overlay would not get through without our rules. */
@@ -95,11 +100,12 @@ export interface FailedFirewallOperation {
 
 /** `from 10.5.0.0/16 to !224.0.0.0/4 masquerade fully-random` */
 export function printFirewallRule(rule: FirewallRule): string {
-  const { mark, source, destination, verdict } = rule;
+  const { mark, source, destination, input, verdict } = rule;
   const parts: string[] = [];
   if (mark) parts.push(`mark 0x${mark.value.toString(16)}/0x${mark.mask.toString(16)}`);
   if (source) parts.push(`from ${printMatch(source)}`);
   if (destination) parts.push(`to ${printMatch(destination)}`);
+  if (input !== undefined) parts.push(`by ${input}`);
   return [...parts, verdict].join(' ');
 }
 

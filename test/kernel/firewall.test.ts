@@ -101,9 +101,13 @@ async function installForeignRules(): Promise<void> {
   done`);
 }
 
-/** What real flannel 0.28 leaves behind when it is stopped, in both of its ways, and the chain of 0.5. */
+/**
+ * What real flannel leaves behind when it is stopped: since 0.20 chains of its own (here with those of another network in them, as
+ * after a change of the configuration), before that plain rules; since 0.25 nftables, too; and 0.5 its one chain.
+ */
 async function installFlannelRules(): Promise<void> {
-  for (const t of ['iptables-nft', 'ip6tables-nft']) {
+  const OTHER = { 'iptables-nft': '10.77.0.0/16', 'ip6tables-nft': 'fd77::/48' };
+  for (const t of ['iptables-nft', 'ip6tables-nft'] as const) {
     const C = t === 'iptables-nft' ? '10.5.0.0/16' : 'fd05::/48';
     await sh(`
       ${t} -t nat -N FLANNEL-POSTRTG
@@ -115,7 +119,11 @@ async function installFlannelRules(): Promise<void> {
       ${t} -t nat -A POSTROUTING -s ${C} -j FLANNEL
       ${t} -N FLANNEL-FWD
       ${t} -A FLANNEL-FWD -s ${C} -m comment --comment "flanneld forward" -j ACCEPT
-      ${t} -A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD`);
+      ${t} -A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+      ${t} -t nat -A FLANNEL-POSTRTG -s ${OTHER[t]} -m comment --comment "flanneld masq" -j MASQUERADE
+      ${t} -t nat -A POSTROUTING -s ${OTHER[t]} -d ${OTHER[t]} -m comment --comment "flanneld masq" -j RETURN
+      ${t} -t nat -A POSTROUTING -s ${OTHER[t]} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+      ${t} -A FORWARD -s ${OTHER[t]} -m comment --comment "flanneld forward" -j ACCEPT`);
   }
   for (const [family, version] of [
     ['ip', 'ipv4'],

@@ -123,7 +123,7 @@ export class FakeFirewall implements Firewall {
     }
     this.#blocks.set(keyOf(block), { place, owner, rules: rules.map(printFirewallRule), inEffect: true });
     // iptables makes the whole table with the first rule.
-    const isNew = place.role === 'forward' && !this.#gates.has(printFirewallPlace(place));
+    const isNew = place.role !== 'masquerade' && !this.#gates.has(printFirewallPlace(place));
     if (isNew) this.#gates.set(printFirewallPlace(place), { place, drops: false });
   }
 

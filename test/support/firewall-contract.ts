@@ -1,5 +1,5 @@
 /** What every Firewall promises: run on the fake and on Linux. */
-import { forwardRules, masqueradeRules } from '../../src/core/masquerade';
+import { arrivalRules, forwardRules, masqueradeRules } from '../../src/core/masquerade';
 import { subnet, type Family } from '../../src/model/address';
 import {
   printFirewallRule,
@@ -42,6 +42,11 @@ function forwardBlock(tool: FilterTool, family: Family, owner = 'flannel.1'): Fi
   return { place: { tool, family, role: 'forward' }, owner, rules: forwardRules(OVERLAYS[family].network) };
 }
 
+function arrivalBlock(tool: FilterTool, family: Family, owner = 'flannel.1'): FirewallBlock {
+  const rules = arrivalRules(owner, OVERLAYS[family].subnet);
+  return { place: { tool, family, role: 'arrival' }, owner, rules };
+}
+
 export function describeFirewallContract(name: string, open: () => Promise<FirewallEnvironment>): void {
   describe(`${name} keeps the contract of a firewall:`, () => {
     let environment: FirewallEnvironment;
@@ -76,7 +81,9 @@ export function describeFirewallContract(name: string, open: () => Promise<Firew
     describe.each(TOOLS)('%s', (tool) => {
       const blocksFor = (family: Family, owner?: string) => [
         masqueradeBlock(tool, family, owner),
-        ...(tool === 'nftables' ? [] : [forwardBlock(tool, family, owner)]),
+        ...(tool === 'nftables'
+          ? []
+          : [forwardBlock(tool, family, owner), arrivalBlock(tool, family, owner)]),
       ];
 
       it.each(FAMILIES)('what was put is there and in effect, as it was put (%s)', async (family) => {
@@ -103,7 +110,7 @@ export function describeFirewallContract(name: string, open: () => Promise<Firew
       });
 
       it('links do not touch each other', async () => {
-        const large = 'flannel.16777215';
+        const large = 'flannel.9999999';
         await put(...blocksFor('ipv4'), ...blocksFor('ipv4', large), ...blocksFor('ipv6', large));
         await remove(...blocksFor('ipv4', large), ...blocksFor('ipv6', large));
         const { blocks } = await observe();

@@ -16,9 +16,9 @@ import { Namespace } from './lab/namespace';
 import { until } from './lab/until';
 
 const PREFIX = 'vf';
-const PORT = 7000;
+export const PORT = 7000;
 /** The host marks packets to this port as kube-proxy does, among other bits. */
-const MARKED_PORT = 7001;
+export const MARKED_PORT = 7001;
 
 export const ADDRESSES = {
   ipv4: {

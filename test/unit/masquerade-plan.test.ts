@@ -131,6 +131,31 @@ describe('what should be there', () => {
     ]);
   });
 
+  describe('arrival rules', () => {
+    const raw = { tool: 'iptables-nft', family: 'ipv4', role: 'arrival' } as const;
+    const PUT = 'put arrival rules (ipv4, iptables-nft) of flannel.1';
+    const state = (drops: boolean, blocks: InstalledBlock[] = []) =>
+      stateOf({ nftables: IDLE }, { gates: [{ place: raw, drops }], blocks });
+
+    it('where Docker drops what does not come from its bridge, and nowhere else', () => {
+      expect(texts(wishOf(), 'nftables', state(true))).toContain(PUT);
+      expect(texts(wishOf(), 'nftables', state(false))).not.toContain(PUT);
+      expect(texts(wishOf({ forward: false }), 'nftables', state(true))).not.toContain(PUT);
+    });
+
+    it('stay when its last container goes, for the sake of the next', () => {
+      const ours = { ...planted('iptables-nft', 'arrival'), inEffect: true };
+      expect(texts(wishOf(), 'nftables', state(false, [ours]))).toContain(PUT);
+    });
+
+    it('let pass what comes out of the tunnel for our subnet, and nothing else', () => {
+      const [block] = desiredBlocks(wishOf(), 'nftables', state(true)).filter(
+        ({ place }) => place.role === 'arrival',
+      );
+      expect(block!.rules.map(printFirewallRule)).toEqual(['to 10.5.1.0/24 by flannel.1 accept']);
+    });
+  });
+
   it('forward rules in the iptables chosen, even before it has a filter', () => {
     expect(texts(wishOf(), 'iptables-nft', stateOf({}))).toContain(
       'put forward rules (ipv4, iptables-nft) of flannel.1',

@@ -1,10 +1,11 @@
 /** The tools' languages: what we write is what we read, and what others write does not deceive us. */
-import { forwardRules, masqueradeRules } from '../../src/core/masquerade';
+import { arrivalRules, forwardRules, masqueradeRules } from '../../src/core/masquerade';
 import { subnet } from '../../src/model/address';
 import { printFirewallRule } from '../../src/model/firewall';
 import { hasRuleChange } from '../../src/kernel/firewall/change-monitor';
 import { dropPosition, type FilterRule } from '../../src/kernel/firewall/forward-path';
 import {
+  isBridgeGuard,
   parseSaved,
   printIptablesRule,
   readIptablesFilterRule,
@@ -17,6 +18,7 @@ const RULES = [
   ...masqueradeRules(OVERLAY, true),
   ...masqueradeRules(OVERLAY, false),
   ...forwardRules(OVERLAY.network),
+  ...arrivalRules('flannel.1', OVERLAY.subnet),
 ];
 
 describe('iptables', () => {
@@ -60,6 +62,18 @@ describe('iptables', () => {
       action: 'drop',
     });
   });
+});
+
+it.each([
+  ['-d 172.17.0.2/32 ! -i docker0 -j DROP', true],
+  ['-d 172.18.0.2/32 ! -i br-3cdb1cb92a36 -p tcp -m tcp --dport 1000 -j DROP', true],
+  ['-d 172.17.0.2/32 -i eth0 -j DROP', false],
+  ['-d 127.0.0.1/32 ! -i lo -p tcp -m tcp --dport 8080 -j ACCEPT', false],
+  ['! -i eth0 -j DROP', false],
+  ['-p tcp -j DROP', false],
+])('keeps everybody but a bridge from a container: %s? %s', (text, expected) => {
+  const table = parseSaved(`*raw\n-A PREROUTING ${text}\nCOMMIT`).get('raw')!;
+  expect(isBridgeGuard(table.rules[0]!)).toBe(expected);
 });
 
 describe('nftables', () => {

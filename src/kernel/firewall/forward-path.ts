@@ -12,7 +12,13 @@ export interface FilterRule {
   /** It looks at more than interfaces: a special case that somebody made on purpose, and that goes before us. */
   readonly isSpecial: boolean;
   readonly action:
-    'accept' | 'drop' | 'return' | 'other' | { readonly jump: string; readonly isFinal: boolean };
+    | 'accept'
+    | 'drop'
+    | 'return'
+    | 'other'
+    /** By a map, which says for each interface where to go on: to any chain of the table, for all we know. */
+    | 'jump by map'
+    | { readonly jump: string; readonly isFinal: boolean };
 }
 
 /** The chains of one table, one of which forwarded packets pass. */
@@ -65,7 +71,12 @@ function outcomeOf(rule: FilterRule, filter: Filter, flow: Flow, depth: number):
   const match = matchOf(rule, flow);
   if (match === 'no') return 'next';
   let outcome: Outcome;
-  if (typeof rule.action === 'object') {
+  if (rule.action === 'jump by map') {
+    const others =
+      depth < DEEPEST_CALL ? [...filter.chains.keys()].filter((name) => name !== filter.base) : [];
+    const mayDrop = others.some((name) => outcomeOfChain(name, filter, flow, DEEPEST_CALL) === 'drop');
+    outcome = mayDrop ? 'drop' : 'next';
+  } else if (typeof rule.action === 'object') {
     const { jump, isFinal } = rule.action;
     outcome = depth < DEEPEST_CALL ? outcomeOfChain(jump, filter, flow, depth + 1) : 'next';
     if (outcome === 'end') outcome = isFinal ? 'end' : 'next';

@@ -42,12 +42,13 @@ export function optionOf({ words }: SavedRule, option: string): string | undefin
 }
 
 /** `-s 10.5.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully` */
-export function printIptablesRule({ mark, source, destination, verdict }: FirewallRule): string {
+export function printIptablesRule({ mark, source, destination, input, verdict }: FirewallRule): string {
   const match = (option: string, { subnet, negated }: AddressMatch) =>
     `${negated ? '! ' : ''}${option} ${subnet.address}/${subnet.prefixLength}`;
   const parts: string[] = [];
   if (source) parts.push(match('-s', source));
   if (destination) parts.push(match('-d', destination));
+  if (input !== undefined) parts.push(`-i ${input}`);
   if (mark) parts.push(`-m mark --mark 0x${mark.value.toString(16)}/0x${mark.mask.toString(16)}`);
   const [target, option] = verdict.split(' ');
   return [...parts, `-j ${target!.toUpperCase()}`, ...(option ? ['--random-fully'] : [])].join(' ');
@@ -72,6 +73,7 @@ export function readIptablesRule(rule: SavedRule): string {
     const mark = /^(0x[0-9a-f]+)\/(0x[0-9a-f]+)$/.exec(value);
     if (option === '-s' && subnet) parts.source = { subnet, negated };
     else if (option === '-d' && subnet) parts.destination = { subnet, negated };
+    else if (option === '-i' && !negated) parts.input = value;
     else if (option === '-m' && value === 'mark' && !negated) continue;
     else if (option === '--mark' && mark && !negated)
       parts.mark = { value: Number(mark[1]), mask: Number(mark[2]) };
@@ -99,6 +101,12 @@ export function readIptablesFilterRule(rule: SavedRule): FilterRule {
     } else if (!(option === '-m' && value === 'comment') && option !== '--comment') isSpecial = true;
   }
   return { input, output, isSpecial, action: 'other' };
+}
+
+/** Docker's way (since 28) to keep everybody but its own bridge from a container: `-d ADDRESS ! -i BRIDGE … -j DROP`. */
+export function isBridgeGuard(rule: SavedRule): boolean {
+  const { input, action } = readIptablesFilterRule(rule);
+  return input?.negated === true && action === 'drop' && optionOf(rule, '-d') !== undefined;
 }
 
 function actionOf(target: string, isFinal: boolean): FilterRule['action'] {

@@ -11,6 +11,7 @@ import {
 import type { Execute } from './execute';
 import { ANY_LINK, dropPosition, type Filter, type FilterRule } from './forward-path';
 import {
+  isBridgeGuard,
   optionOf,
   parseSaved,
   printIptablesRule,
@@ -26,8 +27,9 @@ import { CHAIN_PREFIX, FLANNEL_CHAINS, FLANNEL_COMMENTS, commentOf, linkOfChain 
 const HOMES = {
   masquerade: { table: 'nat', chain: 'POSTROUTING' },
   forward: { table: 'filter', chain: 'FORWARD' },
+  arrival: { table: 'raw', chain: 'PREROUTING' },
 } as const;
-const ROLES = ['masquerade', 'forward'] as const;
+const ROLES = ['masquerade', 'forward', 'arrival'] as const;
 /** How long to wait for another iptables to finish (legacy only; the other one needs no lock). */
 const LOCK_SECONDS = 5;
 
@@ -121,8 +123,10 @@ export class Iptables {
     if (flannelRules(table, role).length > 0 || flannelChains(table, role).length > 0) {
       into.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true });
     }
-    if (role !== 'forward') return;
-    into.gates.push({ place, drops: dropPosition(filterOf(withoutOurs(table)), ANY_LINK) !== undefined });
+    if (role === 'masquerade') return;
+    const others = withoutOurs(table);
+    const drops = role === 'arrival' ? guardPosition(others) : dropPosition(filterOf(others), ANY_LINK);
+    into.gates.push({ place, drops: drops !== undefined });
   }
 }
 
@@ -131,6 +135,7 @@ function isJumpInEffect(table: SavedTable, role: FirewallRole, owner: string): b
   const jumps = jumpsTo(chainOf(role, owner), table, role);
   if (jumps.length !== 1 || !isPlainJump(jumps[0]!)) return false;
   if (role === 'masquerade') return true;
+  if (role === 'arrival') return guardPosition(table, jumps[0]) === undefined;
   const isOthers = ({ words }: SavedRule) => words.every((word) => (linkOfChain(word) ?? owner) === owner);
   return dropPosition(filterOf({ ...table, rules: table.rules.filter(isOthers) }), owner) === undefined;
 }
@@ -161,8 +166,18 @@ function positionOf(table: SavedTable | undefined, role: FirewallRole, chain: st
   const own = jumpsTo(chain, table, role);
   const others = table.rules.filter((rule) => !own.includes(rule));
   const last = others.filter((rule) => rule.chain === HOMES[role].chain).length;
-  const position = dropPosition(filterOf({ ...table, rules: others }), linkOfChain(chain)!);
+  const position =
+    role === 'arrival'
+      ? guardPosition({ ...table, rules: others })
+      : dropPosition(filterOf({ ...table, rules: others }), linkOfChain(chain)!);
   return position === last ? undefined : position;
+}
+
+/** The place of the first rule that guards a bridge; undefined if there is none, or none before that jump. */
+function guardPosition({ rules }: SavedTable, jump?: SavedRule): number | undefined {
+  const inChain = rules.filter((rule) => rule.chain === HOMES.arrival.chain);
+  const position = inChain.findIndex((rule) => rule === jump || isBridgeGuard(rule));
+  return position < 0 || inChain[position] === jump ? undefined : position;
 }
 
 /** A jump to our forward rules counts as letting the overlay pass. */
@@ -210,6 +225,7 @@ function flannelRules(table: SavedTable, role: FirewallRole): SavedRule[] {
   return table.rules.filter(
     (rule) =>
       rule.chain === HOMES[role].chain &&
+      FLANNEL_CHAINS[role].length > 0 &&
       (FLANNEL_CHAINS[role].includes(optionOf(rule, '-j') ?? '') ||
         optionOf(rule, '--comment') === FLANNEL_COMMENTS[role]),
   );

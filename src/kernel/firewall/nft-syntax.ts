@@ -31,13 +31,14 @@ export interface NftChain {
 
 /** `ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random` */
 export function printNftRule(rule: FirewallRule, family: Family): string {
-  const { mark, source, destination, verdict } = rule;
+  const { mark, source, destination, input, verdict } = rule;
   const parts: string[] = [];
   if (mark) parts.push(`meta mark & 0x${mark.mask.toString(16)} == 0x${mark.value.toString(16)}`);
   const match = (field: string, { subnet, negated }: AddressMatch) =>
     `${NFT_FAMILY[family]} ${field} ${negated ? '!= ' : ''}${subnet.address}/${subnet.prefixLength}`;
   if (source) parts.push(match('saddr', source));
   if (destination) parts.push(match('daddr', destination));
+  if (input !== undefined) parts.push(`iifname "${input}"`);
   return [...parts, verdict].join(' ');
 }
 
@@ -71,6 +72,7 @@ function readMatch(statement: NftStatement): Partial<FirewallRule> | undefined {
     const isMark = operand.meta?.key === 'mark' && op === '==' && typeof right === 'number';
     return isMark ? { mark: { value: right, mask } } : undefined;
   }
+  if (left.meta?.key === 'iifname' && op === '==' && typeof right === 'string') return { input: right };
   const subnet = left.payload && readSubnet(right);
   if (!subnet || (op !== '==' && op !== '!=')) return undefined;
   const address = { subnet, negated: op === '!=' };
@@ -118,9 +120,25 @@ export function readNftFilterRule({ expr = [] }: NftRule): FilterRule {
     else if (name === 'reject') action = 'drop';
     else if (name === 'jump' || name === 'goto') {
       action = { jump: (statement[name] as { target: string }).target, isFinal: name === 'goto' };
+    } else if (name === 'vmap' && isByInterface(statement)) {
+      action = 'jump by map';
     } else if (!TRANSPARENT.has(name ?? '')) isSpecial = true;
   }
   return { input, output, isSpecial, action };
+}
+
+function isByInterface({ vmap }: NftStatement): boolean {
+  const { key } = vmap as { key?: { meta?: { key?: string } } };
+  return ['iifname', 'oifname', 'iif', 'oif'].includes(key?.meta?.key ?? '');
+}
+
+/** Docker's way (29, with nftables of its own) to keep everybody but its own bridge from a container: `ip daddr ADDRESS iifname != BRIDGE drop`. */
+export function isBridgeGuard(rule: NftRule): boolean {
+  const { input, action } = readNftFilterRule(rule);
+  const hasDestination = (rule.expr ?? []).some(
+    ({ match }) => (match as Match | undefined)?.left.payload?.field === 'daddr',
+  );
+  return input?.negated === true && action === 'drop' && hasDestination;
 }
 
 function interfaceMatch({ op, right }: Match): InterfaceMatch | undefined {

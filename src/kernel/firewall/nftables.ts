@@ -13,6 +13,7 @@ import type { Execute } from './execute';
 import { ANY_LINK, dropPosition, type FilterRule } from './forward-path';
 import {
   NFT_FAMILY,
+  isBridgeGuard,
   printNftRule,
   readNftFilterRule,
   readNftRule,
@@ -131,7 +132,13 @@ export class Nftables {
     if (operation.verb === 'remove') return lines;
     const others = rules.filter((rule) => !linkOfComment(rule.comment));
     const inChain = others.filter((rule) => rule.chain === name);
-    const position = dropPosition(filterOf({ base: chain, rules: others }), owner) ?? inChain.length;
+    const guard = inChain.findIndex(isBridgeGuard);
+    const position =
+      (place.role === 'arrival'
+        ? guard < 0
+          ? undefined
+          : guard
+        : dropPosition(filterOf({ base: chain, rules: others }), owner)) ?? inChain.length;
     const before = inChain[position];
     for (const rule of operation.block.rules) {
       const where = before ? `insert rule ${place.chain} handle ${before.handle}` : `add rule ${place.chain}`;
@@ -194,9 +201,11 @@ function tableText({ place, rules }: FirewallBlock, family: string, table: strin
   ];
 }
 
-/** What forwarded packets pass, and that is neither ours nor flannel's (whose filter drops nothing). */
+/** What arriving or forwarded packets pass, and that is neither ours nor flannel's (whose filter drops nothing). */
 function isForeignFilter(chain: NftChain, skipped: ReadonlySet<Family>): boolean {
-  if (chain.hook !== 'forward' || chain.type !== 'filter') return false;
+  if (roleOf(chain) === undefined || chain.type !== 'filter') return false;
+  // iptables-nft's, which nobody else writes.
+  if (chain.table === 'raw' && chain.family !== 'inet') return false;
   if (linkOfTable(chain.table) || Object.values(FLANNEL_TABLES).includes(chain.table)) return false;
   if (chain.table !== 'filter') return ['ip', 'ip6', 'inet'].includes(chain.family);
   if (chain.family === 'ip') return !skipped.has('ipv4');
@@ -204,21 +213,40 @@ function isForeignFilter(chain: NftChain, skipped: ReadonlySet<Family>): boolean
   return chain.family === 'inet';
 }
 
+function roleOf({ hook }: NftChain): 'forward' | 'arrival' | undefined {
+  if (hook === 'prerouting') return 'arrival';
+  return hook === 'forward' ? hook : undefined;
+}
+
 function readForeignFilter(filter: ForeignFilter, family: Family, into: FilterReading): void {
   const { base, rules } = filter;
   const chain = `${base.family} ${base.table} ${base.name}`;
-  const place = { tool: 'nftables', family, role: 'forward', chain } as const;
+  const role = roleOf(base)!;
+  const place = { tool: 'nftables', family, role, chain } as const;
   const others = rules.filter((rule) => !linkOfComment(rule.comment));
   const ours = rules.filter((rule) => rule.chain === base.name && familyOfRule(rule) === family);
   const owners = new Set(ours.flatMap((rule) => linkOfComment(rule.comment) ?? []));
   for (const owner of owners) {
     const own = ours.filter((rule) => linkOfComment(rule.comment) === owner);
     const seen = rules.filter((rule) => !linkOfComment(rule.comment) || own.includes(rule));
-    const inEffect = dropPosition(filterOf({ base, rules: seen }), owner) === undefined;
+    const inEffect =
+      role === 'arrival'
+        ? !isBridgeGuard(firstOf(seen, base, own))
+        : dropPosition(filterOf({ base, rules: seen }), owner) === undefined;
     into.blocks.push({ place, owner, rules: own.map(readNftRule), inEffect });
   }
-  const drops = dropPosition(filterOf({ base, rules: others }), ANY_LINK) !== undefined;
-  into.gates.push({ place, drops });
+  const inChain = others.filter((rule) => rule.chain === base.name);
+  const drops =
+    role === 'arrival'
+      ? inChain.some(isBridgeGuard)
+      : dropPosition(filterOf({ base, rules: others }), ANY_LINK) !== undefined;
+  // Most chains there have nothing to do with containers.
+  if (role === 'forward' || drops || owners.size > 0) into.gates.push({ place, drops });
+}
+
+/** The rule of the chain that decides about what arrives: one that guards a bridge, or ours. */
+function firstOf(rules: readonly NftRule[], base: NftChain, own: readonly NftRule[]): NftRule {
+  return rules.find((rule) => rule.chain === base.name && (own.includes(rule) || isBridgeGuard(rule)))!;
 }
 
 /** Our own rules count as letting the overlay pass. */

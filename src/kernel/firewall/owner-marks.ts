@@ -13,10 +13,14 @@ export function linkOfTable(table: string): string | undefined {
 }
 
 /** Chains of our own in iptables, where names are global: at most 28 characters. */
-export const CHAIN_PREFIX = { masquerade: 'VTEPD-MASQ-', forward: 'VTEPD-FWD-' } as const;
+export const CHAIN_PREFIX = {
+  masquerade: 'VTEPD-MASQ-',
+  forward: 'VTEPD-FWD-',
+  arrival: 'VTEPD-RAW-',
+} as const;
 
 export function linkOfChain(chain: string): string | undefined {
-  return /^VTEPD-(?:MASQ|FWD)-(flannel\.\d+)$/.exec(chain)?.[1];
+  return /^VTEPD-(?:MASQ|FWD|RAW)-(flannel\.\d+)$/.exec(chain)?.[1];
 }
 
 /** The comment of what we put into chains of others. */
@@ -35,5 +39,10 @@ export const FLANNEL_TABLES: Record<Family, string> = { ipv4: 'flannel-ipv4', ip
 export const FLANNEL_CHAINS: Record<FirewallRole, readonly string[]> = {
   masquerade: ['FLANNEL-POSTRTG', 'FLANNEL'],
   forward: ['FLANNEL-FWD'],
+  arrival: [],
 };
-export const FLANNEL_COMMENTS = { masquerade: 'flanneld masq', forward: 'flanneld forward' } as const;
+export const FLANNEL_COMMENTS = {
+  masquerade: 'flanneld masq',
+  forward: 'flanneld forward',
+  arrival: undefined,
+} as const;
