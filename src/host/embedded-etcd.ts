@@ -101,12 +101,10 @@ export class EmbeddedEtcd implements RegistryServer {
         `there is no ${program} on this host; on Debian: apt install etcd-server; systemctl disable --now etcd`,
       );
     const isRoot = process.getuid!() === 0;
-    // As a service we have one right, which etcd is not to inherit.
-    const [command, ...rest] = isRoot ? [path, ...words] : ['setpriv', '--ambient-caps=-all', path, ...words];
     const log = this.#openLog(owner);
     const logStart = statSync(this.#logFile).size;
     try {
-      const child = spawn(command, rest, {
+      const child = spawn(path, words, {
         ...(isRoot ? owner : {}),
         cwd: dirname(directory),
         env: environment(),
