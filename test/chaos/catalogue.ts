@@ -4,6 +4,7 @@ import { AGENT_FAULTS } from './faults/agent';
 import { DEVICE_FAULTS } from './faults/device';
 import { ENTRY_FAULTS } from './faults/entries';
 import { ETCD_FAULTS } from './faults/etcd';
+import { GUARD_FAULTS } from './faults/guard';
 import { LEASE_FAULTS } from './faults/leases';
 import { MACHINE_FAULTS } from './faults/machine';
 import { QUIET } from './faults/quiet';
@@ -11,6 +12,7 @@ import { UNDERLAY_FAULTS } from './faults/underlay';
 
 export const FAULTS: readonly Fault[] = [
   ...ENTRY_FAULTS,
+  ...GUARD_FAULTS,
   ...DEVICE_FAULTS,
   ...UNDERLAY_FAULTS,
   ...AGENT_FAULTS,
