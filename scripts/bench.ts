@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import type { Figure } from '../test/bench/figures';
 import { printFigures } from '../test/bench/figures';
+import { benchAdmission } from '../test/bench/admission';
 import { calibrate } from '../test/bench/calibration';
 import { benchJoin } from '../test/bench/join';
 import { benchMiss } from '../test/bench/miss';
@@ -18,6 +19,7 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Figure[]>>> = {
   'join-4000': (runs) => benchJoin(4000, runs * 40, 0),
   miss: (runs) => benchMiss(Math.min(runs * 100, 2_000)),
   repair: (runs) => benchRepair(runs * 200),
+  admission: (runs) => benchAdmission(runs, runs * 2),
 };
 
 async function main([what = 'all', runs = '5', file = '']: string[]): Promise<void> {

@@ -2,7 +2,7 @@
 
 export interface Figure {
   readonly name: string;
-  readonly unit: 'ms' | 'MB' | 'count';
+  readonly unit: 'ms' | 'MB' | 'count' | '%' | 'Gbit/s' | 'kpps';
   readonly runs: number;
   readonly min: number;
   readonly median: number;
