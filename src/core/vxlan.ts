@@ -62,6 +62,7 @@ export function alterations(desired: Link, actual: Link): string[] {
   compare('mac', actual.mac, desired.mac);
   compare('mtu', actual.mtu, desired.mtu);
   compare('up', actual.up, desired.up);
+  compare('master', actual.master ?? 0, desired.master ?? 0);
   compare('local', actual.vxlan?.local, desired.vxlan?.local);
   compare('underlay', actual.vxlan?.underlayIndex, desired.vxlan?.underlayIndex);
   compare('learning', actual.vxlan?.learning, desired.vxlan?.learning);

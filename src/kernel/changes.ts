@@ -7,6 +7,7 @@ import { printOperation, type FailedOperation, type Operation } from '../model/o
 import { writeAddress, writeAddressRemoval } from './addresses';
 import {
   writeLinkMac,
+  writeLinkFree,
   writeLinkMtu,
   writeLinkName,
   writeLinkRemoval,
@@ -192,6 +193,8 @@ export class Changes {
       return { errno: constants.errno.EEXIST, detail: 'there is another device of this name' };
     let state = existing;
     const steps: [change: Partial<LinkRecord>, write: (writer: MessageWriter) => void][] = [];
+    if (existing.master !== undefined)
+      steps.push([{ master: undefined }, (writer) => writeLinkFree(writer, index)]);
     if (existing.mac !== link.mac)
       steps.push([{ mac: link.mac }, (writer) => writeLinkMac(writer, index, link.mac)]);
     const { local, underlayIndex, learning } = want;

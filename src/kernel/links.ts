@@ -22,7 +22,7 @@ import { AttributeIndex, streamToBytes } from './wire';
 const INFO_BYTES = 16;
 /** IFF_*: linux/if.h */
 const IFF = { UP: 0x1, LOOPBACK: 0x8, LOWER_UP: 0x10000 } as const;
-const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, LINKINFO: 18, EXT_MASK: 29 } as const;
+const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, LINKINFO: 18, EXT_MASK: 29 } as const;
 /** Counters of a link are most of what there is to tell about it, and nobody here asks for them. */
 const RTEXT_FILTER_SKIP_STATS = 8;
 const AF_UNSPEC = 0;
@@ -39,6 +39,8 @@ export interface LinkRecord {
   readonly up: boolean;
   readonly loopback: boolean;
   readonly carrier: boolean;
+  /** Interface index of the bridge or bond it is a port of. */
+  readonly master: number | undefined;
   readonly vxlan: VxlanParameters | undefined;
 }
 
@@ -61,6 +63,7 @@ export function parseLink({ buffer, start, end }: Message): LinkRecord | undefin
     up: (flags & IFF.UP) !== 0,
     loopback: (flags & IFF.LOOPBACK) !== 0,
     carrier: (flags & IFF.LOWER_UP) !== 0,
+    master: attributes.u32(IFLA.MASTER),
     vxlan: info && parseVxlanInfo(info),
   };
 }
@@ -89,14 +92,17 @@ function parametersOf(vxlan: Vxlan): VxlanParameters {
 }
 
 /** The record as an object of the model. */
-export function linkOf({ name, mac, mtu, up, vxlan }: LinkRecord): Link {
-  return { kind: 'link', name, mac: mac ?? ('00:00:00:00:00:00' as MacAddress), mtu, up, vxlan };
+export function linkOf({ name, mac, mtu, up, master, vxlan }: LinkRecord): Link {
+  return {
+    ...{ kind: 'link', name, mac: mac ?? ('00:00:00:00:00:00' as MacAddress), mtu, up, vxlan },
+    ...(master === undefined ? {} : { master }),
+  };
 }
 
 /** All of a link that we would put back, as text to compare: not its counters, nor what follows from its surroundings. */
-export function printLinkState({ index, name, mac, mtu, up, vxlan }: LinkRecord): string {
+export function printLinkState({ index, name, mac, mtu, up, master, vxlan }: LinkRecord): string {
   const { vni, local, underlayIndex, port, learning, gbp } = vxlan ?? {};
-  return [index, name, mac, mtu, up, vni, local, underlayIndex, port, learning, gbp].join(' ');
+  return [index, name, mac, mtu, up, master, vni, local, underlayIndex, port, learning, gbp].join(' ');
 }
 
 /** Asks for one link, or (by a dump) for all. */
@@ -142,6 +148,11 @@ export function writeLinkUp(writer: MessageWriter, index: number, up: boolean): 
 /** ip(8): `ip link set INDEX address MAC`. All neighbors on the link are lost by it, permanent ones too (6.18). */
 export function writeLinkMac(writer: MessageWriter, index: number, mac: MacAddress): void {
   write(writer, { index }, { address: Buffer.from(macToBytes(mac)) });
+}
+
+/** ip(8): `ip link set INDEX nomaster`. */
+export function writeLinkFree(writer: MessageWriter, index: number): void {
+  write(writer, { index }, { master: 0 });
 }
 
 /** ip(8): `ip link set INDEX name NAME`. */

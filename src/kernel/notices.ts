@@ -231,7 +231,7 @@ function questionOf({ address, mac, state }: NeighborRecord): KernelNotice | und
 /** `mtu 1450 → 1300`; undefined where nothing differs that matters. */
 function differenceOf(before: LinkRecord, after: LinkRecord): string | undefined {
   if (printLinkState(before) === printLinkState(after)) return undefined;
-  for (const field of ['name', 'mac', 'mtu', 'up'] as const) {
+  for (const field of ['name', 'mac', 'mtu', 'up', 'master'] as const) {
     if (before[field] !== after[field]) return `${field} ${before[field]} → ${after[field]}`;
   }
   return 'vxlan parameters';

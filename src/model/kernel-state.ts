@@ -25,6 +25,8 @@ export interface Link {
   /** Bytes of one overlay packet. */
   readonly mtu: number;
   readonly up: boolean;
+  /** Interface index of the bridge (or bond) it is a port of: what arrives then goes there, and not to our routes. */
+  readonly master?: number | undefined;
   readonly vxlan: VxlanParameters | undefined;
 }
 

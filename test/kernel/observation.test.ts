@@ -3,8 +3,15 @@ import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { openKernel } from '../../src/kernel/linux-kernel';
+import { alterations } from '../../src/core/vxlan';
 import { ipAddress, subnet } from '../../src/model/address';
-import { kernelStateOf, keyOf, type KernelObject, type Neighbor } from '../../src/model/kernel-state';
+import {
+  kernelStateOf,
+  keyOf,
+  type KernelObject,
+  type Link,
+  type Neighbor,
+} from '../../src/model/kernel-state';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Kernel, Scope } from '../../src/ports';
 import * as arbitrary from '../support/kernel-arbitraries';
@@ -235,6 +242,22 @@ test('after down and up, routes and neighbors are put back, and packets flow', a
   expectDone(await kernel.apply([...exampleBase(underlay), ...PEER].map(put), signal));
   expect(await observed()).toEqual(printed([...exampleBase(underlay), ...PEER]));
   await sendPacket(ipAddress('10.5.2.9'));
+});
+
+test('a link that somebody made a port of a bridge is taken out of it, and packets flow', async () => {
+  expectDone(await kernel.apply([...exampleBase(underlay), ...PEER].map(put), signal));
+  sh('ip link add vk-bridge type bridge');
+  sh('ip link set flannel.1 master vk-bridge');
+  const enslaved = (await kernel.observe(SCOPE, signal)).get('link flannel.1') as Link;
+  expect(alterations(exampleLink(underlay), enslaved)).toEqual([
+    expect.stringMatching(/^master \d+ → 0$/) as string,
+  ]);
+  expectDone(await kernel.apply([put(exampleLink(underlay))], signal));
+  const free = (await kernel.observe(SCOPE, signal)).get('link flannel.1') as Link;
+  expect(alterations(exampleLink(underlay), free)).toEqual([]);
+  expectDone(await kernel.apply([...exampleBase(underlay), ...PEER].map(put), signal));
+  await sendPacket(ipAddress('10.5.2.9'));
+  sh('ip link del vk-bridge');
 });
 
 test('a learned neighbor counts as idle since it became stale, and as used as soon as somebody sends', async () => {

@@ -27,6 +27,7 @@ const LINK: LinkRecord = {
   up: true,
   loopback: false,
   carrier: true,
+  master: undefined,
   vxlan: {
     vni: 1,
     local: ipAddress('192.168.0.1'),
