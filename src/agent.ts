@@ -50,6 +50,8 @@ export interface AgentOptions {
   /** Addresses of etcd: no lease may lead them into the overlay. */
   readonly etcdAddresses: readonly IpAddress[];
   readonly renewMarginSeconds: number;
+  /** Whether another subnet may take the place of the one we had, if that is another host's. */
+  readonly mayRenumber: boolean;
   /** For how long a peer is kept whose lease expired. */
   readonly peerGraceMilliseconds: number;
   /** `--iptables-resync` */
@@ -316,6 +318,7 @@ export class Agent {
       publicIp,
       previous,
       renewMarginSeconds: this.options.renewMarginSeconds,
+      mayRenumber: this.options.mayRenumber,
       attributesFor: (held, name) => identity.attributesFor(held, name),
       isProven: (lease) => identity.isProven(lease),
     });
@@ -519,7 +522,7 @@ export class Agent {
     if (hopeless && !report.isBaseInPlace && !this.#announcer.isAnnounced) {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
     }
-    if (report.kind === 'whole') this.#announce();
+    if (report.kind !== 'peers') this.#announce();
     if (this.#admission?.isInPlace === false) this.#admission.trigger();
     const { subnet, backend } = this.#overlay!;
     const { peers, complaints } = this.#watcher;

@@ -101,6 +101,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
         hasBlackholeRoute: options.ipBlackholeRoute,
         etcdAddresses: options.etcdEndpoints.flatMap((url) => parseIpAddress(hostOf(url)) ?? []),
         renewMarginSeconds: options.renewMarginMinutes * 60,
+        mayRenumber: options.subnetLost === 'renumber',
         peerGraceMilliseconds: options.peerGraceSeconds * 1000,
         firewallResyncSeconds: options.iptablesResyncSeconds,
         firewall: {

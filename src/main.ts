@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { parseCommandLine, type Command } from './cli/command-line';
 import { readConfigFile } from './cli/config-file-io';
 import type { SignalHooks } from './execute';
-import { describeError, UsageError } from './model/errors';
+import { describeError, SubnetLostError, UsageError } from './model/errors';
 
 const nothing = () => undefined;
 const hooks: SignalHooks = { moreVerbose: nothing, lessVerbose: nothing, audit: nothing };
@@ -62,10 +62,15 @@ function keepYoungGenerationSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
 }
 
+function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return 2;
+  return error instanceof SubnetLostError ? 3 : 1;
+}
+
 main().then(
   (code) => process.exit(code),
   (error: unknown) => {
     process.stderr.write(`vtepd: ${describeError(error)}\n`);
-    process.exit(error instanceof UsageError ? 2 : 1);
+    process.exit(exitCodeOf(error));
   },
 );

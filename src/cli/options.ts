@@ -41,6 +41,7 @@ export interface OptionValues {
   readonly configFile: string | undefined;
   readonly subnetFile: string;
   readonly renewMarginMinutes: number;
+  readonly subnetLost: 'renumber' | 'stop';
   /** Undefined: nothing is remembered for a start without etcd. */
   readonly stateFile: string | undefined;
 
@@ -264,6 +265,16 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     read: readInteger(1, 1439, 'minutes'),
     since: '0.7.0',
     help: 'So long before our lease of 24 hours ends it has been renewed.',
+  },
+  subnetLost: {
+    name: 'subnet-lost',
+    group: 'host',
+    placeholder: 'WHAT',
+    fallback: 'renumber',
+    read: readWord('renumber', 'stop'),
+    words: ['renumber', 'stop'],
+    since: undefined,
+    help: 'If another host leased our subnet while we were cut off from etcd: take another one (`renumber`), or end with exit code 3 and leave everything as it is (`stop`).',
   },
   stateFile: {
     name: 'state-file',

@@ -10,6 +10,8 @@ export interface Claim {
   readonly publicIp: IpAddress;
   /** The subnet we had, by what we remember or by subnet.env. */
   readonly previous: Subnet | undefined;
+  /** False: `previous`, if it still is one of this network, or none. */
+  readonly mayRenumber: boolean;
   /** Subnets that turned out to be taken although no lease says so. */
   readonly avoid: readonly Subnet[];
   /** 0…1, chooses among the free ones. */
@@ -22,6 +24,8 @@ export type Acquisition =
   /** This lease is ours, but of another network than the one configured now: delete it and decide again. */
   | { readonly kind: 'discard'; readonly lease: Lease }
   | { readonly kind: 'create'; readonly subnet: Subnet }
+  /** The previous subnet is another host's, and no other is wanted. */
+  | { readonly kind: 'lost'; readonly subnet: Subnet; readonly holder: Lease }
   | { readonly kind: 'exhausted' };
 
 /**
@@ -37,9 +41,14 @@ export function decideAcquisition(claim: Claim, leases: readonly Lease[]): Acqui
   if (kept) return { kind: 'reuse', lease: kept };
   if (own[0]) return { kind: 'discard', lease: own[0] };
 
+  const previous = claim.previous && isLeasable(claim.range, claim.previous) ? claim.previous : undefined;
+  if (previous && !claim.mayRenumber) {
+    // Lost races do not count here: the winner's lease does.
+    const holder = leases.find((lease) => overlap(lease.subnet, previous));
+    return holder ? { kind: 'lost', subnet: previous, holder } : { kind: 'create', subnet: previous };
+  }
   const taken = [...leases.map((lease) => lease.subnet), ...claim.avoid];
-  const { previous } = claim;
-  if (previous && isLeasable(claim.range, previous) && !taken.some((subnet) => overlap(subnet, previous))) {
+  if (previous && !taken.some((subnet) => overlap(subnet, previous))) {
     return { kind: 'create', subnet: previous };
   }
   const subnet = freeSubnet(claim.range, taken, claim.random);

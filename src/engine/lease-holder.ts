@@ -2,7 +2,7 @@
 import { decideAcquisition, type Claim } from '../core/acquisition';
 import { backoffMilliseconds } from '../core/backoff';
 import { printSubnet, type IpAddress, type Subnet } from '../model/address';
-import { RegistryError } from '../model/errors';
+import { RegistryError, SubnetLostError } from '../model/errors';
 import {
   LEASE_TTL_SECONDS,
   sameAttributes,
@@ -52,6 +52,8 @@ export interface LeaseHolderOptions {
   readonly previous: Subnet | undefined;
   /** The lease is kept alive so that at least this much of it is always left. */
   readonly renewMarginSeconds: number;
+  /** False: rather none than another subnet than the one we have or had. */
+  readonly mayRenumber: boolean;
   /** What to write into the key of this name, given the lease we hold or take over, if any: its VTEP MAC is ours. */
   readonly attributesFor: (held: Lease | undefined, name: string) => LeaseAttributes;
   /** True for a lease that leads to the device of this host as it is: nobody else can have it. */
@@ -156,7 +158,7 @@ export class LeaseHolder {
 
   /**
    * Gets a lease, however often it has to try: `known` are the leases, if they have just been read, used for the first try.
-   * Only an abort makes it reject.
+   * Only an abort makes it reject, or a {@link SubnetLostError}.
    */
   async acquire(known: readonly Lease[] | undefined, signal: AbortSignal): Promise<Lease> {
     let leases = known;
@@ -374,7 +376,8 @@ export class LeaseHolder {
     const { range } = this.options;
     const publicIp = this.options.publicIp();
     const previous = this.#lease?.subnet ?? this.options.previous;
-    const claim: Claim = { range, publicIp, previous, avoid, random: this.clock.random() };
+    const { mayRenumber } = this.options;
+    const claim: Claim = { range, publicIp, previous, mayRenumber, avoid, random: this.clock.random() };
     const decision = decideAcquisition(claim, leases);
     switch (decision.kind) {
       case 'exhausted':
@@ -385,6 +388,12 @@ export class LeaseHolder {
         this.log.warn('deleting our lease of another network', { lease: decision.lease.name });
         await this.registry.remove(decision.lease, signal);
         return 'raced';
+      case 'lost': {
+        const { subnet, holder } = decision;
+        throw new SubnetLostError(
+          `${printSubnet(subnet)} is leased to another host (${holder.name}, PublicIP ${holder.attributes.publicIp ?? 'unknown'}), and --subnet-lost=stop wants no other subnet here: end that lease, or remove the subnet file and start again for a new subnet`,
+        );
+      }
       case 'create':
         return this.#create(decision.subnet, avoid, signal);
     }

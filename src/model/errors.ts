@@ -15,6 +15,11 @@ export class UnsupportedError extends Error {
   readonly code = 'UNSUPPORTED';
 }
 
+/** Our subnet belongs to another host, and the user wants no other. Exit code 3. */
+export class SubnetLostError extends Error {
+  readonly code = 'SUBNET_LOST';
+}
+
 export type RegistryFailure =
   /** Nobody answered, or not in time. */
   | 'unavailable'

@@ -76,6 +76,30 @@ test('a lease that is deleted under a running agent is taken back', async () => 
   expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
 }, 60_000);
 
+test('an agent told to stop rather than to take another subnet stops, and leaves everything as it is; so does its next start', async () => {
+  lab = await Lab.start({ hosts: 2, agentOptions: ['--subnet-lost=stop'] });
+  await lab.startAgents();
+  const host = lab.host(1);
+  const { subnet, environment } = host;
+  const key = `${PREFIX}/subnets/${subnet.replace('/', '-')}`;
+  const mac = await host.vtepMac();
+  const stranger = { PublicIP: '172.30.77.7', PublicIPv6: null, BackendType: 'vxlan' };
+  await lab.etcd.put(
+    key,
+    JSON.stringify({ ...stranger, BackendData: { VNI: 1, VtepMAC: '0e:00:00:00:00:77' } }),
+  );
+  expect(await host.agent.exit()).toMatchObject({ code: 3 });
+  expect(host.agent.log().at(-1)!.message).toContain('--subnet-lost=stop');
+  host.agent.start();
+  expect(await host.agent.exit()).toMatchObject({ code: 3 });
+  expect(host.environment).toEqual(environment);
+  expect(await host.vtepMac()).toBe(mac);
+  await lab.etcd.etcdctl('del', key);
+  host.agent.start();
+  await host.agent.ready();
+  expect(host.subnet).toBe(subnet);
+}, 60_000);
+
 test('garbage and foreign keys below subnets harm nobody, and are named in the log', async () => {
   lab = await Lab.start({ hosts: 3 });
   const garbage = {

@@ -181,6 +181,7 @@ export class SimulatedHost implements Suspect {
       etcdAddresses: [],
       configPlace: '/coreos.com/network/config',
       renewMarginSeconds: 3600,
+      mayRenumber: true,
       peerGraceMilliseconds,
       hasBlackholeRoute: false,
       firewallResyncSeconds: 5,

@@ -11,6 +11,7 @@ const claim: Claim = {
   },
   publicIp: ipAddress('192.168.0.7'),
   previous: undefined,
+  mayRenumber: true,
   avoid: [],
   random: 0,
 };
@@ -49,6 +50,30 @@ describe('acquiring a subnet', () => {
   ])('does not take the previous subnet when %s', (_, previous) => {
     const decision = decideAcquisition({ ...claim, previous: subnet(previous) }, [exampleLease(2)]);
     expect(decision).toEqual({ kind: 'create', subnet: subnet('10.5.1.0/24') });
+  });
+
+  it('takes no other than the subnet we had when none is wanted, and says who has it', () => {
+    const steadfast = { ...claim, previous: subnet('10.5.2.0/24'), mayRenumber: false };
+    const [holder] = [exampleLease(2)];
+    expect(decideAcquisition(steadfast, [holder])).toEqual({
+      kind: 'lost',
+      subnet: subnet('10.5.2.0/24'),
+      holder,
+    });
+    // A race that was lost to somebody who has gone is no loss.
+    const avoid = [subnet('10.5.2.0/24')];
+    expect(decideAcquisition({ ...steadfast, avoid }, [])).toEqual({
+      kind: 'create',
+      subnet: subnet('10.5.2.0/24'),
+    });
+  });
+
+  it('takes any when we had none, or one of another network, whatever is wanted', () => {
+    for (const previous of [undefined, subnet('10.9.2.0/24')])
+      expect(decideAcquisition({ ...claim, previous, mayRenumber: false }, [])).toEqual({
+        kind: 'create',
+        subnet: subnet('10.5.1.0/24'),
+      });
   });
 
   it('takes none that turned out to be taken', () => {

@@ -25,6 +25,7 @@ beforeAll(async () => {
       admitsPeersOnly: false,
       etcdAddresses: [],
       renewMarginSeconds: 3600,
+      mayRenumber: true,
       peerGraceMilliseconds: 0,
       firewallResyncSeconds: 5,
       firewall: { ipMasq: false, fullyRandom: true, forward: true },

@@ -47,6 +47,7 @@ function host(store: FakeStore, changes: Partial<LeaseHolderOptions> = {}, seed 
       publicIp: () => examplePeer(7).publicIp,
       previous: undefined,
       renewMarginSeconds: 3600,
+      mayRenumber: true,
       attributesFor: (held) => ({
         ...attributesOf(7),
         backendData: (held && held.attributes.backendData) ?? vxlanData(1, NEW_MAC),

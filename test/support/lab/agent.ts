@@ -100,6 +100,12 @@ export class Agent {
     );
   }
 
+  /** How it ended, once it has by itself. */
+  exit(): Promise<Exit> {
+    if (!this.#process) throw new Error('it was never started');
+    return exitOf(this.#process);
+  }
+
   /** Sends a signal and waits until it ended. */
   async end(
     signal: NodeJS.Signals = 'SIGTERM',
