@@ -127,7 +127,7 @@ export class PeerWatcher {
     this.#self = self;
     this.#range = range;
     for (const { lease } of this.#departed.values()) this.#judge(lease, false);
-    for (const lease of this.#leases.values()) this.#judge(lease, true);
+    for (const lease of this.#leases.values()) this.#judge(lease, !this.#malformed.has(lease.name));
     this.#publish(
       this.#settle(),
       isOtherKey && self.leaseName !== undefined ? [this.#stored(self.leaseName)] : [],
@@ -243,12 +243,16 @@ export class PeerWatcher {
           this.#forget(change.name);
           if (change.name === this.#self?.leaseName) own.push(undefined);
           break;
-        case 'malformed':
+        case 'malformed': {
           // What it said before it was spoiled still leads to a host that exists: kept until the key goes.
           this.#malformed.set(change.malformed.name, change.malformed);
+          // But that is a memory: rather than it, a lease that can be read is believed.
+          const spoiled = this.#leases.get(change.malformed.name);
+          if (spoiled) this.#judge(spoiled, false);
           this.#complain('codec', change.malformed.name, change.malformed.reason);
           if (change.malformed.name === this.#self?.leaseName) own.push(change.malformed);
           break;
+        }
       }
     }
     this.#publish(this.#settle(), own);

@@ -77,6 +77,7 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, fault: Fa
   'rebooted elsewhere': [2, (scene) => onAny(scene, (host) => restart(scene, host, true, () => host.move()))],
   'image copied': [2, copyImage],
   'addresses exchanged': [1, exchangeAddresses],
+  'address doubled': [1, doubleAddress],
   'new cluster': [1, newCluster],
   'subnet range changed': [1, changeRange],
   'flannel restarted': [3, (scene) => onFlannel(scene, (flannel) => restartFlannel(scene, flannel, false))],
@@ -140,6 +141,7 @@ export function heal(scene: Scene, mendingMilliseconds: number): void {
   // One too many for the subnets there are: somebody must go.
   const surplus = Math.max(0, -(scene.spareSubnets ?? 0));
   for (const host of scene.hosts.slice(0, surplus)) host.retire();
+  separate(scene);
   for (const host of scene.hosts) {
     host.kernelOptions = { latency: [0.1, 5], odds: 0 };
     host.diskOdds = 0;
@@ -288,6 +290,32 @@ function exchangeAddresses(scene: Scene): string | undefined {
   restart(scene, one, true, () => one.move(second));
   restart(scene, other, true, () => other.move(first));
   return `${one.name} and ${other.name}`;
+}
+
+/** By mistake a host gets another's address, for a while: to flannel's protocol they are one host. */
+function doubleAddress(scene: Scene): string | undefined {
+  const pair = two(scene);
+  if (!pair) return undefined;
+  const [one, other] = pair;
+  const milliseconds = scene.chance.between(1_000, 120_000);
+  for (const host of pair) host.disturb(milliseconds);
+  const { address } = one;
+  other.move(address);
+  later(scene, milliseconds, `${other.name} gets an address of its own`, () => separate(scene));
+  return `${other.name} like ${one.name}`;
+}
+
+/** Each has an address of its own; whoever had the doubled one by then, for it may have been exchanged meanwhile. */
+function separate({ hosts }: Scene): void {
+  const taken = new Map<IpAddress, SimulatedHost>();
+  for (const host of hosts) {
+    const other = taken.get(host.address);
+    if (other) {
+      for (const each of [host, other]) each.disturb();
+      host.move();
+    }
+    taken.set(host.address, host);
+  }
 }
 
 /** Nothing is left but the configuration, in a store whose revisions have nothing to do with those before. */

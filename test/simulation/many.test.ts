@@ -5,6 +5,16 @@ import { verdictOf } from './verdict';
 const MINUTES = 60_000;
 
 test(
+  'whatever happens to a thousand hosts, no rule is broken in any step, and all is well in the end',
+  async () => {
+    const report = await simulate({ seed: 1, hosts: 1000, faults: 40 });
+    expect(verdictOf(report)).toBe('');
+    expect(report.convergedAfterSeconds).toBeDefined();
+  },
+  6 * MINUTES,
+);
+
+test(
   'a thousand hosts that lose the store, and find it in an older state, break no rule and do not come back at once',
   async () => {
     const only = ['backup', 'store outage', 'watches cut', 'restore'];

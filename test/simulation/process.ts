@@ -11,7 +11,7 @@ export interface HostClocks {
   rate: number;
 }
 
-/** Sums of fractions of milliseconds are not exact. */
+/** Sums of fractions of milliseconds are not exact: who sleeps wakes a little later, never before it wanted to. */
 const ROUNDING_MILLISECONDS = 1e-3;
 const GOOD_CLOCKS: HostClocks = { wallOffset: 0, rate: 1 };
 
@@ -80,17 +80,19 @@ export class Process implements Clock {
     return this.chance.next();
   }
 
-  sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-    const due = this.now() + milliseconds;
+  sleep(duration: number, signal: AbortSignal): Promise<void> {
+    // As Node's timers do: less than a millisecond is one.
+    const due = this.now() + Math.max(duration, 1);
     return this.wait(signal, (resolve) => {
       let appointment: Appointment;
       // A clock that stood still meanwhile is not there yet.
       const look = () => {
         const left = due - this.now();
-        if (left <= ROUNDING_MILLISECONDS) resolve();
-        else appointment = this.later(left / this.clocks.rate, 'sleeps on', look);
+        if (left <= 0) resolve();
+        else appointment = this.later(left / this.clocks.rate + ROUNDING_MILLISECONDS, 'sleeps on', look);
       };
-      appointment = this.later(milliseconds / this.clocks.rate, 'wakes', look);
+      const milliseconds = (due - this.now()) / this.clocks.rate + ROUNDING_MILLISECONDS;
+      appointment = this.later(milliseconds, 'wakes', look);
       return { cancel: () => appointment.cancel() };
     });
   }

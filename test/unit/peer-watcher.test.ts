@@ -124,6 +124,37 @@ describe('the peer watcher', () => {
     await stop();
   });
 
+  it('comes back to the store the later, the more hosts there are to come back with it', async () => {
+    const firstLook = async (leases: number) => {
+      const { store, clock, registry, stop } = await watching();
+      for (let n = 0; n < leases; n++) put(store, n, valueOf(n % 200));
+      await clock.advance(0);
+      const before = registry.countOf('list');
+      registry.cutWatches();
+      let waited = 0;
+      for (; registry.countOf('list') === before; waited += 10) await clock.advance(10);
+      await stop();
+      return waited;
+    };
+    expect(await firstLook(2)).toBeLessThanOrEqual(110);
+    const waited = await firstLook(250);
+    expect(waited).toBeGreaterThanOrEqual(500);
+    expect(waited).toBeLessThanOrEqual(1_010);
+  });
+
+  it('believes a lease that can be read rather than what it remembers of one that cannot', async () => {
+    const { store, clock, subnets, stop } = await watching(2, 3);
+    const { attributes } = exampleLease(3);
+    const { backendData } = exampleLease(2).attributes;
+    put(store, 3, printLeaseAttributes({ ...attributes, backendData }));
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    put(store, 2, 'garbage');
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.3.0/24']);
+    await stop();
+  });
+
   it('names a garbage lease once, and lets it harm no other', async () => {
     const { store, clock, subnets, log, stop } = await watching(2);
     store.put('subnets/nonsense', '{}');
