@@ -1,4 +1,5 @@
 /** Whether every host is where it should be. */
+import { setMaxListeners } from 'node:events';
 import { baseObjects, peerObjects } from '../../src/core/desired';
 import { fits } from '../../src/core/plan';
 import { judgeLease } from '../../src/core/peers';
@@ -20,6 +21,8 @@ export interface Expectation {
 }
 
 const NEVER = new AbortController().signal;
+// A thousand hosts may wait by it, and Node takes more than ten listeners for a leak.
+setMaxListeners(0, NEVER);
 
 /** All leases that can be read, by the store itself. */
 export function leasesOf(store: ObservedStore): Lease[] {

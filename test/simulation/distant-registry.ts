@@ -1,4 +1,5 @@
 /** The registry as one process reaches it: over a network that delays, loses and cuts. */
+import { setMaxListeners } from 'node:events';
 import { RegistryError } from '../../src/model/errors';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../../src/model/lease';
 import type { Miss } from '../../src/model/miss';
@@ -22,6 +23,8 @@ export interface RegistryWitness {
 }
 
 const NEVER = new AbortController().signal;
+// A thousand hosts may wait by it, and Node takes more than ten listeners for a leak.
+setMaxListeners(0, NEVER);
 /** How likely a watch delivers a batch twice, for every odd of a call. */
 const REPETITION = 5;
 

@@ -3,6 +3,7 @@
  * what is there, takes over whatever names its PublicIP, deletes a key of its own that does not fit, gives up when its key goes,
  * and is started again by its supervisor.
  */
+import { setMaxListeners } from 'node:events';
 import { freeSubnet, isLeasable } from '../../src/core/subnets';
 import { ipAddress, sameSubnet, type IpAddress, type Subnet } from '../../src/model/address';
 import { LEASE_TTL_SECONDS } from '../../src/model/lease';
@@ -24,6 +25,8 @@ const RETRY_MILLISECONDS = 60_000;
 const RESTART_MILLISECONDS = 5_000;
 const ATTEMPTS = 10;
 const NEVER = new AbortController().signal;
+// A thousand hosts may wait by it, and Node takes more than ten listeners for a leak.
+setMaxListeners(0, NEVER);
 
 /** The process ends, with whatever exit code. */
 class Exit extends Error {}

@@ -1,4 +1,5 @@
 /** A host's kernel as one process reaches it: it takes its time, refuses now and then, and is spoken to no more after a kill. */
+import { setMaxListeners } from 'node:events';
 import { KernelError } from '../../src/model/errors';
 import type { IpAddress } from '../../src/model/address';
 import type { KernelSettings } from '../../src/model/kernel-settings';
@@ -24,6 +25,8 @@ export interface KernelOptions {
 }
 
 const NEVER = new AbortController().signal;
+// A thousand hosts may wait by it, and Node takes more than ten listeners for a leak.
+setMaxListeners(0, NEVER);
 
 export class SlowKernel implements Kernel {
   readonly #stop = new AbortController();
