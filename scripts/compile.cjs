@@ -7,7 +7,7 @@ const { readFileSync, writeFileSync } = require('node:fs');
 const { Buffer } = require('node:buffer');
 const http2 = require('node:http2');
 const Module = require('node:module');
-const { dirname } = require('node:path');
+const { dirname, resolve } = require('node:path');
 const { Script } = require('node:vm');
 
 const CONFIG = '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}';
@@ -32,8 +32,11 @@ const etcd = http2.createServer().on('stream', (stream) => {
   stream.end(answer());
 });
 
+// gRPC would ask a proxy for an etcd that is right here.
+for (const name of ['grpc_proxy', 'https_proxy', 'http_proxy']) delete process.env[name];
+
 etcd.listen(0, '127.0.0.1', () => {
-  const file = process.argv[2];
+  const file = resolve(process.argv[2]);
   const script = new Script(Module.wrap(readFileSync(file, 'utf8')), { filename: file });
   process.argv = [
     process.execPath,

@@ -99,6 +99,9 @@ export class Agent {
   #gateways: readonly IpAddress[] = [];
   readonly #conditions: Conditions;
   readonly #waiting: Waiting;
+  #markStarted: () => void = () => undefined;
+  /** Resolves when the first pass is over, well or not. Never rejects. */
+  readonly started = new Promise<void>((resolve) => (this.#markStarted = resolve));
   #isReloading = false;
 
   constructor(
@@ -370,6 +373,7 @@ export class Agent {
       if (until.aborted) resolve();
     });
     const firstPass = this.#reconciler.tried.then(() => this.#announcer.attempted);
+    void firstPass.then(() => this.#markStarted());
     const afterFirstPass = async (loop: () => Promise<void>) => {
       await Promise.race([firstPass, aborted]);
       if (!until.aborted) await loop();

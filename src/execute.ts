@@ -8,6 +8,7 @@ import { needsRegistry, runConfigCommand } from './cli/config-command';
 import { processIo } from './cli/config-io';
 import { notEffective, printableOptions, type Options } from './cli/read-options';
 import { cleanUpKernel, giveBackLeases, removeGuards } from './departure';
+import { optimizeFromNowOn, startFrugally } from './frugality';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { keepServing } from './engine/serving';
@@ -63,6 +64,7 @@ export async function execute(
 }
 
 async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Promise<number> {
+  startFrugally();
   const log = createLog({
     format: options.logFormat,
     verbosity: options.verbosity,
@@ -114,6 +116,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       },
       { registry, kernel, firewall: openFirewall(), guard, host, clock, log },
     );
+    void agent.started.then(optimizeFromNowOn);
     Object.assign(hooks, {
       moreVerbose: () => setVerbosity(verbosity + 1),
       lessVerbose: () => setVerbosity(verbosity - 1),

@@ -1,5 +1,4 @@
 /** The process edge: arguments in, exit code out. The only place that ends the process. */
-import { setFlagsFromString } from 'node:v8';
 import { parseCommandLine, type Command } from './cli/command-line';
 import { readConfigFile } from './cli/config-file-io';
 import type { SignalHooks } from './execute';
@@ -49,17 +48,7 @@ async function main(): Promise<number> {
   }
   // What runs something is loaded only now: --help and a mistyped flag answer at once.
   const { execute } = await import('./execute.js');
-  if (command.kind === 'run') keepYoungGenerationSmall();
   return execute(command, hooks, stop.signal);
-}
-
-/**
- * The young generation stays at its first size. It would grow from 1 to 16 MiB while thousands of leases are read, and an agent
- * that sleeps ever after would keep that; collecting it more often costs less time than the page faults of a large one
- * (measured). Not before everything is loaded: V8 refuses code that was compiled under other flags.
- */
-function keepYoungGenerationSmall(): void {
-  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 function exitCodeOf(error: unknown): number {

@@ -20,8 +20,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cni: ['model'],
   agent: ['model', 'core', 'ports', 'engine'],
   departure: ['model', 'ports', 'engine'],
+  frugality: [],
   'first-host': ['model', 'ports', 'engine', 'host'],
   execute: [
+    'frugality',
     'package.json',
     'model',
     'ports',
