@@ -58,7 +58,9 @@ export async function cleanUpKernel(
   signal: AbortSignal,
 ): Promise<boolean> {
   const marked = await kernel.ownLinks(signal);
-  const links = [...new Set([...marked, ...host.lockedLinks()])];
+  const present = new Set((await kernel.interfaces(signal)).map(({ name }) => name));
+  // Not only links are locked: the embedded etcd's data, too, and what is long gone.
+  const links = [...new Set([...marked, ...host.lockedLinks().filter((name) => present.has(name))])];
   for (const link of links) host.lock(link);
   // Routes that hang on no link (unreachable ones) are reported with any link, there or not.
   const removals = new Map<string, Operation>();
