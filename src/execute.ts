@@ -42,6 +42,9 @@ export interface SignalHooks {
   audit: () => void;
 }
 
+/** So long after its first pass an agent has settled. */
+const SETTLED_MILLISECONDS = 3_000;
+
 /** Returns the exit code. `stop` is what SIGTERM and SIGINT abort. */
 export async function execute(
   command: Exclude<Command, { kind: 'print' | 'status' }>,
@@ -116,7 +119,10 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       },
       { registry, kernel, firewall: openFirewall(), guard, host, clock, log },
     );
-    void agent.started.then(optimizeFromNowOn);
+    // What a start made hot is not hot any more then: it would be optimized for nothing.
+    void agent.started
+      .then(() => clock.sleep(SETTLED_MILLISECONDS, stop))
+      .then(optimizeFromNowOn, () => undefined);
     Object.assign(hooks, {
       moreVerbose: () => setVerbosity(verbosity + 1),
       lessVerbose: () => setVerbosity(verbosity - 1),
