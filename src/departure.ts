@@ -1,9 +1,10 @@
 /** Leaving for good: what a stop of the agent does not do. */
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { subnet } from './model/address';
-import { ConfigError, KernelError } from './model/errors';
+import { ConfigError, HostError, KernelError } from './model/errors';
 import { ROUTE_PROTOCOL, keyOf, type Link } from './model/kernel-state';
 import { printOperation, type Operation } from './model/operation';
+import { isOurLinkName } from './model/overlay';
 import type { Host, Kernel, LeaseRegistry, VxlanGuard } from './ports';
 
 /** Everything of ours, whatever the network was. */
@@ -11,6 +12,20 @@ const EVERYWHERE = [subnet('0.0.0.0/0'), subnet('::/0')];
 
 /** Says one line to the person who asked. */
 export type Say = (line: string) => void;
+
+/**
+ * From now on, and until this process ends, no agent runs here: what it holds must not be taken from under it. Throws a HostError
+ * (EBUSY) while one does; the lock is the truth, whether its device is there just now or not.
+ */
+export async function keepAgentsOut(kernel: Kernel, host: Host, signal: AbortSignal): Promise<void> {
+  const links = new Set([...(await kernel.ownLinks(signal)), ...host.lockedLinks().filter(isOurLinkName)]);
+  try {
+    for (const link of links) host.lock(link);
+  } catch (error) {
+    if (!(error instanceof HostError) || error.code !== 'EBUSY') throw error;
+    throw new HostError('EBUSY', 'stop the agent first; nothing was changed', { cause: error });
+  }
+}
 
 /**
  * Gives back every lease with our PublicIP, but for reservations, which an administrator made. Throws a ConfigError when our
@@ -47,8 +62,7 @@ export async function giveBackLeases(
 
 /**
  * Removes everything of ours from the kernel: the routes with our mark, and our links with all that is on them, unless they
- * are to be kept, for flannel. Refuses, by what {@link Host.lock} throws, while an agent runs. Says each thing it removed, and
- * what the kernel refused; true if nothing of ours is left.
+ * are to be kept, for flannel. Says each thing it removed, and what the kernel refused; true if nothing of ours is left.
  */
 export async function cleanUpKernel(
   kernel: Kernel,
@@ -59,9 +73,7 @@ export async function cleanUpKernel(
 ): Promise<boolean> {
   const marked = await kernel.ownLinks(signal);
   const present = new Set((await kernel.interfaces(signal)).map(({ name }) => name));
-  // Not only links are locked: the embedded etcd's data, too, and what is long gone.
   const links = [...new Set([...marked, ...host.lockedLinks().filter((name) => present.has(name))])];
-  for (const link of links) host.lock(link);
   // Routes that hang on no link (unreachable ones) are reported with any link, there or not.
   const removals = new Map<string, Operation>();
   for (const link of links.length > 0 ? links : ['flannel.1']) {

@@ -7,7 +7,7 @@ import type { Command } from './cli/command-line';
 import { needsRegistry, runConfigCommand } from './cli/config-command';
 import { processIo } from './cli/config-io';
 import { notEffective, printableOptions, type Options } from './cli/read-options';
-import { cleanUpKernel, giveBackLeases, removeGuards } from './departure';
+import { cleanUpKernel, giveBackLeases, keepAgentsOut, removeGuards } from './departure';
 import { optimizeFromNowOn, startFrugally } from './frugality';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
@@ -189,6 +189,7 @@ async function depart(
   const guard = openVxlanGuard();
   const host = new LinuxHost({ subnetFile: options.subnetFile });
   try {
+    await keepAgentsOut(kernel, host, stop);
     if (kind === 'leave') {
       await withRegistry(options, kernel, (registry) =>
         giveBackLeases(registry, kernel, underlayOf(options), say, stop),

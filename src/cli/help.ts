@@ -38,15 +38,16 @@ programs. The exit code is 0 if the agent is ready, else 1.`,
     usage: ['vtepd leave'],
     summary: ["gives this host's lease back, and cleans up"],
     details: `Deletes the leases with our PublicIP from etcd (not reservations), and removes
-everything of ours from the kernel. Stop the agent first. With the options that
-the agent runs with: they say which etcd, and which PublicIP is ours. With
---embedded-etcd the host's own etcd is started for as long as this takes.`,
+everything of ours from the kernel. Stop the agent first: while one runs, this
+refuses, and changes nothing. With the options that the agent runs with: they
+say which etcd, and which PublicIP is ours. With --embedded-etcd the host's own
+etcd is started for as long as this takes.`,
   },
   cleanup: {
     usage: ['vtepd cleanup', 'vtepd cleanup --for-flannel'],
     summary: ['removes our device and routes, keeps the lease', 'the same, but leaves the device to flannel'],
     details: `Removes everything of ours from the kernel, and leaves etcd alone. Stop the
-agent first. A later start finds the same lease.
+agent first: while one runs, this refuses. A later start finds the same lease.
 
 With --for-flannel, on a host that goes back to flannel: stop the agent, start
 flanneld, then run this. It removes our routes and rules, and leaves the device

@@ -42,3 +42,8 @@ export interface Overlay {
 export function linkNameOf(backend: VxlanBackend): string {
   return `flannel.${backend.vni}`;
 }
+
+/** False for what else is locked on a host. */
+export function isOurLinkName(name: string): boolean {
+  return /^flannel\.\d+$/.test(name);
+}

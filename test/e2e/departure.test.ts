@@ -1,6 +1,6 @@
 /** Leaving for good: `vtepd leave` gives the lease back, `vtepd cleanup` clears the kernel only. */
 import type { Host } from '../support/lab/host';
-import { Lab } from '../support/lab/lab';
+import { Lab, PREFIX } from '../support/lab/lab';
 import { pingAllPairs, unanswered } from '../support/lab/ping';
 import { until } from '../support/lab/until';
 
@@ -55,11 +55,27 @@ test('cleanup finds a device that is down, which has lost the routes that mark i
   expect((await host.namespace.attempt('ip', ['link', 'show', 'flannel.7'])).status).toBe(0);
 }, 60_000);
 
-test('cleanup refuses to pull the ground from under a running agent', async () => {
-  host.agent.start();
-  await host.agent.ready();
-  const { status, stderr } = await host.agent.command('cleanup');
-  expect(status).not.toBe(0);
-  expect(stderr).not.toBe('');
-  expect(await host.vtepMac()).toBeDefined();
-}, 30_000);
+test.each(['leave', 'cleanup'])(
+  '%s refuses to pull the ground from under a running agent, and changes nothing, even while its device is gone',
+  async (command) => {
+    host.agent.start();
+    await host.agent.ready();
+    const { pid } = host.agent;
+    const stored = await lab.etcd.inspect(PREFIX);
+    // So that it does not make the device anew before it is asked.
+    process.kill(pid!, 'SIGSTOP');
+    for (const isDeviceThere of [true, false]) {
+      if (!isDeviceThere) await host.namespace.ip('link', 'delete', 'flannel.1');
+      const entries = [await host.routes(), await host.vtepMac()];
+      expect(await host.agent.command(command)).toEqual({
+        status: 1,
+        stdout: '',
+        stderr: `vtepd: stop the agent first; nothing was changed: another vtepd (process ${pid}) runs for flannel.1 already\n`,
+      });
+      expect([await host.routes(), await host.vtepMac()]).toEqual(entries);
+    }
+    process.kill(pid!, 'SIGCONT');
+    expect(await lab.etcd.inspect(PREFIX)).toEqual(stored);
+  },
+  30_000,
+);
