@@ -87,7 +87,7 @@ export class PeerWatcher {
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly events: PeerWatcherEvents,
-    /** For how long a peer is kept whose lease expired (it may be cut off from etcd, but not from us); 0: not at all. */
+    /** For how long a peer is kept whose lease expired (it may be cut off from etcd, but not from us); 0: it goes as soon as that is known. */
     private readonly graceMilliseconds: number,
   ) {
     this.#trouble = new Trouble(clock, log);
@@ -280,7 +280,8 @@ export class PeerWatcher {
     const lease = this.#leases.get(name);
     this.#leases.delete(name);
     const peer = this.#believed.get(name);
-    if (lease && peer && this.graceMilliseconds > 0 && lease.etcdLeaseId !== undefined) {
+    // Without any grace, too: whether it expired is not known yet, and a host that lives writes a deleted key again.
+    if (lease && peer && lease.etcdLeaseId !== undefined) {
       this.#departed.set(name, { lease, since: this.clock.now(), how: undefined });
       this.#judge(lease, false);
       this.#departureWake.raise();
@@ -333,7 +334,7 @@ export class PeerWatcher {
     // A lease that came meanwhile is newer than the answer.
     if (isAlive === undefined || this.#departed.get(lease.name) !== departure) return;
     departure.how = isAlive ? 'deleted' : 'expired';
-    if (isAlive) return;
+    if (isAlive || this.graceMilliseconds === 0) return;
     const seconds = Math.round(this.graceMilliseconds / 1000);
     this.log.warn('lease expired; its peer is kept for a while', { lease: lease.name, seconds });
   }

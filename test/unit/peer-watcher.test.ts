@@ -14,7 +14,9 @@ const put = (store: FakeStore, n: number, value = valueOf(n)) => store.put(`subn
 const GRACE_MILLISECONDS = 3_600_000;
 
 /** Host 1 watching a store. */
-async function watching(...peers: number[]) {
+const watching = (...peers: number[]) => watchingWith(GRACE_MILLISECONDS, ...peers);
+
+async function watchingWith(graceMilliseconds: number, ...peers: number[]) {
   const clock = new FakeClock();
   const store = new FakeStore(clock);
   for (const n of peers) put(store, n);
@@ -33,7 +35,7 @@ async function watching(...peers: number[]) {
       ownLeaseChanged: (stored) => own.push(stored),
       ownMacClaimed: (lease) => claims.push(lease.name),
     },
-    GRACE_MILLISECONDS,
+    graceMilliseconds,
   );
   const stop = new AbortController();
   await watcher.sync(stop.signal);
@@ -343,8 +345,8 @@ describe('the peer watcher', () => {
 
 describe('a peer whose lease is gone', () => {
   /** Host 1 with peer 2, whose key hangs on an etcd lease. */
-  async function watchingLeased() {
-    const host = await watching();
+  async function watchingLeased(graceMilliseconds = GRACE_MILLISECONDS) {
+    const host = await watchingWith(graceMilliseconds);
     const id = host.store.grant(100);
     host.store.put('subnets/10.5.2.0-24', valueOf(2), id);
     await host.clock.advance(0);
@@ -383,6 +385,26 @@ describe('a peer whose lease is gone', () => {
     expect(log.messages('warn')).toEqual(['lease expired; its peer is kept for a while']);
     await clock.advance(120_000);
     expect(subnets()).toEqual([]);
+    await stop();
+  });
+
+  it('goes at once where there is no grace, and without a word that it would be kept', async () => {
+    const { store, clock, subnets, id, log, stop } = await watchingLeased(0);
+    store.revoke(id);
+    await clock.advance(0);
+    expect(subnets()).toEqual([]);
+    expect(log.messages('warn')).toEqual([]);
+    await stop();
+  });
+
+  it('is never removed, not even without any grace, when its key was deleted and its host writes it again', async () => {
+    const { store, clock, subnets, id, changes, stop } = await watchingLeased(0);
+    store.delete('subnets/10.5.2.0-24');
+    await clock.advance(500);
+    store.put('subnets/10.5.2.0-24', valueOf(2), id);
+    await clock.advance(10_000);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    expect(changes).toHaveLength(1);
     await stop();
   });
 
