@@ -8,9 +8,8 @@ import type { Self } from './core/peers';
 import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/admission-keeper';
 import { Announcer } from './engine/announcer';
 import { begin } from './engine/beginning';
-import { printComplaints, printSome } from './engine/complaints';
 import { ConfigWatcher } from './engine/config-watcher';
-import { Conditions, type Check, type Condition } from './engine/conditions';
+import { Conditions, type Check } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
 import { Identity } from './engine/identity';
@@ -25,8 +24,9 @@ import {
   type Waiting,
 } from './engine/prerequisites';
 import { IN_SYNC, NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
+import { conditionsOf, type Grievance, type Patients } from './engine/readiness';
+import { statusLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
-import type { Trouble } from './engine/trouble';
 import { UnderlayWatcher } from './engine/underlay-watcher';
 import { contains, printSubnet, type IpAddress } from './model/address';
 import { UnsupportedError, describeError } from './model/errors';
@@ -35,8 +35,7 @@ import { vxlanDataOf } from './model/lease-codec';
 import type { MacAddress } from './model/mac';
 import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
-import type { Peer } from './model/peer';
-import type { AgentStatus, LeaseStatus, OverlayStatus, PeerStatus } from './model/status';
+import type { AgentStatus } from './model/status';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
 import type { Clock, Firewall, Host, Kernel, KernelNotice, LeaseRegistry, Log, VxlanGuard } from './ports';
 
@@ -160,68 +159,14 @@ export class Agent {
     this.#recorder = new Recorder(host, clock, log, () => this.#memory());
   }
 
-  /** What packets need: where it is bad, they may be lost. Advisory: what the agent needs to follow changes. */
+  /** What packets need, and what the agent needs: each thing with its state, and since when it has been so. */
   readiness(): Check[] {
-    const conditions: Condition[] = [
-      waitCondition(this.#waiting.waits),
-      condition('lease', this.#leaselessness, this.#holder?.contest ?? this.#holder?.trouble),
-      condition(
-        'kernel',
-        this.#reconciler.isBaseInPlace ? undefined : 'device, address or network route are missing',
-      ),
-      condition(
-        'subnet file',
-        this.#announcer.isAnnounced ? undefined : 'it is not written',
-        this.#announcer.trouble,
-      ),
-      advice('etcd', this.#watcher.trouble),
-      advice('network configuration', this.#configWatcher?.trouble),
-      advice('lease renewal', this.#holder?.trouble),
-      advice('lease contest', this.#holder?.contest ?? grievance(this.#holder?.fight)),
-      advice('other leases', grievance(this.#oddLeases)),
-      advice('peers in grace', grievance(this.#graced)),
-      advice('underlay', this.#underlay?.trouble),
-      advice('peers in the kernel', this.#reconciler.trouble),
-      advice('fights', grievance(this.#fights)),
-      advice('firewall', this.#firewall?.trouble ?? this.#firewall?.obstacle),
-      advice('vxlan admission', this.#admission?.trouble),
-      advice('forwarding', this.#surroundings.trouble('forwarding')),
-      advice('bridge', this.#surroundings.trouble('bridge')),
-      advice('state file', this.#recorder.trouble),
-      ...(this.options.embeddedEtcd ? [advice('embedded etcd', this.options.embeddedEtcd.trouble)] : []),
-    ];
-    return this.#conditions.check(conditions);
+    return this.#conditions.check(conditionsOf(this.#parts));
   }
 
   /** Everything about this host that an administrator may want to know; `withPeers`: each of them, too. */
   status(withPeers: boolean): AgentStatus {
-    const now = this.ports.clock.now();
-    const checks = this.readiness();
-    const { counters } = this.#responder;
-    return {
-      isReady: checks.every(({ ok, advisory }) => ok || advisory),
-      overlay: this.#overlay && overlayStatusOf(this.#overlay),
-      lease: this.#holder?.lease && leaseStatusOf(this.#holder.lease, this.#holder.remainingSeconds),
-      peers: {
-        count: this.#watcher.peers.size,
-        graced: this.#watcher.graced.map(({ lease, forMilliseconds }) => ({
-          lease,
-          forSeconds: Math.round(forMilliseconds / 1000),
-        })),
-        ...(withPeers ? { list: [...this.#watcher.peers].map(peerStatusOf) } : {}),
-      },
-      work: {
-        kernelOperations: this.#reconciler.operations,
-        repairs: this.#reconciler.repairs,
-        firewallRepairs: (this.#firewall?.repairs ?? 0) + (this.#admission?.repairs ?? 0),
-        missesAnswered: counters.answered,
-        missesOfNobody: counters.absent,
-      },
-      checks: checks.map(({ since, ...check }) => ({
-        ...check,
-        sinceSeconds: Math.max(0, Math.round((now - since) / 1000)),
-      })),
-    };
+    return statusOf(this.#parts, this.readiness(), this.ports.clock.now(), withPeers);
   }
 
   /** Whether the loops turn; where they do not, another start helps. A blocked event loop answers nothing at all. */
@@ -229,30 +174,23 @@ export class Agent {
     return this.#conditions.check([{ name: 'loops', reason: this.stuck(), advisory: false }]);
   }
 
-  get #leaselessness(): string | undefined {
-    if (!this.#holder?.lease) return 'there is no subnet lease yet';
-    return this.#holder.hasGivenWay ? 'another host holds our lease' : undefined;
-  }
-
-  get #oddLeases(): string | undefined {
-    const { complaints } = this.#watcher;
-    const ignored = complaints.filter(({ isUsed }) => !isUsed).length;
-    if (complaints.length === 0) return undefined;
-    return `${ignored} ignored, ${complaints.length - ignored} doubtful: ${printComplaints(complaints)}`;
-  }
-
-  get #graced(): string | undefined {
-    const { graced } = this.#watcher;
-    const names = graced.map(
-      ({ lease, forMilliseconds }) => `${lease} (for ${Math.round(forMilliseconds / 1000)} s)`,
-    );
-    if (names.length === 0) return undefined;
-    return `${names.length} kept although their leases expired: ${printSome(names)}`;
-  }
-
-  get #fights(): string | undefined {
-    const { fights } = this.#reconciler;
-    return fights.length === 0 ? undefined : `another program undoes again and again: ${printSome(fights)}`;
+  get #parts(): Patients & Witnesses {
+    return {
+      waits: this.#waiting.waits,
+      watcher: this.#watcher,
+      holder: this.#holder,
+      underlay: this.#underlay,
+      overlay: this.#overlay,
+      reconciler: this.#reconciler,
+      responder: this.#responder,
+      announcer: this.#announcer,
+      configWatcher: this.#configWatcher,
+      firewall: this.#firewall,
+      admission: this.#admission,
+      surroundings: this.#surroundings,
+      recorder: this.#recorder,
+      embeddedEtcd: this.options.embeddedEtcd,
+    };
   }
 
   /** What makes no progress although the event loop turns; undefined while all is well. */
@@ -528,15 +466,7 @@ export class Agent {
     }
     if (report.kind !== 'peers') this.#announce();
     if (this.#admission?.isInPlace === false) this.#admission.trigger();
-    const { subnet, backend } = this.#overlay!;
-    const { peers, complaints } = this.#watcher;
-    const status = [
-      `${printSubnet(subnet)} on ${linkNameOf(backend)}`,
-      `${peers.size} peers`,
-      ...(complaints.length > 0 ? [`${complaints.length} leases ignored or doubtful`] : []),
-      ...(this.#holder?.contest ? ['another host claims our lease'] : []),
-    ];
-    this.ports.host.notify({ status: status.join(', ') });
+    this.ports.host.notify({ status: statusLineOf(this.#overlay!, this.#parts) });
   }
 
   #afterFirewallPass(): void {
@@ -567,58 +497,4 @@ export class Agent {
     const options = { ...this.options.firewall, enableNfTables: this.#network.enableNfTables };
     return { link: linkNameOf(backend), overlays: [{ network, subnet }], options };
   }
-}
-
-type Grievance = { complaint: string; forMilliseconds?: number } | undefined;
-
-function grievance(complaint: string | undefined): Grievance {
-  return complaint === undefined ? undefined : { complaint };
-}
-
-function condition(name: string, reason: string | undefined, trouble?: Grievance): Condition {
-  if (reason === undefined) return { name, reason, advisory: false };
-  return {
-    name,
-    reason: trouble?.complaint ?? reason,
-    forMilliseconds: trouble?.forMilliseconds,
-    advisory: false,
-  };
-}
-
-/** What a start cannot go on without. */
-function waitCondition(waits: Iterable<Trouble>): Condition {
-  const troubles = [...waits].flatMap(({ current }) => current ?? []);
-  const forMilliseconds = troubles.length > 0 ? Math.max(...troubles.map((each) => each.forMilliseconds)) : 0;
-  const reason = troubles.map(({ complaint }) => complaint).join('; ') || undefined;
-  return { name: 'start', reason, forMilliseconds, advisory: false };
-}
-
-function advice(name: string, trouble: Grievance): Condition {
-  return { name, reason: trouble?.complaint, forMilliseconds: trouble?.forMilliseconds, advisory: true };
-}
-
-function overlayStatusOf({ network, backend, underlay, resolve }: Overlay): OverlayStatus {
-  return {
-    network: printSubnet(network),
-    link: linkNameOf(backend),
-    vni: backend.vni,
-    mtu: overlayMtu(backend, underlay),
-    resolve: resolve.kind,
-    underlay: underlay.name,
-    underlayAddress: underlay.address,
-  };
-}
-
-function leaseStatusOf({ name, subnet, attributes }: Lease, remainingSeconds: number): LeaseStatus {
-  return {
-    name,
-    subnet: printSubnet(subnet),
-    publicIp: attributes.publicIp,
-    vtepMac: vxlanDataOf(attributes.backendData)?.vtepMac,
-    remainingSeconds: remainingSeconds === Infinity ? undefined : Math.round(remainingSeconds),
-  };
-}
-
-function peerStatusOf({ subnet, publicIp, vtepMac }: Peer): PeerStatus {
-  return { subnet: printSubnet(subnet), publicIp, vtepMac };
 }

@@ -1,0 +1,112 @@
+/** Whether the agent does what it should: everything that can be well or not, by name. */
+import type { AdmissionKeeper } from './admission-keeper';
+import type { Announcer } from './announcer';
+import { printComplaints, printSome } from './complaints';
+import type { Condition } from './conditions';
+import type { ConfigWatcher } from './config-watcher';
+import type { FirewallKeeper } from './firewall-keeper';
+import type { LeaseHolder } from './lease-holder';
+import type { PeerWatcher } from './peer-watcher';
+import type { Reconciler } from './reconciler';
+import type { Recorder } from './recorder';
+import type { SurroundingsWatcher } from './surroundings-watcher';
+import type { Trouble } from './trouble';
+import type { UnderlayWatcher } from './underlay-watcher';
+
+/** What is wrong, and for how long if that is known; undefined while all is well. */
+export type Grievance = { readonly complaint: string; readonly forMilliseconds?: number } | undefined;
+
+/** The parts of the agent that can be unwell. Undefined: not there yet, or not wanted. */
+export interface Patients {
+  /** What a start is waiting for. */
+  readonly waits: Iterable<Pick<Trouble, 'current'>>;
+  readonly watcher: Pick<PeerWatcher, 'trouble' | 'complaints' | 'graced'>;
+  readonly holder: Pick<LeaseHolder, 'lease' | 'trouble' | 'contest' | 'hasGivenWay' | 'fight'> | undefined;
+  readonly underlay: Pick<UnderlayWatcher, 'trouble'> | undefined;
+  readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights'>;
+  readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'>;
+  readonly configWatcher: Pick<ConfigWatcher, 'trouble'> | undefined;
+  readonly firewall: Pick<FirewallKeeper, 'trouble' | 'obstacle'> | undefined;
+  readonly admission: Pick<AdmissionKeeper, 'trouble'> | undefined;
+  readonly surroundings: Pick<SurroundingsWatcher, 'trouble'>;
+  readonly recorder: Pick<Recorder, 'trouble'>;
+  readonly embeddedEtcd: { readonly trouble: Grievance } | undefined;
+}
+
+/** What packets need: where it is bad, they may be lost. Advisory: what the agent needs to follow changes. */
+export function conditionsOf(patients: Patients): Condition[] {
+  const { watcher, holder, reconciler, announcer, firewall, surroundings, embeddedEtcd } = patients;
+  return [
+    waitCondition(patients.waits),
+    condition('lease', leaselessness(holder), holder?.contest ?? holder?.trouble),
+    condition(
+      'kernel',
+      reconciler.isBaseInPlace ? undefined : 'device, address or network route are missing',
+    ),
+    condition('subnet file', announcer.isAnnounced ? undefined : 'it is not written', announcer.trouble),
+    advice('etcd', watcher.trouble),
+    advice('network configuration', patients.configWatcher?.trouble),
+    advice('lease renewal', holder?.trouble),
+    advice('lease contest', holder?.contest ?? grievance(holder?.fight)),
+    advice('other leases', grievance(oddLeases(watcher))),
+    advice('peers in grace', grievance(peersInGrace(watcher))),
+    advice('underlay', patients.underlay?.trouble),
+    advice('peers in the kernel', reconciler.trouble),
+    advice('fights', grievance(fights(reconciler))),
+    advice('firewall', firewall?.trouble ?? firewall?.obstacle),
+    advice('vxlan admission', patients.admission?.trouble),
+    advice('forwarding', surroundings.trouble('forwarding')),
+    advice('bridge', surroundings.trouble('bridge')),
+    advice('state file', patients.recorder.trouble),
+    ...(embeddedEtcd ? [advice('embedded etcd', embeddedEtcd.trouble)] : []),
+  ];
+}
+
+function leaselessness(holder: Patients['holder']): string | undefined {
+  if (!holder?.lease) return 'there is no subnet lease yet';
+  return holder.hasGivenWay ? 'another host holds our lease' : undefined;
+}
+
+function oddLeases({ complaints }: Patients['watcher']): string | undefined {
+  const ignored = complaints.filter(({ isUsed }) => !isUsed).length;
+  if (complaints.length === 0) return undefined;
+  return `${ignored} ignored, ${complaints.length - ignored} doubtful: ${printComplaints(complaints)}`;
+}
+
+function peersInGrace({ graced }: Patients['watcher']): string | undefined {
+  const names = graced.map(
+    ({ lease, forMilliseconds }) => `${lease} (for ${Math.round(forMilliseconds / 1000)} s)`,
+  );
+  if (names.length === 0) return undefined;
+  return `${names.length} kept although their leases expired: ${printSome(names)}`;
+}
+
+function fights({ fights: objects }: Patients['reconciler']): string | undefined {
+  return objects.length === 0 ? undefined : `another program undoes again and again: ${printSome(objects)}`;
+}
+
+function grievance(complaint: string | undefined): Grievance {
+  return complaint === undefined ? undefined : { complaint };
+}
+
+function condition(name: string, reason: string | undefined, trouble?: Grievance): Condition {
+  if (reason === undefined) return { name, reason, advisory: false };
+  return {
+    name,
+    reason: trouble?.complaint ?? reason,
+    forMilliseconds: trouble?.forMilliseconds,
+    advisory: false,
+  };
+}
+
+/** What a start cannot go on without. */
+function waitCondition(waits: Patients['waits']): Condition {
+  const troubles = [...waits].flatMap(({ current }) => current ?? []);
+  const forMilliseconds = troubles.length > 0 ? Math.max(...troubles.map((each) => each.forMilliseconds)) : 0;
+  const reason = troubles.map(({ complaint }) => complaint).join('; ') || undefined;
+  return { name: 'start', reason, forMilliseconds, advisory: false };
+}
+
+function advice(name: string, trouble: Grievance): Condition {
+  return { name, reason: trouble?.complaint, forMilliseconds: trouble?.forMilliseconds, advisory: true };
+}

@@ -1,0 +1,97 @@
+/** What the agent says of itself: to `vtepd status`, and to systemd in a line. */
+import { overlayMtu } from '../core/vxlan';
+import { printSubnet } from '../model/address';
+import type { Lease } from '../model/lease';
+import { vxlanDataOf } from '../model/lease-codec';
+import { linkNameOf, type Overlay } from '../model/overlay';
+import type { Peer } from '../model/peer';
+import type { AgentStatus, LeaseStatus, OverlayStatus, PeerStatus } from '../model/status';
+import type { AdmissionKeeper } from './admission-keeper';
+import type { Check } from './conditions';
+import type { FirewallKeeper } from './firewall-keeper';
+import type { LeaseHolder } from './lease-holder';
+import type { MissResponder } from './miss-responder';
+import type { PeerWatcher } from './peer-watcher';
+import type { Reconciler } from './reconciler';
+
+/** The parts of the agent that have something to tell. Undefined: not there yet, or not wanted. */
+export interface Witnesses {
+  readonly overlay: Overlay | undefined;
+  readonly holder: Pick<LeaseHolder, 'lease' | 'remainingSeconds' | 'contest'> | undefined;
+  readonly watcher: Pick<PeerWatcher, 'peers' | 'graced' | 'complaints'>;
+  readonly reconciler: Pick<Reconciler, 'operations' | 'repairs'>;
+  readonly responder: Pick<MissResponder, 'counters'>;
+  readonly firewall: Pick<FirewallKeeper, 'repairs'> | undefined;
+  readonly admission: Pick<AdmissionKeeper, 'repairs'> | undefined;
+}
+
+/** Everything that an administrator may want to know; `withPeers`: each of them, too. `now`: the time by which the checks say "since". */
+export function statusOf(
+  witnesses: Witnesses,
+  checks: readonly Check[],
+  now: number,
+  withPeers: boolean,
+): AgentStatus {
+  const { overlay, holder, watcher, reconciler, responder, firewall, admission } = witnesses;
+  return {
+    isReady: checks.every(({ ok, advisory }) => ok || advisory),
+    overlay: overlay && overlayStatusOf(overlay),
+    lease: holder?.lease && leaseStatusOf(holder.lease, holder.remainingSeconds),
+    peers: {
+      count: watcher.peers.size,
+      graced: watcher.graced.map(({ lease, forMilliseconds }) => ({
+        lease,
+        forSeconds: Math.round(forMilliseconds / 1000),
+      })),
+      ...(withPeers ? { list: [...watcher.peers].map(peerStatusOf) } : {}),
+    },
+    work: {
+      kernelOperations: reconciler.operations,
+      repairs: reconciler.repairs,
+      firewallRepairs: (firewall?.repairs ?? 0) + (admission?.repairs ?? 0),
+      missesAnswered: responder.counters.answered,
+      missesOfNobody: responder.counters.absent,
+    },
+    checks: checks.map(({ since, ...check }) => ({
+      ...check,
+      sinceSeconds: Math.max(0, Math.round((now - since) / 1000)),
+    })),
+  };
+}
+
+/** `10.5.7.0/24 on flannel.1, 3 peers`, and what an administrator should look at. */
+export function statusLineOf({ subnet, backend }: Overlay, { watcher, holder }: Witnesses): string {
+  const { peers, complaints } = watcher;
+  return [
+    `${printSubnet(subnet)} on ${linkNameOf(backend)}`,
+    `${peers.size} peers`,
+    ...(complaints.length > 0 ? [`${complaints.length} leases ignored or doubtful`] : []),
+    ...(holder?.contest ? ['another host claims our lease'] : []),
+  ].join(', ');
+}
+
+function overlayStatusOf({ network, backend, underlay, resolve }: Overlay): OverlayStatus {
+  return {
+    network: printSubnet(network),
+    link: linkNameOf(backend),
+    vni: backend.vni,
+    mtu: overlayMtu(backend, underlay),
+    resolve: resolve.kind,
+    underlay: underlay.name,
+    underlayAddress: underlay.address,
+  };
+}
+
+function leaseStatusOf({ name, subnet, attributes }: Lease, remainingSeconds: number): LeaseStatus {
+  return {
+    name,
+    subnet: printSubnet(subnet),
+    publicIp: attributes.publicIp,
+    vtepMac: vxlanDataOf(attributes.backendData)?.vtepMac,
+    remainingSeconds: remainingSeconds === Infinity ? undefined : Math.round(remainingSeconds),
+  };
+}
+
+function peerStatusOf({ subnet, publicIp, vtepMac }: Peer): PeerStatus {
+  return { subnet: printSubnet(subnet), publicIp, vtepMac };
+}
