@@ -92,6 +92,8 @@ export class LeaseHolder {
   /** What was left of the lease when it was last kept alive, and when that was (monotonic milliseconds). */
   #remainingSeconds = LEASE_TTL_SECONDS;
   #keptAliveAt = 0;
+  /** When it is to be kept alive again, whatever wakes us before (monotonic milliseconds). */
+  #renewAt = Infinity;
   #isStale = false;
   /** What a watch saw of our key since we last looked. */
   #seen: { stored: Lease | MalformedLease | undefined } | undefined;
@@ -237,23 +239,22 @@ export class LeaseHolder {
     }
   }
 
-  /** Keeps alive three times within its life, or more often if the margin asks for it; soon again after a failure. */
   #waitMilliseconds(failures: number): number {
     if (failures > 0) return backoffMilliseconds(failures - 1, BACKOFF, this.clock.random());
     if (this.#waivers !== undefined)
       return backoffMilliseconds(this.#waivers, CONTEST_BACKOFF, this.clock.random());
-    if (this.#contest.current) return CONTEST_MILLISECONDS;
-    if (this.#lease?.etcdLeaseId === undefined) return LONG_WAIT_MILLISECONDS;
-    const margin = Math.max(
-      this.#remainingSeconds - this.options.renewMarginSeconds,
-      this.#remainingSeconds / 10,
-    );
-    return Math.min(this.#remainingSeconds / 3, margin) * 1000 * (0.9 + this.clock.random() / 10);
+    const longest = this.#contest.current ? CONTEST_MILLISECONDS : LONG_WAIT_MILLISECONDS;
+    const untilRenewal = this.#lease?.etcdLeaseId === undefined ? Infinity : this.#renewAt - this.clock.now();
+    return Math.min(longest, Math.max(0, untilRenewal));
   }
 
+  /** It is to be kept alive three times within its life, or more often if the margin asks for it. */
   #keepUntil(remainingSeconds: number): void {
     this.#remainingSeconds = remainingSeconds;
     this.#keptAliveAt = this.clock.now();
+    const margin = Math.max(remainingSeconds - this.options.renewMarginSeconds, remainingSeconds / 10);
+    const intervalSeconds = Math.min(remainingSeconds / 3, margin) * (0.9 + this.clock.random() / 10);
+    this.#renewAt = this.#keptAliveAt + intervalSeconds * 1000;
   }
 
   /** False if the lease is lost. */
@@ -262,7 +263,8 @@ export class LeaseHolder {
     signal: AbortSignal,
   ): Promise<boolean> {
     if (this.#waivers !== undefined) return this.#tryAgain(seen === undefined, signal);
-    return seen ? this.#look(seen.stored, signal) : this.#keepAlive(signal);
+    if (seen && !(await this.#look(seen.stored, signal))) return false;
+    return this.#renewAt > this.clock.now() || this.#keepAlive(signal);
   }
 
   async #keepAlive(signal: AbortSignal): Promise<boolean> {

@@ -1,53 +1,11 @@
 /** The whole agent on fakes: what only shows when all its loops run together. */
-import { Agent } from '../../src/agent';
-import { FakeClock } from '../support/fake-clock';
-import { FakeHost } from '../support/fake-host';
-import { FakeKernel } from '../support/fake-kernel';
-import { FakeLog } from '../support/fake-log';
-import { FakeStore } from '../support/fake-registry';
+import { AgentOnFakes } from '../support/agent-on-fakes';
 
-const clock = new FakeClock();
-const store = new FakeStore(clock);
-const kernel = new FakeKernel();
-const host = new FakeHost();
-const stop = new AbortController();
-let agent: Agent;
-let running: Promise<void>;
+const all = new AgentOnFakes({ hasBlackholeRoute: true });
+const { agent, clock, host, kernel } = all;
 
-beforeAll(async () => {
-  store.put('config', '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}');
-  agent = new Agent(
-    {
-      configPlace: '/coreos.com/network/config',
-      underlay: { iface: ['eth0'], ifaceRegex: [], canReach: undefined, publicIp: undefined },
-      resolve: { kind: 'preload' },
-      hasBlackholeRoute: true,
-      admitsPeersOnly: false,
-      etcdAddresses: [],
-      renewMarginSeconds: 3600,
-      mayRenumber: true,
-      peerGraceMilliseconds: 0,
-      firewallResyncSeconds: 5,
-      firewall: { ipMasq: false, fullyRandom: true, forward: true },
-    },
-    {
-      registry: store.client(),
-      kernel,
-      firewall: undefined,
-      guard: undefined,
-      host,
-      clock,
-      log: new FakeLog(),
-    },
-  );
-  running = agent.run(stop.signal);
-  await clock.advance(1_000);
-});
-
-afterAll(async () => {
-  stop.abort();
-  await running;
-});
+beforeAll(() => all.start());
+afterAll(() => all.stop());
 
 test('it is ready when the kernel holds what it should and subnet.env is written', () => {
   expect(agent.readiness().filter(({ ok }) => !ok)).toEqual([]);
@@ -72,3 +30,11 @@ test('it is not live while a pass lasts for longer than any pass could, and live
   await clock.advance(1_000);
   expect(agent.liveness()).toMatchObject([{ ok: true }]);
 });
+
+test('it keeps its lease alive for days, though every few minutes an audit looks at it', async () => {
+  const { store } = all;
+  const { revision } = store;
+  await clock.advance(72 * 3_600_000);
+  expect(store.revision).toBe(revision);
+  expect(agent.status(false).lease?.remainingSeconds).toBeGreaterThan(16 * 3600);
+}, 30_000);
