@@ -296,7 +296,8 @@ export class Agent {
       config: this.#network.text,
       ownLease: lease.name,
       expiresAt: this.ports.clock.wallTime() + this.#holder!.remainingSeconds * 1000,
-      leases: this.#watcher.leases,
+      // Ours as we hold it: the watch may not have told of it yet, and does not tell us of it again.
+      leases: [...this.#watcher.leases.filter(({ name }) => name !== lease.name), lease],
     };
   }
 

@@ -215,6 +215,8 @@ interface Watch {
 export class FakeRegistry implements LeaseRegistry {
   /** Every call takes this long. */
   slowMilliseconds = 0;
+  /** While deaf, watches tell nothing. */
+  deaf = false;
   /** How often all connections were given up. */
   reconnects = 0;
   readonly #calls: RegistryMethod[] = [];
@@ -325,7 +327,7 @@ export class FakeRegistry implements LeaseRegistry {
         if (watch.cut) throw watch.cut;
         const news = new Promise<void>((resolve) => (watch.wake = resolve));
         const events = this.store.eventsAfter(revision);
-        if (events.length === 0) {
+        if (events.length === 0 || this.deaf) {
           await news;
           continue;
         }

@@ -1,4 +1,5 @@
 /** The whole agent on fakes: what only shows when all its loops run together. */
+import { parseMemory } from '../../src/model/memory-codec';
 import { AgentOnFakes } from '../support/agent-on-fakes';
 
 const all = new AgentOnFakes({ hasBlackholeRoute: true });
@@ -11,6 +12,15 @@ test('it is ready when the kernel holds what it should and subnet.env is written
   expect(agent.readiness().filter(({ ok }) => !ok)).toEqual([]);
   expect(host.subnetFile).toContain('FLANNEL_SUBNET=');
   expect(kernel.printedState().join()).toContain('route blackhole 10.5.');
+});
+
+test('it remembers its own lease, though the watch has not told of it yet', async () => {
+  const hasty = new AgentOnFakes();
+  hasty.registry.deaf = true;
+  await hasty.start();
+  const { ownLease, leases } = parseMemory(hasty.host.memory!)!;
+  await hasty.stop();
+  expect(leases.map(({ name }) => name)).toEqual([ownLease]);
 });
 
 test('it is not live while a pass lasts for longer than any pass could, and live again when it ends', async () => {
