@@ -79,3 +79,9 @@ export function sdNotify(socketPath: string, text: string): void;
  * descriptor, or -1 if the lock is held: by another process, or by this one through another descriptor.
  */
 export function lockFile(path: string): number;
+
+/**
+ * Raises or lowers one ambient capability (by number: CAP_NET_ADMIN is 12) of the thread that calls: a program it starts
+ * while that is lowered does not inherit it. prctl(2) PR_CAP_AMBIENT. Throws EPERM for one that is not permitted and inheritable.
+ */
+export function setAmbient(capability: number, raised: boolean): void;

@@ -1,5 +1,6 @@
 /** What this process may do. */
 import { readFileSync } from 'node:fs';
+import { setAmbient } from '../../native';
 import { UnsupportedError } from '../model/errors';
 
 /** capabilities(7): the number of CAP_NET_ADMIN. */
@@ -12,4 +13,22 @@ export function requireNetAdmin(status = readFileSync('/proc/self/status', 'utf8
   throw new UnsupportedError(
     'the capability CAP_NET_ADMIN is needed to write links, routes and neighbors: run vtepd as root, or grant it (setpriv, systemd)',
   );
+}
+
+/**
+ * For the time of `start` a program that is started does not inherit what a service may do (its ambient capabilities). What
+ * root may do it does: without any capability it could still write root's files.
+ */
+export function withoutAmbientCapabilities<T>(start: () => T): T {
+  const [, ambient] = /^CapAmb:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/thread-self/status', 'utf8')) ?? [];
+  const mask = BigInt(`0x${ambient ?? '0'}`);
+  const raised = Array.from({ length: 64 }, (_, number) => number).filter(
+    (number) => (mask >> BigInt(number)) & 1n,
+  );
+  for (const capability of raised) setAmbient(capability, false);
+  try {
+    return start();
+  } finally {
+    for (const capability of raised) setAmbient(capability, true);
+  }
 }

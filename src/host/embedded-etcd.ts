@@ -1,5 +1,5 @@
 /** An etcd of this host's own, for a first host, before there is a cluster. No packet depends on it. */
-import { spawn } from 'node:child_process';
+import { spawn, type SpawnOptions } from 'node:child_process';
 import {
   accessSync,
   chmodSync,
@@ -18,6 +18,7 @@ import { connect } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { describeError, HostError } from '../model/errors';
 import type { Clock, Log, RegistryServer, ServerPlace } from '../ports';
+import { withoutAmbientCapabilities } from './capabilities';
 import { correctPeerUrl } from './etcd-member';
 import { hostError } from './failure';
 
@@ -104,7 +105,7 @@ export class EmbeddedEtcd implements RegistryServer {
     const log = this.#openLog(owner);
     const logStart = statSync(this.#logFile).size;
     try {
-      const child = spawn(path, words, {
+      const options: SpawnOptions = {
         ...(isRoot ? owner : {}),
         cwd: dirname(directory),
         env: environment(),
@@ -112,7 +113,9 @@ export class EmbeddedEtcd implements RegistryServer {
         stdio: ['ignore', 'ignore', log],
         // Ctrl-C is for the agent, which stops its etcd last.
         detached: true,
-      });
+      };
+      // It serves other hosts, and is to be no way to our right.
+      const child = withoutAmbientCapabilities(() => spawn(path, words, options));
       const { pid } = child;
       if (pid !== undefined) this.log.info('embedded etcd started', { pid, directory });
       const ended = new Promise<string>((resolve) => {

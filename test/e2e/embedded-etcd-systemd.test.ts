@@ -52,12 +52,24 @@ async function etcd(): Promise<number | undefined> {
   return stdout === '' ? undefined : Number(stdout);
 }
 
-test('etcd runs inside the sandbox as the agent’s user', async () => {
+test('etcd runs inside the sandbox as the agent’s user, without the agent’s right', async () => {
   const status = machine.read(`/proc/${(await etcd())!}/status`)!;
   expect(status).toMatch(/^Uid:\t([1-9]\d*)\t\1\t\1\t\1$/m);
+  for (const set of ['Prm', 'Eff', 'Amb']) expect(status).toContain(`Cap${set}:\t${'0'.repeat(16)}\n`);
   expect(status).toMatch(/^Seccomp:\t2$/m);
   const modes = await machine.run('stat', '--format=%U %a', '/var/lib/vtepd/etcd', '/var/lib/vtepd/etcd.log');
   expect(modes.trim().split('\n')).toEqual(['vtepd 700', 'vtepd 600']);
+});
+
+test('the unit as it runs then has an exposure of at most 2.0, and nothing that systemd complains of', async () => {
+  const judged = await machine.attempt('systemd-analyze', 'security', '--no-pager', 'vtepd.service');
+  const [, exposure] = /Overall exposure level for vtepd\.service: ([\d.]+)/.exec(judged.stdout)!;
+  expect(judged.stderr).toBe('');
+  expect(Number(exposure)).toBeLessThanOrEqual(2);
+  expect(await machine.attempt('systemd-analyze', 'verify', 'vtepd.service')).toMatchObject({
+    status: 0,
+    stderr: '',
+  });
 });
 
 test('an administrator asks it without saying where it is', async () => {
