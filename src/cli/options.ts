@@ -316,7 +316,7 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     since: undefined,
     help:
       'A peer whose lease expired stays reachable for so long, unless somebody else leases its subnet: it may be cut off ' +
-      'from etcd, but not from us. 0: it goes at once. One whose key was deleted goes after two seconds.',
+      'from etcd, but not from us. One whose key was deleted goes after two seconds, as do all with 0.',
   },
 
   ipMasq: {

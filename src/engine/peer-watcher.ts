@@ -87,7 +87,7 @@ export class PeerWatcher {
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly events: PeerWatcherEvents,
-    /** For how long a peer is kept whose lease expired (it may be cut off from etcd, but not from us); 0: it goes as soon as that is known. */
+    /** For how long a peer is kept whose lease expired (it may be cut off from etcd, but not from us); 0: no longer than one whose key was deleted. */
     private readonly graceMilliseconds: number,
   ) {
     this.#trouble = new Trouble(clock, log);
@@ -280,7 +280,7 @@ export class PeerWatcher {
     const lease = this.#leases.get(name);
     this.#leases.delete(name);
     const peer = this.#believed.get(name);
-    // Without any grace, too: whether it expired is not known yet, and a host that lives writes a deleted key again.
+    // Without any grace, too: a host that lives writes a deleted key again.
     if (lease && peer && lease.etcdLeaseId !== undefined) {
       this.#departed.set(name, { lease, since: this.clock.now(), how: undefined });
       this.#judge(lease, false);
@@ -301,7 +301,8 @@ export class PeerWatcher {
 
   /**
    * Removes the peers whose leases went: after a moment those whose keys were deleted (their etcd lease lives on), after the
-   * grace time those whose leases expired.
+   * grace time those whose leases expired. Within that moment etcd is not asked which it was: were all leases of a thousand
+   * hosts deleted, each host would ask a thousand times for those that are back at once.
    */
   async #dismiss(signal: AbortSignal): Promise<void> {
     let wait = LONG_WAIT_MILLISECONDS;
@@ -310,17 +311,22 @@ export class PeerWatcher {
       wait = LONG_WAIT_MILLISECONDS;
       for (const [name, departure] of [...this.#departed]) {
         if (signal.aborted) return;
-        if (!departure.how) await this.#examine(departure, signal);
+        const rest = departure.since + DELETION_MILLISECONDS - this.clock.now();
+        if (rest > 0) {
+          wait = Math.min(wait, rest);
+          continue;
+        }
+        // Without any grace it makes no difference.
+        if (!departure.how && this.graceMilliseconds > 0) await this.#examine(departure, signal);
         if (this.#departed.get(name) !== departure) continue;
         const { how, since } = departure;
-        const isDeleted = how === 'deleted';
-        const left = since + (isDeleted ? DELETION_MILLISECONDS : this.graceMilliseconds) - this.clock.now();
-        if (!how) wait = Math.min(wait, EXAMINE_RETRY_MILLISECONDS);
+        const left = how === 'expired' ? since + this.graceMilliseconds - this.clock.now() : 0;
+        if (!how && this.graceMilliseconds > 0) wait = Math.min(wait, EXAMINE_RETRY_MILLISECONDS);
         else if (left > 0) wait = Math.min(wait, left);
         else {
           this.#dismissNow(
             departure,
-            isDeleted ? 'its lease was deleted' : 'the grace time of its expired lease is over',
+            how === 'expired' ? 'the grace time of its expired lease is over' : 'its lease is gone',
           );
           this.#publish(this.#settle(), []);
         }
@@ -334,7 +340,7 @@ export class PeerWatcher {
     // A lease that came meanwhile is newer than the answer.
     if (isAlive === undefined || this.#departed.get(lease.name) !== departure) return;
     departure.how = isAlive ? 'deleted' : 'expired';
-    if (isAlive || this.graceMilliseconds === 0) return;
+    if (isAlive) return;
     const seconds = Math.round(this.graceMilliseconds / 1000);
     this.log.warn('lease expired; its peer is kept for a while', { lease: lease.name, seconds });
   }

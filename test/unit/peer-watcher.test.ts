@@ -388,12 +388,28 @@ describe('a peer whose lease is gone', () => {
     await stop();
   });
 
-  it('goes at once where there is no grace, and without a word that it would be kept', async () => {
-    const { store, clock, subnets, id, log, stop } = await watchingLeased(0);
+  it('goes after two seconds where there is no grace, whichever way its lease went, and etcd is not asked', async () => {
+    const { store, clock, subnets, id, log, registry, stop } = await watchingLeased(0);
+    registry.failNext('isAlive');
     store.revoke(id);
-    await clock.advance(0);
+    await clock.advance(1_900);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    await clock.advance(200);
     expect(subnets()).toEqual([]);
     expect(log.messages('warn')).toEqual([]);
+    await stop();
+  });
+
+  it('is not asked about when it is back within two seconds, so that a thousand do not ask about a thousand', async () => {
+    const { store, clock, id, registry, stop } = await watchingLeased();
+    const asked = jest.spyOn(registry, 'isAlive');
+    for (let round = 0; round < 3; round++) {
+      store.delete('subnets/10.5.2.0-24');
+      await clock.advance(1_500);
+      store.put('subnets/10.5.2.0-24', valueOf(2), id);
+      await clock.advance(5_000);
+    }
+    expect(asked).not.toHaveBeenCalled();
     await stop();
   });
 
