@@ -12,6 +12,7 @@ import { ConfigWatcher } from './engine/config-watcher';
 import { Conditions, type Check } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
+import { removeFormerLinks } from './engine/former-links';
 import { Identity } from './engine/identity';
 import { LeaseHolder } from './engine/lease-holder';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
@@ -28,7 +29,7 @@ import { conditionsOf, type Grievance, type Patients } from './engine/readiness'
 import { statusLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
 import { UnderlayWatcher } from './engine/underlay-watcher';
-import { contains, printSubnet, type IpAddress } from './model/address';
+import { contains, printSubnet, type IpAddress, type Subnet } from './model/address';
 import { UnsupportedError, describeError } from './model/errors';
 import type { Lease } from './model/lease';
 import { vxlanDataOf } from './model/lease-codec';
@@ -96,9 +97,14 @@ export class Agent {
   #overlay: Overlay | undefined;
   #self: Self | undefined;
   #gateways: readonly IpAddress[] = [];
+  /** The subnet that subnet.env named when we started: an earlier agent's, perhaps of another network. */
+  #former: readonly Subnet[] = [];
   readonly #conditions: Conditions;
   readonly #waiting: Waiting;
   #markStarted: () => void = () => undefined;
+  #markTidy: () => void = () => undefined;
+  /** Resolves once the kernel holds exactly what it should, by what the registry says now. */
+  readonly #tidy = new Promise<void>((resolve) => (this.#markTidy = resolve));
   /** Resolves when the first pass is over, well or not. Never rejects. */
   readonly started = new Promise<void>((resolve) => (this.#markStarted = resolve));
   #isReloading = false;
@@ -113,6 +119,7 @@ export class Agent {
       overlay: this.#overlay!,
       peers: this.#watcher.peers,
       isInSync: this.#watcher.isInSync,
+      former: this.#former,
       absent: this.#responder.absentSubnets(),
     }));
     this.#responder = new MissResponder(
@@ -250,6 +257,7 @@ export class Agent {
       this.#existingMac(network, linkName, signal),
       this.#previousSubnet(),
     ]);
+    this.#former = previous ? [previous] : [];
     this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, underlay);
     const publicIp = () => this.#underlay!.current.publicIp;
     const leases = () => this.#watcher.leases;
@@ -330,6 +338,7 @@ export class Agent {
       this.#surroundings.run(until),
       this.#configWatcher!.run(until),
       afterFirstPass(() => this.#recorder.run(until)),
+      Promise.race([this.#tidy, aborted]).then(() => this.#removeFormerLinks(until)),
     ];
     try {
       await Promise.all(run);
@@ -425,6 +434,14 @@ export class Agent {
     this.#holder!.republish();
   }
 
+  /** Not before we are in sync: until then what an earlier agent left may be all that carries packets. */
+  async #removeFormerLinks(signal: AbortSignal): Promise<void> {
+    const { kernel, host, clock, log, guard } = this.ports;
+    const onRemoved = (link: string) => guard && removeGuard(guard, link, log);
+    const overlay = this.#overlay!;
+    await removeFormerLinks(kernel, host, clock, log, overlay, this.#former, onRemoved, signal);
+  }
+
   #missSituation(): MissSituation | undefined {
     if (!this.#overlay || !this.#self) return undefined;
     const { subnetLength } = this.#network!.range;
@@ -466,6 +483,7 @@ export class Agent {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
     }
     if (report.kind !== 'peers') this.#announce();
+    if (report.kind === 'whole' && report.failed.length === 0 && this.#watcher.isInSync) this.#markTidy();
     if (this.#admission?.isInPlace === false) this.#admission.trigger();
     this.ports.host.notify({ status: statusLineOf(this.#overlay!, this.#parts) });
   }

@@ -232,6 +232,8 @@ export interface Host {
    * other's process ID, when there is one already.
    */
   lock(linkName: string): void;
+  /** Lets another agent have that link, if it was ours. */
+  unlock(linkName: string): void;
   /** Links that an agent of this network namespace was locked for since the host was booted, running or not. */
   lockedLinks(): readonly string[];
   /** Tells systemd, if it is there: READY=1, RELOADING=1, STOPPING=1, STATUS=…. Never throws. */

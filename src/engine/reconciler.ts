@@ -39,6 +39,8 @@ export interface Situation {
   readonly peers: PeerTable;
   /** False while the peers are those of memory, because the registry has not been read yet. */
   readonly isInSync: boolean;
+  /** Where else than in the network an address on our link is ours: what an earlier agent had, in another network. */
+  readonly former: readonly Subnet[];
   /** Subnets that were answered for with "nobody has it". */
   readonly absent: Iterable<Subnet>;
 }
@@ -206,8 +208,8 @@ export class Reconciler {
 
   async #wholePass(reasons: readonly string[], onPass: OnPass, signal: AbortSignal): Promise<PassReport> {
     const start = this.clock.now();
-    const { overlay } = this.situation();
-    const scope = { link: linkNameOf(overlay.backend), networks: [overlay.network] };
+    const { overlay, former } = this.situation();
+    const scope = { link: linkNameOf(overlay.backend), networks: [overlay.network, ...former] };
     const actual = await this.kernel.observe(scope, signal);
     const { peers, absent, isInSync } = this.situation();
     // The miss responder puts these routes and takes them away; a pass only must not take them for strangers.

@@ -56,6 +56,10 @@ export class LinuxHost implements Host {
     this.#locks.lock(linkName);
   }
 
+  unlock(linkName: string): void {
+    this.#locks.unlock(linkName);
+  }
+
   lockedLinks(): readonly string[] {
     return this.#locks.links();
   }

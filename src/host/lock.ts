@@ -40,6 +40,14 @@ export class AgentLocks {
     writeProcessId(file);
   }
 
+  /** Gives one back; the file stays. No error if it was not held. */
+  unlock(linkName: string): void {
+    const file = this.#held.get(linkName);
+    if (file === undefined) return;
+    this.#held.delete(linkName);
+    closeSync(file);
+  }
+
   /** The links of this namespace that have a lock file, whoever holds it. */
   links(): string[] {
     let files: string[];

@@ -45,6 +45,10 @@ export class MemoryHost implements Host {
     return this.inner.lockedLinks();
   }
 
+  unlock(linkName: string): void {
+    this.inner.unlock(linkName);
+  }
+
   lock(linkName: string): void {
     this.inner.lock(linkName);
   }

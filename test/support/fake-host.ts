@@ -91,6 +91,10 @@ export class FakeHost implements Host {
     this.machine.links.add(linkName);
   }
 
+  unlock(linkName: string): void {
+    if (this.machine.locks.get(linkName) === this) this.machine.locks.delete(linkName);
+  }
+
   lockedLinks(): readonly string[] {
     return [...this.machine.links];
   }

@@ -104,6 +104,17 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       setup.other.lock('flannel.1');
     });
 
+    test('lets another agent have a link that was given back, and only that', () => {
+      host.lock('flannel.1');
+      host.lock('flannel.2');
+      host.unlock('flannel.1');
+      host.unlock('flannel.9');
+      setup.other.lock('flannel.1');
+      expect(() => setup.other.lock('flannel.2')).toThrow(/flannel\.2/);
+      host.unlock('flannel.1');
+      expect(() => host.lock('flannel.1')).toThrow(/flannel\.1/);
+    });
+
     test('never fails to tell systemd, heard or not', () => {
       host.notify({ ready: true, status: 'two\nlines' });
       host.notify({ stopping: true });

@@ -20,7 +20,7 @@ async function reconciling({
   const clock = new FakeClock();
   const log = new FakeLog();
   const table = new MutablePeerTable(peers);
-  const situation = { overlay, peers: table, isInSync, absent: [] as Subnet[] };
+  const situation = { overlay, peers: table, isInSync, former: [] as Subnet[], absent: [] as Subnet[] };
   const passes: PassReport[] = [];
   const reconciler = new Reconciler(kernel, clock, log, () => situation);
   const stop = new AbortController();
@@ -53,6 +53,21 @@ async function reconciling({
 }
 
 describe('the reconciler', () => {
+  it('removes the address that an earlier agent had in another network, and no other', async () => {
+    const { kernel, situation, reconciler, clock, stop } = await reconciling();
+    const link = 'flannel.1';
+    const former = { kind: 'address', link, address: ipAddress('10.9.3.0'), prefixLength: 32 } as const;
+    kernel.state.set(keyOf(former), former);
+    reconciler.trigger('test');
+    await clock.advance(0);
+    expect(kernel.state.has(keyOf(former))).toBe(true);
+    situation.former = [subnet('10.9.3.0/24')];
+    reconciler.trigger('test');
+    await clock.advance(0);
+    expect(kernel.state.has(keyOf(former))).toBe(false);
+    await stop();
+  });
+
   it('outlives a peer that joins and leaves within one pass', async () => {
     const { kernel, clock, put, remove, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
     const release = kernel.hold();
