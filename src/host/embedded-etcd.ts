@@ -12,6 +12,7 @@ import {
   readdirSync,
   readlinkSync,
   statSync,
+  statfsSync,
   truncateSync,
 } from 'node:fs';
 import { connect } from 'node:net';
@@ -19,7 +20,7 @@ import { basename, dirname, join } from 'node:path';
 import { describeError, HostError } from '../model/errors';
 import type { Clock, Log, RegistryServer, ServerPlace } from '../ports';
 import { withoutAmbientCapabilities } from './capabilities';
-import { correctPeerUrl } from './etcd-member';
+import { correctPeerUrl, isServing } from './etcd-member';
 import { hostError } from './failure';
 
 export interface EmbeddedEtcdPlan {
@@ -40,6 +41,8 @@ const LEFTOVER_LOOK_MILLISECONDS = 500;
 const TRIM_MILLISECONDS = 60_000;
 const LARGEST_LOG_BYTES = 1 << 20;
 const STOP_MILLISECONDS = 5_000;
+/** With less, a disk is as good as full. */
+const LEAST_ROOM_BYTES = 64 << 10;
 /** Where we run as root: what etcd runs as. */
 interface Owner {
   readonly uid: number;
@@ -74,7 +77,8 @@ export class EmbeddedEtcd implements RegistryServer {
     const how = await etcd.ended;
     over.abort();
     signal.removeEventListener('abort', stop);
-    return [how, ...this.#lastWords(etcd.logStart)].join(': ');
+    const reasons = this.#reasons(etcd.logStart);
+    return reasons.length === 0 ? how : `${how}: ${reasons.join('; ')}`;
   }
 
   /** Returns who owns its files. */
@@ -214,6 +218,8 @@ export class EmbeddedEtcd implements RegistryServer {
     try {
       // Another program may have the port: then this one ends in a moment.
       while (!isListening(etcd.pid, clientPort)) await this.clock.sleep(LOOK_MILLISECONDS, over);
+      // It listens before it has read its data and may write any, and may end over that.
+      while (!(await isServing(clientPort, over))) await this.clock.sleep(LOOK_MILLISECONDS, over);
       onUp();
       await correctPeerUrl(clientPort, peerUrl(place, peerPort), over).catch((error: unknown) =>
         this.log.debug('the address for other members was not looked at', { error: describeError(error) }),
@@ -229,23 +235,29 @@ export class EmbeddedEtcd implements RegistryServer {
   }
 
   /** Why it ended, by its log, and what to do about that. */
-  #lastWords(logStart: number): string[] {
-    let text: string;
+  #reasons(logStart: number): string[] {
     try {
-      text = readFileSync(this.#logFile).subarray(logStart).toString('utf8');
+      const words = lastWordsIn(readFileSync(this.#logFile).subarray(logStart).toString('utf8'));
+      // On a full disk there may be no room for its words either.
+      const meaning = this.#hasRoom() ? words : NO_ROOM;
+      const advice = ADVICE.find(([pattern]) => pattern.test(meaning ?? ''))?.[1](this.plan);
+      return [words, advice].filter((part) => part !== undefined);
     } catch {
       return [];
     }
-    const words = lastWordsIn(text);
-    if (words === undefined) return [];
-    const advice = ADVICE.find(([pattern]) => pattern.test(words))?.[1](this.plan);
-    return [advice === undefined ? words : `${words}; ${advice}`];
+  }
+
+  #hasRoom(): boolean {
+    const { bavail, bsize } = statfsSync(this.plan.directory);
+    return bavail * bsize >= LEAST_ROOM_BYTES;
   }
 
   get #logFile(): string {
     return `${this.plan.directory}.log`;
   }
 }
+
+const NO_ROOM = 'no space left';
 
 const ADVICE: readonly (readonly [RegExp, (plan: EmbeddedEtcdPlan) => string])[] = [
   [
@@ -254,26 +266,34 @@ const ADVICE: readonly (readonly [RegExp, (plan: EmbeddedEtcdPlan) => string])[]
       "another program has the port ('ss -ltnp' shows which); if it is Debian's etcd: systemctl disable --now etcd, or " +
       'use that one by --etcd-endpoints instead of --embedded-etcd',
   ],
-  [/no space left|quota exceeded/i, ({ directory }) => `there is no room left on the disk of ${directory}`],
+  [
+    /no space left|quota exceeded/i,
+    ({ directory }) =>
+      `there is not enough room on the disk of ${directory}: etcd reserves some 130 MB there`,
+  ],
   [
     /permission denied/i,
     ({ directory }) => `all below ${directory} must belong to who owns ${dirname(directory)}`,
   ],
 ];
 
-/** What went wrong, of what etcd logged: a panic, or the last line in JSON. */
+/** What went wrong, of what etcd logged: what ended it, or the last that it said. */
 function lastWordsIn(text: string): string | undefined {
   const lines = text.split('\n').filter((line) => line !== '');
-  const panic = lines.find((line) => line.startsWith('panic: '));
-  if (panic !== undefined) return panic;
-  const line = lines.findLast((each) => each.startsWith('{'));
-  if (line === undefined) return lines.at(-1);
-  try {
-    const { msg, error } = JSON.parse(line) as { msg?: string; error?: string };
-    return [msg, error].filter((part) => part !== undefined).join(': ');
-  } catch {
-    return line;
-  }
+  const logged = lines.filter((line) => line.startsWith('{'));
+  const line =
+    logged.findLast((each) => /^\{"level":"(?:panic|fatal)"/.test(each)) ??
+    lines.find((each) => each.startsWith('panic: ')) ??
+    logged.at(-1) ??
+    lines.at(-1);
+  const parts = ['msg', 'error'].flatMap((name) => fieldOf(line ?? '', name) ?? []);
+  return parts.length > 0 ? parts.join(': ') : line;
+}
+
+/** A field of a line in JSON, whose end may be missing: a disk became full. */
+function fieldOf(line: string, name: string): string | undefined {
+  const text = new RegExp(`"${name}":("(?:[^"\\\\]|\\\\.)*")`).exec(line)?.[1];
+  return text === undefined ? undefined : (JSON.parse(text) as string);
 }
 
 function argumentsOf({ directory, clientPort, peerPort }: EmbeddedEtcdPlan, place: ServerPlace): string[] {

@@ -19,19 +19,40 @@ export async function correctPeerUrl(clientPort: number, url: string, signal: Ab
   await call(clientPort, 'member/update', { ID: own.ID, peerURLs: [url] }, signal);
 }
 
+/** Whether the member behind this port of the loopback answers by now. */
+export async function isServing(clientPort: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await ask(clientPort, 'GET', '/version', undefined, limited(signal));
+    return true;
+  } catch {
+    signal.throwIfAborted();
+    return false;
+  }
+}
+
 async function call<Response>(
   port: number,
   path: string,
   body: object,
   signal: AbortSignal,
 ): Promise<Response> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MILLISECONDS)]);
-  return JSON.parse(await post(port, `/v3/cluster/${path}`, JSON.stringify(body), limit)) as Response;
+  const text = await ask(port, 'POST', `/v3/cluster/${path}`, JSON.stringify(body), limited(signal));
+  return JSON.parse(text) as Response;
 }
 
-function post(port: number, path: string, body: string, signal: AbortSignal): Promise<string> {
+function limited(signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MILLISECONDS)]);
+}
+
+function ask(
+  port: number,
+  method: string,
+  path: string,
+  body: string | undefined,
+  signal: AbortSignal,
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    const asked = request({ host: '127.0.0.1', port, path, method: 'POST', signal }, (response) => {
+    const asked = request({ host: '127.0.0.1', port, path, method, signal }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => (text += chunk));

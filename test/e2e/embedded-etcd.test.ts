@@ -1,7 +1,9 @@
 /** A first try without an etcd: one host carries it, the others join by the line that it prints. */
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pidOfEtcdOn } from '../support/etcd-on';
+import { run } from '../support/lab/command';
 import type { Host } from '../support/lab/host';
 import { Lab } from '../support/lab/lab';
 import { pingAllPairs, unanswered } from '../support/lab/ping';
@@ -20,11 +22,15 @@ let late: Host;
 /** What the first host says is to be run on the next. */
 let invitation: string[];
 
-const etcd = () => pidOfEtcdOn(join(dirname(first.agent.subnetFile), 'etcd'));
+const dataOf = ({ agent }: Host) => join(dirname(agent.subnetFile), 'etcd');
+const etcd = () => pidOfEtcdOn(dataOf(first));
 
 beforeAll(async () => {
   lab = await Lab.start({ hosts: 4, etcdMembers: 0 });
   [first, second, third, late] = lab.hosts as [Host, Host, Host, Host];
+  // A disk that one test fills; it ends with the lab.
+  mkdirSync(dataOf(first));
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=300m', 'tmpfs', dataOf(first)]);
   first.agent.start({ args: FIRST });
   await first.agent.ready();
   const { message } = await first.agent.logged((line) => line.message.startsWith('on the next host'));
@@ -91,6 +97,26 @@ test('an etcd that is killed is started again, and no packet is lost', async () 
     }),
   );
   expect(etcd()).not.toBe(before);
+});
+
+test('a full disk ends an etcd and costs no packet; that is said, and over when there is room', async () => {
+  const disk = dataOf(first);
+  const recoveries = () =>
+    first.agent.log().filter(({ message }) => message === 'the embedded etcd runs again').length;
+  const before = recoveries();
+  expectNothingLost(
+    await streaming(async () => {
+      await run('sh', ['-c', `dd if=/dev/zero of=${disk}/fill bs=64k 2> /dev/null || :`]);
+      process.kill(etcd()!, 'SIGKILL');
+      await until(
+        'the reason is shown',
+        async () => /embedded etcd: .*not enough room/.test((await first.agent.command('status')).stdout),
+        { withinMilliseconds: 20_000, everyMilliseconds: 500 },
+      );
+      rmSync(`${disk}/fill`);
+      await until('it runs again', () => recoveries() > before, { withinMilliseconds: 20_000 });
+    }),
+  );
 });
 
 test('an agent that is killed leaves its etcd to the others; the next one takes it over, with the same subnet', async () => {

@@ -11,6 +11,7 @@ import { EmbeddedEtcd, urlOf, type EmbeddedEtcdPlan } from '../../src/host/embed
 import { subnet, type IpAddress } from '../../src/model/address';
 import { freePorts } from '../support/etcd-server';
 import { FakeLog } from '../support/fake-log';
+import { run } from '../support/lab/command';
 import { until } from '../support/lab/until';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/temporary-directory';
 
@@ -220,6 +221,45 @@ test('a log that has grown is begun anew', async () => {
   start();
   await store();
   expect(statSync(`${plan.directory}.log`).size).toBeLessThan(1 << 20);
+});
+
+describe('a disk of its own', () => {
+  let home: string;
+  const resize = (size: string) => run('mount', ['-o', `remount,size=${size}`, home]);
+  const complaints = () => log.messages('warn').filter((line) => line.startsWith('the embedded etcd'));
+
+  beforeEach(async () => {
+    home = join(plan.directory, '..');
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', home]);
+  });
+
+  afterEach(() => run('umount', ['--lazy', home]));
+
+  test('that is too small is said to be the reason, once; when there is room, it starts', async () => {
+    start();
+    expect(await complaint()).toMatch(
+      /exit code 2: failed to create WAL: no space left on device; there is not enough room on the disk of .*: etcd reserves some 130 MB there$/,
+    );
+    await until('it was tried again', () => started() >= 3, { withinMilliseconds: 15_000 });
+    expect(complaints()).toHaveLength(1);
+    await resize('200m');
+    await until('it has a configuration', () => store(), { withinMilliseconds: 15_000 });
+    expect(log.messages('info').filter((line) => line === 'the embedded etcd runs again')).toHaveLength(1);
+  });
+
+  test('that becomes full ends it, which is said; when there is room, it has its data', async () => {
+    await resize('200m');
+    start();
+    await store();
+    const before = await stored();
+    await run('sh', ['-c', `dd if=/dev/zero of=${home}/fill bs=64k 2> /dev/null || :`]);
+    process.kill(pid()!, 'SIGKILL');
+    await until('there is no room for it', () => /not enough room/.test(keeper.trouble?.complaint ?? ''), {
+      withinMilliseconds: 20_000,
+    });
+    await run('rm', [join(home, 'fill')]);
+    await until('it has the data', async () => (await stored()) === before, { withinMilliseconds: 20_000 });
+  });
 });
 
 describe('where the directory around it belongs to a service’s user,', () => {

@@ -41,5 +41,10 @@ for _ in 1 2 3 4 5; do
 done
 
 place=$(sed -n 's/^directory=//p' "$DIRECTORY/$ID" 2> /dev/null)
-case $place in /tmp/vtl-*) rm -rf "$place" ;; esac
+case $place in
+  /tmp/vtl-*)
+    awk -v place="$place/" 'index($5, place) == 1 { print $5 }' /proc/self/mountinfo | xargs -r umount --lazy
+    rm -rf "$place"
+    ;;
+esac
 rm -f "$DIRECTORY/$ID"
