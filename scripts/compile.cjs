@@ -1,55 +1,133 @@
 'use strict';
 /**
- * compile.cjs VTEPD.JS: runs one command of the bundle and leaves what V8 compiled on the way in VTEPD.JS.cache. The command asks
- * an etcd, which is a few lines here, so that the functions an agent needs first are among them; what it prints is not shown.
+ * compile.cjs VTEPD.JS: runs the bundle and leaves what V8 compiled on the way in VTEPD.JS.cache. It runs an agent, in a network
+ * namespace of its own, from its start until it has a peer; where that is not possible (no root, no vxlan), a command that asks
+ * etcd. The etcd is a few lines here; what the bundle prints is not shown.
  */
-const { readFileSync, writeFileSync } = require('node:fs');
+const { spawnSync } = require('node:child_process');
+const { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const { Buffer } = require('node:buffer');
 const http2 = require('node:http2');
-const Module = require('node:module');
-const { dirname, resolve } = require('node:path');
+const { tmpdir } = require('node:os');
+const { dirname, join, resolve } = require('node:path');
+const { clearInterval, setInterval, setTimeout } = require('node:timers');
+const { setFlagsFromString } = require('node:v8');
 const { Script } = require('node:vm');
+const Module = require('node:module');
 
 const CONFIG = '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}';
+const PREFIX = '/coreos.com/network';
+const REHEARSAL_MILLISECONDS = 20_000;
 
-/** A field of a protobuf message that has a length; all are shorter than 128 bytes. */
-function field(number, content) {
-  const bytes = Buffer.from(content);
-  return Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+function varint(value) {
+  const bytes = [];
+  for (; value > 127; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
+  return Buffer.from([...bytes, value]);
 }
 
-/** An etcdserverpb.RangeResponse in a gRPC message: revision 1, and the configuration. */
-function answer() {
-  const header = field(1, [0x18, 1]);
-  const keyValue = field(2, Buffer.concat([field(1, '/coreos.com/network/config'), field(5, CONFIG)]));
-  const message = Buffer.concat([header, keyValue]);
-  return Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
+/** Fields of a protobuf message: numbers, texts and messages by their field numbers. */
+function message(fields) {
+  const parts = Object.entries(fields).flatMap(([number, value]) => {
+    if (typeof value === 'number') return [varint(number << 3), varint(value)];
+    const bytes = Buffer.from(value);
+    return [varint((number << 3) | 2), varint(bytes.length), bytes];
+  });
+  return Buffer.concat(parts);
 }
 
-const etcd = http2.createServer().on('stream', (stream) => {
+/** The lease of a host, as an mvccpb.KeyValue. */
+function leaseOf(host) {
+  const data = `{"VNI":1,"VtepMAC":"02:00:00:00:00:${String(host).padStart(2, '0')}"}`;
+  const value = `{"PublicIP":"192.0.2.${host}","PublicIPv6":null,"BackendType":"vxlan","BackendData":${data}}`;
+  return message({ 1: `${PREFIX}/subnets/10.5.${host}.0-24`, 2: host, 3: host, 5: value, 6: host });
+}
+
+const header = message({ 3: 100 });
+/** What etcd answers, by the end of the method's path: one message for each request, and more where it watches. */
+const ANSWERS = {
+  'KV/Range': (request) => [
+    request.includes(`${PREFIX}/subnets/`)
+      ? Buffer.concat([message({ 1: header }), ...[2, 3, 4].map((host) => message({ 2: leaseOf(host) }))])
+      : message({ 1: header, 2: message({ 1: `${PREFIX}/config`, 5: CONFIG }) }),
+  ],
+  'KV/Txn': () => [message({ 1: header, 2: 1 })],
+  'Lease/LeaseGrant': () => [message({ 1: header, 2: 77, 3: 86_400 })],
+  'Lease/LeaseKeepAlive': () => [message({ 1: header, 2: 77, 3: 86_400 })],
+  'Watch/Watch': () => [
+    message({ 1: header, 3: 1 }),
+    message({ 1: header, 11: message({ 2: leaseOf(5) }) }),
+    message({ 1: header, 11: message({ 2: leaseOf(6) }) }),
+  ],
+};
+
+const etcd = http2.createServer().on('stream', (stream, { ':path': path }) => {
   stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-  stream.end(answer());
+  stream.on('error', () => undefined);
+  const [, method] = path.split('.');
+  stream.on('data', (request) => {
+    for (const answer of ANSWERS[method](request))
+      stream.write(
+        Buffer.concat([
+          Buffer.alloc(1),
+          Buffer.from([0, 0, answer.length >> 8, answer.length & 255]),
+          answer,
+        ]),
+      );
+    if (method !== 'Watch/Watch') stream.end();
+  });
 });
 
-// gRPC would ask a proxy for an etcd that is right here.
-for (const name of ['grpc_proxy', 'https_proxy', 'http_proxy']) delete process.env[name];
-
-etcd.listen(0, '127.0.0.1', () => {
-  const file = resolve(process.argv[2]);
-  const script = new Script(Module.wrap(readFileSync(file, 'utf8')), { filename: file });
+/** Runs the bundle with these words, and keeps what was compiled when it ends. */
+function run(file, words) {
+  const script = new Script(readFileSync(file, 'latin1'), { filename: file });
   process.argv = [
     process.execPath,
     file,
-    'config',
-    'get',
+    ...words,
     `--etcd-endpoints=http://127.0.0.1:${etcd.address().port}`,
   ];
   const said = [];
   process.stdout.write = process.stderr.write = (text) => said.push(String(text));
   process.on('exit', (code) => {
     if (code !== 0) throw new Error(`the bundle does not run: ${said.join('')}`);
+    // As they are when an agent starts: V8 takes only what was compiled under the flags of its own.
+    setFlagsFromString('--opt');
+    setFlagsFromString('--semi-space-growth-factor=2');
     writeFileSync(`${file}.cache`, script.createCachedData());
   });
   script.runInThisContext().call({}, {}, Module.createRequire(file), { exports: {} }, file, dirname(file));
-});
+}
+
+function rehearse(file) {
+  const ip = (...words) => {
+    const { status, stderr } = spawnSync('ip', words, { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
+  };
+  ip('link', 'set', 'lo', 'up');
+  ip('link', 'add', 'underlay', 'type', 'veth', 'peer', 'name', 'other');
+  ip('address', 'add', '192.0.2.1/24', 'dev', 'underlay');
+  ip('link', 'set', 'underlay', 'up');
+  ip('link', 'set', 'other', 'up');
+  const directory = mkdtempSync(join(tmpdir(), 'vtepd-build-'));
+  process.on('exit', () => rmSync(directory, { recursive: true }));
+  const subnetFile = join(directory, 'subnet.env');
+  run(file, ['--iface=underlay', `--subnet-file=${subnetFile}`, `--state-file=${join(directory, 'state')}`]);
+  const timer = setInterval(() => {
+    if (!existsSync(subnetFile)) return;
+    clearInterval(timer);
+    setTimeout(() => process.emit('SIGTERM'), 500);
+  }, 10);
+}
+
+// gRPC would ask a proxy for an etcd that is right here.
+for (const name of ['grpc_proxy', 'https_proxy', 'http_proxy']) delete process.env[name];
+
+const file = resolve(process.argv[2]);
+if (process.argv[3] === 'rehearse') {
+  etcd.listen(0, () => rehearse(file));
+} else {
+  const words = ['--net', process.execPath, process.argv[1], file, 'rehearse'];
+  const { status } = spawnSync('unshare', words, { timeout: REHEARSAL_MILLISECONDS, stdio: 'inherit' });
+  if (status !== 0) etcd.listen(0, '127.0.0.1', () => run(file, ['config', 'get']));
+}

@@ -75,6 +75,13 @@ export interface AgentPorts {
   readonly log: Log;
 }
 
+/**
+ * From so many leases on, a start first makes the base of the overlay and writes subnet.env, and only then judges the leases and
+ * writes their peers: with the network route in place the kernel asks for each that is not there yet. Fewer take no longer than
+ * to write the file.
+ */
+const MANY_LEASES = 250;
+
 /** No pass takes so long, with however many peers: what it waits for will not come. */
 const STUCK_MILLISECONDS = 120_000;
 
@@ -320,7 +327,10 @@ export class Agent {
       if (until.aborted) resolve();
     });
     const firstPass = this.#reconciler.tried.then(() => this.#announcer.attempted);
-    void firstPass.then(() => this.#markStarted());
+    void firstPass.then(() => {
+      if (!this.#watcher.isJudging) this.#meetPeers(until);
+      this.#markStarted();
+    });
     const afterFirstPass = async (loop: () => Promise<void>) => {
       await Promise.race([firstPass, aborted]);
       if (!until.aborted) await loop();
@@ -413,12 +423,21 @@ export class Agent {
       subnet: lease.subnet,
       guarded,
     };
-    this.#watcher.identify(this.#self, range);
+    const arePeersLater =
+      !this.#watcher.isJudging && this.#overlay.hasNetworkRoute && this.#watcher.leases.length >= MANY_LEASES;
+    if (!arePeersLater) this.#watcher.identify(this.#self, range);
     this.#reconciler.trigger(NEW_LEASE);
     this.#firewall?.trigger('our subnet');
     this.#admission?.trigger();
     this.#surroundings.trigger();
     this.#recorder.trigger();
+  }
+
+  /** Judges the leases after the base is in place, and answers what the kernel asked meanwhile. */
+  #meetPeers(signal: AbortSignal): void {
+    this.#watcher.identify(this.#self!, this.#network!.range);
+    this.#reconciler.trigger(IN_SYNC);
+    this.#answerPendingMisses(signal);
   }
 
   /** The kernel first, for packets leave by the new way at once; peers follow when they read our lease. */
@@ -443,7 +462,7 @@ export class Agent {
   }
 
   #missSituation(): MissSituation | undefined {
-    if (!this.#overlay || !this.#self) return undefined;
+    if (!this.#overlay || !this.#watcher.isJudging) return undefined;
     const { subnetLength } = this.#network!.range;
     const peerOf = (lease: Lease) => this.#watcher.peerOf(lease);
     return { overlay: this.#overlay, subnetLength, peers: this.#watcher.peers, peerOf };
@@ -465,6 +484,11 @@ export class Agent {
   #recoverFromOverrun(signal: AbortSignal): void {
     this.ports.log.warn('the kernel had more to tell than we could read; reading everything anew');
     this.audit('overrun');
+    this.#answerPendingMisses(signal);
+  }
+
+  /** Answers what the kernel asked and we could not hear. */
+  #answerPendingMisses(signal: AbortSignal): void {
     if (!this.#overlay) return;
     this.ports.kernel.pendingMisses(linkNameOf(this.#overlay.backend), signal).then(
       (misses) => this.#responder.take(misses),
@@ -482,8 +506,8 @@ export class Agent {
     if (hopeless && !report.isBaseInPlace && !this.#announcer.isAnnounced) {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
     }
-    if (report.kind !== 'peers') this.#announce();
-    if (report.kind === 'whole' && report.failed.length === 0 && this.#watcher.isInSync) this.#markTidy();
+    if (report.kind === 'whole') this.#announce();
+    if (report.kind === 'whole' && report.failed.length === 0 && report.isInSync) this.#markTidy();
     if (this.#admission?.isInPlace === false) this.#admission.trigger();
     this.ports.host.notify({ status: statusLineOf(this.#overlay!, this.#parts) });
   }

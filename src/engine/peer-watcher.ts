@@ -97,9 +97,14 @@ export class PeerWatcher {
     return this.#peers;
   }
 
-  /** False before the first snapshot: what there is then comes from memory. */
+  /** True once the peers are those of a snapshot: before, they come from memory, or there are none yet. */
   get isInSync(): boolean {
-    return this.#snapshotAt > -Infinity;
+    return this.isJudging && this.#snapshotAt > -Infinity;
+  }
+
+  /** True once it is said who we are: before, there are leases but no peers. */
+  get isJudging(): boolean {
+    return this.#self !== undefined;
   }
 
   /** Every readable lease, our own too. */
@@ -212,7 +217,7 @@ export class PeerWatcher {
   async #takeSnapshot(signal: AbortSignal): Promise<void> {
     const snapshot = await this.registry.list(signal);
     this.#trouble.clear('etcd answers again');
-    const isFirst = !this.isInSync;
+    const isFirst = this.#snapshotAt === -Infinity;
     this.#revision = snapshot.revision;
     this.#snapshotAt = this.clock.now();
     const known = new Set([...this.#leases.keys(), ...this.#malformed.keys()]);

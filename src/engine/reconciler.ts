@@ -27,17 +27,11 @@ const OUR_REASONS = new Set([START, NEW_LEASE, NEW_UNDERLAY, IN_SYNC, SHARED_NEI
 /** What changed in a pass is logged object by object up to so many. */
 const LOGGED_OPERATIONS = 8;
 
-/**
- * From so many operations on, the base is reported before the peers are written: with the network route in place the kernel asks
- * for each peer that is not there yet, and is answered. Fewer are written in the time that it takes to write subnet.env.
- */
-const MANY_OPERATIONS = 1_000;
-
 /** Everything a pass needs to know, read anew for each. */
 export interface Situation {
   readonly overlay: Overlay;
   readonly peers: PeerTable;
-  /** False while the peers are those of memory, because the registry has not been read yet. */
+  /** False while the peers are not those that the registry tells of: it has not been read, or its leases not judged yet. */
   readonly isInSync: boolean;
   /** Where else than in the network an address on our link is ours: what an earlier agent had, in another network. */
   readonly former: readonly Subnet[];
@@ -46,17 +40,15 @@ export interface Situation {
 }
 
 export interface PassReport {
-  /**
-   * `base`: the first whole pass has put all but the peers' objects in place, and goes on with many of those. `whole`: everything was read and compared. `peers`: only what changed in the peer table was written.
-   */
-  readonly kind: 'whole' | 'peers' | 'base';
+  /** `whole`: everything was read and compared. `peers`: only what changed in the peer table was written. */
+  readonly kind: 'whole' | 'peers';
   readonly operations: number;
   readonly failed: readonly FailedOperation[];
   /** True if our own link, its parameters, its address and the network route are as they should be. */
   readonly isBaseInPlace: boolean;
+  /** Whether the peers were those that the registry tells of. */
+  readonly isInSync: boolean;
 }
-
-type OnPass = (report: PassReport) => void;
 
 /**
  * Owns what is dirty: reasons for a whole pass, and peers that changed. A whole pass is observe, plan, apply, and is right
@@ -145,7 +137,7 @@ export class Reconciler {
   }
 
   /** Makes passes until the signal aborts, `onPass` after each. The first is a whole one. */
-  async run(onPass: OnPass, signal: AbortSignal): Promise<void> {
+  async run(onPass: (report: PassReport) => void, signal: AbortSignal): Promise<void> {
     this.trigger(START);
     for (let failures = 0; !signal.aborted;) {
       try {
@@ -155,7 +147,7 @@ export class Reconciler {
         if (!(await this.#wake.wait(this.clock, Math.min(retry, held, this.#auditMilliseconds()), signal))) {
           this.#reasons.add(failures > 0 ? 'retry' : 'audit');
         }
-        const report = await this.#pass(onPass, signal);
+        const report = await this.#pass(signal);
         if (!report) continue;
         this.#report(report);
         failures = report.failed.length > 0 ? failures + 1 : 0;
@@ -180,7 +172,7 @@ export class Reconciler {
       : Math.min(AUDIT_MILLISECONDS, resolve.idleMilliseconds / 2);
   }
 
-  async #pass(onPass: OnPass, signal: AbortSignal): Promise<PassReport | undefined> {
+  async #pass(signal: AbortSignal): Promise<PassReport | undefined> {
     const reasons = this.#reasons;
     const changes = this.#changes;
     this.#reasons = new Set();
@@ -188,7 +180,7 @@ export class Reconciler {
     this.#passBegan = this.clock.now();
     try {
       if (reasons.size > 0 || this.#needsWholePass(changes))
-        return await this.#wholePass([...reasons], onPass, signal);
+        return await this.#wholePass([...reasons], signal);
       if (changes.size > 0) return await this.#peersPass(changes, signal);
       return undefined;
     } catch (error) {
@@ -206,7 +198,7 @@ export class Reconciler {
     return [...changes.values()].some(({ before }) => before !== undefined);
   }
 
-  async #wholePass(reasons: readonly string[], onPass: OnPass, signal: AbortSignal): Promise<PassReport> {
+  async #wholePass(reasons: readonly string[], signal: AbortSignal): Promise<PassReport> {
     const start = this.clock.now();
     const { overlay, former } = this.situation();
     const scope = { link: linkNameOf(overlay.backend), networks: [overlay.network, ...former] };
@@ -221,11 +213,7 @@ export class Reconciler {
     const planned = isInSync ? whole : additionsOf(whole, actual);
     this.#heldUntil = Infinity;
     const operations = this.#isRepair(reasons) ? this.#admitRepairs(overlay, planned) : planned;
-    const isBaseAwaited = !this.#baseInPlace && overlay.hasNetworkRoute;
-    const failed =
-      isBaseAwaited && operations.length >= MANY_OPERATIONS
-        ? await this.#applyBaseFirst(operations, onPass, signal)
-        : await this.#apply(operations, signal);
+    const failed = await this.#apply(operations, signal);
     const milliseconds = Math.round(this.clock.now() - start);
     if (operations.length > 0 || reasons.includes(START)) {
       this.log.info('kernel state put in order', {
@@ -241,7 +229,7 @@ export class Reconciler {
     const isBaseInPlace = !failed.some(
       ({ operation }) => operation.verb === 'put' && isBase(operation.object),
     );
-    return { kind: 'whole', operations: operations.length, failed, isBaseInPlace };
+    return { kind: 'whole', operations: operations.length, failed, isBaseInPlace, isInSync };
   }
 
   /** After a pass that left nothing to do, only another program can have made work; unless it is we who want something new. */
@@ -265,7 +253,7 @@ export class Reconciler {
   }
 
   async #peersPass(changes: ReadonlyMap<string, PeerChange>, signal: AbortSignal): Promise<PassReport> {
-    const { overlay, peers } = this.situation();
+    const { overlay, peers, isInSync } = this.situation();
     const assumed = new Map<string, KernelObject>();
     const desired = new Map<string, KernelObject>();
     if (overlay.resolve.kind === 'preload') {
@@ -290,25 +278,7 @@ export class Reconciler {
     }
     const operations = plan(desired, assumed);
     const failed = await this.#apply(operations, signal);
-    return { kind: 'peers', operations: operations.length, failed, isBaseInPlace: true };
-  }
-
-  async #applyBaseFirst(
-    operations: readonly Operation[],
-    onPass: OnPass,
-    signal: AbortSignal,
-  ): Promise<readonly FailedOperation[]> {
-    // A device that is made anew is removed first.
-    const isOfBase = ({ verb, object }: Operation) =>
-      object.kind === 'link' || (verb === 'put' && isBase(object));
-    const base = operations.filter(isOfBase);
-    const failed = await this.#apply(base, signal);
-    if (failed.length === 0) {
-      this.#baseInPlace = true;
-      onPass({ kind: 'base', operations: base.length, failed, isBaseInPlace: true });
-    }
-    const rest = operations.filter((operation) => !isOfBase(operation));
-    return [...failed, ...(await this.#apply(rest, signal))];
+    return { kind: 'peers', operations: operations.length, failed, isBaseInPlace: true, isInSync };
   }
 
   async #apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {

@@ -4,6 +4,7 @@ import { RegistryError, UsageError } from '../model/errors';
 import { Connection, type CallLimits, type Login } from './connection';
 import { parseEndpoints, type Endpoint } from './endpoints';
 import { CallError } from './errors';
+import { now } from './now';
 import { TlsFiles, type TlsFilePaths } from './tls-files';
 
 export interface EtcdOptions extends TlsFilePaths {
@@ -182,8 +183,8 @@ export class EtcdClient {
   /** The connections to use now. Renewed certificates give new ones; what is under way on the old ones is left to end. */
   #currentSet(purpose: string): ConnectionSet {
     const old = this.#set;
-    if (old && performance.now() - this.#tlsCheckedAt < TLS_CHECK_MILLISECONDS) return old;
-    this.#tlsCheckedAt = performance.now();
+    if (old && now() - this.#tlsCheckedAt < TLS_CHECK_MILLISECONDS) return old;
+    this.#tlsCheckedAt = now();
     const usesTls = this.#endpoints.some(({ tls }) => tls);
     if (old?.tlsStamp === (usesTls ? this.#tlsFiles.stamp : '')) return old;
     try {

@@ -6,6 +6,7 @@ import type { Attempt, EtcdClient } from './client';
 import type { CallLimits, Connection } from './connection';
 import { CallError, callErrorOf, connectionLost, noAnswerWithin, serverErrorOf } from './errors';
 import type { Keys } from './keys';
+import { now } from './now';
 import { changeOf } from './stored';
 
 const PURPOSE = 'watch the leases';
@@ -174,12 +175,12 @@ class MessageQueue {
    */
   async next(): Promise<IWatchResponse[]> {
     for (;;) {
-      const rest = this.#takenAt + GULP_MILLISECONDS - performance.now();
+      const rest = this.#takenAt + GULP_MILLISECONDS - now();
       if (this.#messages.length > 0 && (rest <= 0 || this.#end)) break;
       if (this.#end) throw this.#end.error;
       await (this.#messages.length > 0 ? this.#rest(rest) : this.#arrival());
     }
-    this.#takenAt = performance.now();
+    this.#takenAt = now();
     const messages = this.#messages;
     this.#messages = [];
     if (this.#paused) {

@@ -1,4 +1,5 @@
 /** The whole agent on fakes: what only shows when all its loops run together. */
+import { ipAddress } from '../../src/model/address';
 import { parseMemory } from '../../src/model/memory-codec';
 import { AgentOnFakes } from '../support/agent-on-fakes';
 
@@ -48,3 +49,30 @@ test('it keeps its lease alive for days, though every few minutes an audit looks
   expect(store.revision).toBe(revision);
   expect(agent.status(false).lease?.remainingSeconds).toBeGreaterThan(16 * 3600);
 }, 30_000);
+
+describe('with many leases', () => {
+  it('writes subnet.env before it writes the peers, and answers then what was asked meanwhile', async () => {
+    const all = new AgentOnFakes();
+    const { agent, kernel, host, store } = all;
+    for (let n = 0; n < 255; n++) {
+      const data = `{"VNI":1,"VtepMAC":"02:00:00:00:01:${n.toString(16).padStart(2, '0')}"}`;
+      store.put(
+        `subnets/10.5.${n}.0-24`,
+        `{"PublicIP":"192.168.1.${n}","BackendType":"vxlan","BackendData":${data}}`,
+      );
+    }
+    const peersBefore: number[] = [];
+    const write = host.writeSubnetFile.bind(host);
+    host.writeSubnetFile = async (text) => {
+      peersBefore.push(kernel.printed().filter((operation) => operation.includes('lladdr')).length);
+      kernel.raiseMiss({ layer: 'l3', address: ipAddress('10.5.7.0') });
+      await write(text);
+    };
+    await all.start();
+    expect(host.subnetFile).toContain('FLANNEL_SUBNET=');
+    expect(peersBefore).toEqual([0]);
+    expect(kernel.printedState().filter((object) => object.includes('lladdr'))).toHaveLength(255);
+    expect(agent.status(false).work.missesAnswered).toBe(1);
+    await all.stop();
+  });
+});

@@ -83,45 +83,6 @@ describe('the reconciler', () => {
     await stop();
   });
 
-  describe('with many peers at its start', () => {
-    const peers = Array.from({ length: 250 }, (_, n) => examplePeer(n + 2)).flatMap((peer) => [
-      peer,
-      { ...peer, subnet: subnet(peer.subnet.address.replace(/^10\.5/, '10.6') + '/24') },
-    ]);
-    const overlay = { ...exampleOverlay(), network: subnet('10.4.0.0/14') };
-
-    it('reports the base before it writes them, for the kernel asks for whoever is not there yet', async () => {
-      const { passes, isAsDesired, stop } = await reconciling({ overlay, peers });
-      expect(passes.map(({ kind }) => kind)).toEqual(['base', 'whole']);
-      expect(passes[0]).toMatchObject({ isBaseInPlace: true, operations: 4 });
-      expect(isAsDesired()).toBe(true);
-      await stop();
-    });
-
-    it('does not where the kernel cannot ask, because the network is not routed to it', async () => {
-      const { passes, stop } = await reconciling({ overlay: { ...overlay, hasNetworkRoute: false }, peers });
-      expect(passes.map(({ kind }) => kind)).toEqual(['whole']);
-      await stop();
-    });
-
-    it('does not when the base is refused', async () => {
-      const kernel = new FakeKernel();
-      kernel.failPut('address flannel.1 10.5.1.0/32');
-      const { passes, stop } = await reconciling({ overlay, peers, kernel });
-      expect(passes.map(({ kind, isBaseInPlace }) => [kind, isBaseInPlace])).toEqual([['whole', false]]);
-      await stop();
-    });
-
-    it('reports once, whatever comes later', async () => {
-      const { passes, reconciler, kernel, clock, stop } = await reconciling({ overlay, peers });
-      kernel.state.clear();
-      reconciler.trigger('everything was removed');
-      await clock.advance(10_000);
-      expect(passes.filter(({ kind }) => kind === 'base').length).toBe(1);
-      await stop();
-    });
-  });
-
   it('only adds peers before the registry has been read: the kernel may know better than memory', async () => {
     const earlier = await reconciling({ peers: [examplePeer(2), examplePeer(3)] });
     await earlier.stop();
