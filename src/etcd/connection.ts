@@ -121,8 +121,9 @@ export class Connection {
       this.#streams.add(stream);
       stream.on('status', () => this.#streams.delete(stream));
       stream.on('error', (error) => {
-        if (callErrorOf(error, limits.deadlineMilliseconds).kind === 'unavailable')
-          resource.resetAllServices();
+        const { kind, message } = callErrorOf(error, limits.deadlineMilliseconds);
+        // That we cancelled it is no news of the connection. Without it the others would be dropped at their next ping.
+        if (kind === 'unavailable' && message !== CLIENT_CLOSED) resource.resetAllServices();
       });
       return stream;
     });

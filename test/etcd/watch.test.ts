@@ -60,6 +60,23 @@ async function putHistory(count: number, value: (n: number) => string, beginning
   return names;
 }
 
+test('a lease that is kept alive, and a watch that is ended, leave the connection of the other watches as it is', async () => {
+  const registry = open(proxied());
+  const id = await registry.grant(60, signal);
+  const { revision } = await registry.list(signal);
+  const [stays, ends] = [watch(registry, revision), watch(registry, revision)];
+  await Promise.all([stays.ready(), ends.ready()]);
+  const uses = [() => registry.keepAlive(id, signal), () => ends.stop()];
+  for (const use of uses) {
+    await use();
+    // What a stream says of its own end comes a moment later.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await registry.list(signal);
+    expect(proxy.connectionCount).toBe(1);
+  }
+  await registry.revoke(id, signal);
+});
+
 test('hosts that join at once come in few batches, none missing', async () => {
   const registry = open(proxied());
   const probe = watch(registry, (await registry.list(signal)).revision);
