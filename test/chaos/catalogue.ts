@@ -8,6 +8,7 @@ import { GUARD_FAULTS } from './faults/guard';
 import { LEASE_FAULTS } from './faults/leases';
 import { MACHINE_FAULTS } from './faults/machine';
 import { QUIET } from './faults/quiet';
+import { SECURED_ETCD_FAULTS } from './faults/secured-etcd';
 import { UNDERLAY_FAULTS } from './faults/underlay';
 
 export const FAULTS: readonly Fault[] = [
@@ -18,6 +19,7 @@ export const FAULTS: readonly Fault[] = [
   ...AGENT_FAULTS,
   ...LEASE_FAULTS,
   ...ETCD_FAULTS,
+  ...SECURED_ETCD_FAULTS,
   ...MACHINE_FAULTS,
   QUIET,
 ];

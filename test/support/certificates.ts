@@ -23,8 +23,9 @@ export class Authority {
     private readonly files: CertificateFiles,
   ) {}
 
-  static async create(name: string): Promise<Authority> {
-    const directory = await mkdtemp(join(tmpdir(), 'vtepd-ca-'));
+  /** In that directory, which exists; or in one of its own. */
+  static async create(name: string, directory?: string): Promise<Authority> {
+    directory ??= await mkdtemp(join(tmpdir(), 'vtepd-ca-'));
     const files = { cert: join(directory, 'ca.crt'), key: join(directory, 'ca.key') };
     await run('openssl', [
       ...['req', '-x509', ...NEW_KEY, '-days', '2', '-subj', `/CN=${name}`],
@@ -55,6 +56,27 @@ export class Authority {
       ...['-CAcreateserial', '-days', String(days), '-extfile', extensions, '-out', cert],
     ]);
     return { cert, key };
+  }
+
+  /** A list of revoked certificates with these in it. */
+  async revoke(certificates: readonly string[]): Promise<string> {
+    const [config, list, revoked] = ['revoke.cnf', 'revoked', 'revoked.crl'].map((name) =>
+      join(this.directory, name),
+    ) as [string, string, string];
+    await writeFile(list, '');
+    const lines = [
+      '[ca]',
+      'default_ca=this',
+      '[this]',
+      `database=${list}`,
+      'default_md=sha256',
+      'default_crl_days=2',
+    ];
+    await writeFile(config, lines.join('\n') + '\n');
+    const ca = ['ca', '-config', config, '-cert', this.files.cert, '-keyfile', this.files.key];
+    for (const certificate of certificates) await run('openssl', [...ca, '-revoke', certificate]);
+    await run('openssl', [...ca, '-gencrl', '-out', revoked]);
+    return revoked;
   }
 
   async destroy(): Promise<void> {

@@ -1,8 +1,8 @@
 /** What happens to etcd. The data plane must not notice anything. */
 import { join } from 'node:path';
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import type { Namespace } from '../../support/lab/namespace';
-import { PREFIX } from '../../support/lab/lab';
+import { NETWORK_CONFIG, PREFIX } from '../../support/lab/lab';
 import { until } from '../../support/lab/until';
 import type { Fault } from '../fault';
 import { etcdLeaseOf, leaseValue, type Scene } from '../scene';
@@ -50,25 +50,33 @@ export async function cut(scene: Scene, namespace: Namespace, share = 100): Prom
   return heal;
 }
 
-/** One call of etcd's JSON gateway, from the first member's namespace. */
-async function gateway({ lab }: Scene, path: string, body: object): Promise<void> {
+/** One call of etcd's JSON gateway, from the first member's namespace. Throws with what etcd says. */
+export async function gateway<Answer>(
+  { lab }: Scene,
+  path: string,
+  body: object,
+  token?: string,
+): Promise<Answer> {
   const [member] = lab.etcd.members;
-  const script = `fetch('http://${member!.address}:2379/v3/${path}', { method: 'POST', body: process.argv[1] })
-    .then(async (r) => { if (!r.ok) throw new Error(await r.text()); })`;
-  await member!.namespace.run(process.execPath, ['-e', script, JSON.stringify(body)]);
+  const script = `fetch('http://${member!.address}:2379/v3/${path}', {
+      method: 'POST', body: process.argv[1], headers: process.argv[2] ? { authorization: process.argv[2] } : {} })
+    .then(async (r) => { const text = await r.text(); if (!r.ok) throw new Error(text); console.log(text); })`;
+  const words = ['-e', script, JSON.stringify(body), ...(token === undefined ? [] : [token])];
+  return JSON.parse(await member!.namespace.run(process.execPath, words)) as Answer;
 }
 
 /** Puts the store back to a snapshot, as an operator would. */
 async function restore({ lab }: Scene, snapshot: string): Promise<void> {
   const [member] = lab.etcd.members;
   const { name, namespace, address } = member!;
-  rmSync(lab.etcd.storeOf(), { recursive: true });
+  lab.etcd.wipe();
   const peerUrl = `http://${address}:2380`;
   await namespace.run(
     'etcdctl',
     [
       ...['snapshot', 'restore', snapshot, '--name', name, '--data-dir', lab.etcd.storeOf()],
       ...['--initial-cluster', `${name}=${peerUrl}`, '--initial-advertise-peer-urls', peerUrl],
+      ...['--initial-cluster-token', lab.etcd.token],
     ],
     { env: { ...process.env, ETCDCTL_API: '3' } },
   );
@@ -84,6 +92,16 @@ export const ETCD_FAULTS: readonly Fault[] = [
     provoke: away(
       3000,
       ({ lab }) => lab.etcd.stop(),
+      ({ lab }) => lab.etcd.start(),
+    ),
+  },
+  {
+    ...COMMON,
+    name: 'etcd-stopped',
+    what: 'SIGTERM of etcd, which takes leave of its clients; back after 3 s',
+    provoke: away(
+      3000,
+      ({ lab }) => lab.etcd.stop(undefined, 'SIGTERM'),
       ({ lab }) => lab.etcd.start(),
     ),
   },
@@ -161,12 +179,15 @@ export const ETCD_FAULTS: readonly Fault[] = [
         async () => (await scene.victim.fdb()).some(({ mac }) => mac === '0e:00:00:00:77:04'),
         { withinMilliseconds: 5_000 },
       );
+      const clusterId = await lab.etcd.clusterId();
       await lab.etcd.stop();
       const start = performance.now();
       await restore(scene, snapshot);
       await scene.settle();
       await scene.followsEtcd();
-      return performance.now() - start;
+      const milliseconds = performance.now() - start;
+      if ((await lab.etcd.clusterId()) === clusterId) throw new Error('the cluster is still the same');
+      return milliseconds;
     },
   },
   {
@@ -194,6 +215,31 @@ export const ETCD_FAULTS: readonly Fault[] = [
       );
       await scene.settle();
       return performance.now() - start;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'etcd-emptied',
+    what: 'loses all of etcd: a new cluster with another ID, revision 1, no lease, no configuration (which is written again after 3 s)',
+    provoke: async (scene) => {
+      const { lab } = scene;
+      const before = [...(await lab.leases()).keys()].sort().join();
+      const clusterId = await lab.etcd.clusterId();
+      await lab.etcd.stop();
+      lab.etcd.wipe();
+      const start = performance.now();
+      await lab.etcd.start();
+      await until(
+        'every host has its lease again',
+        async () => [...(await lab.leases()).keys()].sort().join() === before,
+        { withinMilliseconds: 30_000 },
+      );
+      const milliseconds = performance.now() - start;
+      if ((await lab.etcd.clusterId()) === clusterId) throw new Error('the cluster is still the same');
+      await scene.lasts(3000);
+      await lab.putConfig(NETWORK_CONFIG);
+      await scene.followsEtcd();
+      return milliseconds;
     },
   },
   {
@@ -263,6 +309,37 @@ export const ETCD_FAULTS: readonly Fault[] = [
       },
       ({ lab }) => lab.etcd.start(),
     ),
+  },
+  {
+    ...COMMON,
+    name: 'endpoint-moved',
+    plan: { etcdMembers: 3 },
+    what: 'host 1 knows etcd by one name only, which leads to another member from now on; the one it led to is killed',
+    provoke: async (scene) => {
+      const { lab, victim } = scene;
+      const [old, other] = lab.etcd.members;
+      const hosts = join(lab.directory, 'hosts');
+      const leadTo = (address: string) => writeFileSync(hosts, `127.0.0.1 localhost\n${address} etcd.test\n`);
+      leadTo(old!.address);
+      scene.atEnd(async () => {
+        await lab.etcd.start();
+        await victim.agent.end('SIGKILL');
+        victim.agent.start();
+        await victim.agent.ready();
+      });
+      await victim.agent.end('SIGKILL');
+      victim.agent.start({
+        // In a mount namespace of its own: nobody else's names change.
+        under: ['unshare', '--mount', 'sh', '-c', `mount --bind ${hosts} /etc/hosts && exec "$@"`, 'sh'],
+        args: ['--etcd-endpoints=http://etcd.test:2379', '--state-file='],
+      });
+      await victim.agent.ready();
+      leadTo(other!.address);
+      const start = performance.now();
+      await lab.etcd.stop(old!.name);
+      await scene.followsEtcd();
+      return performance.now() - start;
+    },
   },
   {
     ...COMMON,

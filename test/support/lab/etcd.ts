@@ -1,8 +1,9 @@
 /** The lab's etcd: one member or three, each in a namespace of its own on the underlay. */
-import { openSync } from 'node:fs';
+import { openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import { exitOf } from './command';
+import type { EtcdTls } from './etcd-tls';
 import type { Namespace } from './namespace';
 import { until } from './until';
 
@@ -15,16 +16,21 @@ export interface EtcdMember {
 /** etcd as flannel and vtepd know it, seen by an operator with etcdctl. */
 export class Etcd {
   readonly #processes = new Map<string, ChildProcess>();
+  /** `NAME:PASSWORD` of who etcdctl is from now on, once etcd asks for one. */
+  user: string | undefined;
+  #clusters = 1;
 
-  /** `directory` holds the members' stores and logs. */
+  /** `directory` holds the members' stores and logs; `args` are more arguments for each. */
   constructor(
     readonly members: readonly EtcdMember[],
     private readonly directory: string,
+    private readonly args: readonly string[] = [],
+    readonly tls?: EtcdTls,
   ) {}
 
   /** What `--etcd-endpoints` wants to hear. */
   get endpoints(): string {
-    return this.members.map(({ address }) => `http://${address}:2379`).join(',');
+    return this.members.map((member) => this.#clientUrl(member)).join(',');
   }
 
   /** Starts every member that is not running, and returns when all of them serve. */
@@ -37,12 +43,28 @@ export class Etcd {
     );
   }
 
-  /** Ends a member (the first one, if none is named) at once, as a crash would; its store stays. */
-  async stop(name = this.members[0]!.name): Promise<void> {
+  /** Ends a member (the first one, if none is named): at once, as a crash would, or politely. Its store stays. */
+  async stop(name = this.members[0]!.name, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
     const process = this.#processes.get(name);
     this.#processes.delete(name);
-    process?.kill('SIGKILL');
+    process?.kill(signal);
     if (process) await exitOf(process);
+  }
+
+  /** What a new cluster is told apart by; another one after {@link wipe}. */
+  get token(): string {
+    return `cluster-${this.#clusters}`;
+  }
+
+  /** Forgets everything; all members must be stopped. The next start makes a new cluster, with another ID. */
+  wipe(): void {
+    for (const { name } of this.members) rmSync(this.storeOf(name), { recursive: true, force: true });
+    this.#clusters++;
+  }
+
+  /** The ID of the cluster that runs now. */
+  async clusterId(): Promise<string> {
+    return /"ClusterID" : (\d+)/.exec(await this.etcdctl('endpoint', 'status', '-w', 'fields'))![1]!;
   }
 
   /** Sends a member (the first one, if none is named) a signal: SIGSTOP and SIGCONT freeze it and let it go on. */
@@ -115,25 +137,32 @@ export class Etcd {
   }
 
   get #options(): string[] {
-    return [`--endpoints=${this.endpoints}`];
+    const { tls, user } = this;
+    return [
+      `--endpoints=${this.endpoints}`,
+      ...(tls ? ['--cacert', tls.caFile, '--cert', tls.client.cert, '--key', tls.client.key] : []),
+      ...(user === undefined ? [] : ['--user', user]),
+    ];
   }
 
   get #env(): NodeJS.ProcessEnv {
     return { PATH: process.env['PATH'], ETCDCTL_API: '3' };
   }
 
-  #startMember({ name, namespace, address }: EtcdMember): void {
+  #clientUrl({ address }: EtcdMember): string {
+    return `${this.tls ? 'https' : 'http'}://${address}:2379`;
+  }
+
+  #startMember(member: EtcdMember): void {
+    const { name, namespace, address } = member;
+    const { tls } = this;
+    const url = this.#clientUrl(member);
     const log = openSync(join(this.directory, `${name}.log`), 'a');
     const process = namespace.start(
       'etcd',
       [
         ...['--name', name, '--data-dir', this.storeOf(name)],
-        ...[
-          '--listen-client-urls',
-          `http://${address}:2379`,
-          '--advertise-client-urls',
-          `http://${address}:2379`,
-        ],
+        ...['--listen-client-urls', url, '--advertise-client-urls', url],
         ...[
           '--listen-peer-urls',
           `http://${address}:2380`,
@@ -144,6 +173,11 @@ export class Etcd {
           '--initial-cluster',
           this.members.map((each) => `${each.name}=http://${each.address}:2380`).join(','),
         ],
+        ...['--initial-cluster-token', this.token],
+        ...(tls ? ['--cert-file', tls.server.cert, '--key-file', tls.server.key] : []),
+        ...(tls ? ['--client-cert-auth', '--trusted-ca-file', tls.caFile] : []),
+        ...(tls ? ['--client-crl-file', tls.revokedFile] : []),
+        ...this.args,
         // Nobody's data is at stake here, and fsync is what makes an etcd slow to start.
         ...['--unsafe-no-fsync', '--log-level', 'warn'],
       ],

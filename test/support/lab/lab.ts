@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { Agent } from './agent';
 import { run } from './command';
 import { Etcd } from './etcd';
+import { EtcdTls } from './etcd-tls';
 import { Host } from './host';
 import { Lifetime } from './lifetime';
 import { Namespace } from './namespace';
@@ -21,6 +22,10 @@ export interface LabPlan {
   readonly etcdMembers?: number;
   /** Stored as the network's configuration; undefined: {@link NETWORK_CONFIG}; null: nothing is stored. */
   readonly config?: object | string | null;
+  /** More arguments for every etcd member. */
+  readonly etcdArguments?: readonly string[];
+  /** Clients reach etcd over TLS only, and with a certificate. */
+  readonly etcdTls?: boolean;
   /** Options that every agent gets. */
   readonly agentOptions?: readonly string[];
 }
@@ -106,11 +111,19 @@ export class Lab {
       namespace: namespace(`e${n}`),
       address: `172.30.255.${n}`,
     }));
-    const etcd = new Etcd(members, directoryOf(lifetime, 'etcd'));
+    const etcdDirectory = directoryOf(lifetime, 'etcd');
+    const tls = plan.etcdTls
+      ? await EtcdTls.create(
+          directoryOf(lifetime, 'tls'),
+          members.map(({ address }) => address),
+        )
+      : undefined;
+    const etcd = new Etcd(members, etcdDirectory, plan.etcdArguments, tls);
     const hosts = range(plan.hosts).map((n) => {
       const directory = directoryOf(lifetime, `h${n}`);
       const options = [
         ...(members.length > 0 ? [`--etcd-endpoints=${etcd.endpoints}`, '--iface=eth0'] : []),
+        ...(tls ? tlsOptions(tls) : []),
         `--subnet-file=${join(directory, 'subnet.env')}`,
         `--state-file=${join(directory, 'state.json')}`,
         '--log-format=json',
@@ -128,6 +141,10 @@ export class Lab {
     await connect(hub, members, hosts);
     return new Lab(lifetime, hosts, etcd, hub);
   }
+}
+
+function tlsOptions({ caFile, client }: EtcdTls): string[] {
+  return [`--etcd-cafile=${caFile}`, `--etcd-certfile=${client.cert}`, `--etcd-keyfile=${client.key}`];
 }
 
 async function addNamespaces(namespaces: readonly Namespace[]): Promise<void> {
