@@ -1,6 +1,7 @@
 /** Every fault there is, in the order they are provoked. */
 import type { Fault } from './fault';
 import { AGENT_FAULTS } from './faults/agent';
+import { CONFIGURATION_FAULTS } from './faults/configuration';
 import { DEVICE_FAULTS } from './faults/device';
 import { ENTRY_FAULTS } from './faults/entries';
 import { ETCD_FAULTS } from './faults/etcd';
@@ -17,6 +18,7 @@ export const FAULTS: readonly Fault[] = [
   ...DEVICE_FAULTS,
   ...UNDERLAY_FAULTS,
   ...AGENT_FAULTS,
+  ...CONFIGURATION_FAULTS,
   ...LEASE_FAULTS,
   ...ETCD_FAULTS,
   ...SECURED_ETCD_FAULTS,

@@ -79,6 +79,24 @@ export class Onlooker {
     return damagedSince === undefined ? longestGap : repairedAt! - damagedSince;
   }
 
+  /** Throws if anything was not as it should be since it was armed; looks once more at least. */
+  async undamaged(): Promise<void> {
+    const { looks } = await this.#ask<Look>({ do: 'tell' });
+    const look = await until(
+      'it was looked at once more',
+      async () => {
+        const now = await this.#ask<Look>({ do: 'tell' });
+        return now.looks > looks && now;
+      },
+      { withinMilliseconds: 5_000 },
+    );
+    await this.#ask({ do: 'disarm' });
+    if (look.damagedSince !== undefined)
+      throw new Error(
+        `the kernel was changed: ${[...look.missing, ...look.surplus].join('; ') || 'for a moment'}`,
+      );
+  }
+
   end(): void {
     this.child.stdin!.end();
   }

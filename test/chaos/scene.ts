@@ -1,7 +1,7 @@
 /** Where a fault happens: three hosts with agents, packets flowing, and somebody who looks. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../support/lab/host';
-import { Lab, PREFIX, type LabPlan } from '../support/lab/lab';
+import { Lab, NETWORK_CONFIG, PREFIX, type LabPlan } from '../support/lab/lab';
 import type { LogLine } from '../support/lab/agent';
 import { Stream } from '../support/lab/stream';
 import { until, type Bound } from '../support/lab/until';
@@ -29,7 +29,8 @@ export class Scene {
     const lab = await Lab.start({ hosts: 3, ...plan });
     try {
       await lab.startAgents();
-      const eyes = await Promise.all([lab.host(1), lab.host(2)].map((host) => Onlooker.start(host)));
+      const { Network: network } = (plan.config ?? NETWORK_CONFIG) as typeof NETWORK_CONFIG;
+      const eyes = await Promise.all([lab.host(1), lab.host(2)].map((host) => Onlooker.start(host, network)));
       const others = lab.hosts.length - 1;
       const baselines: string[][] = [];
       for (const onlooker of eyes) {
@@ -73,7 +74,9 @@ export class Scene {
   /** A subnet of the network that nobody has: `10.5.77.0`. */
   freeSubnet(nth = 0): string {
     const used = new Set(this.lab.hosts.map(({ vtepAddress }) => vtepAddress));
-    const free = Array.from({ length: 200 }, (_, n) => `10.5.${n + 20}.0`).filter((each) => !used.has(each));
+    const [first, second] = this.victim.vtepAddress.split('.');
+    const all = Array.from({ length: 200 }, (_, n) => `${first}.${second}.${n + 20}.0`);
+    const free = all.filter((each) => !used.has(each));
     return free[nth]!;
   }
 

@@ -4,6 +4,7 @@ import { attempt } from '../../support/lab/command';
 import { PREFIX } from '../../support/lab/lab';
 import type { Fault } from '../fault';
 import { leaseValue, type Scene } from '../scene';
+import { stateFileIsCurrent } from './etcd';
 
 const COMMON = { group: 'agent', throughLoss: 'none', withinMilliseconds: 15_000 } as const;
 
@@ -227,16 +228,9 @@ export const AGENT_FAULTS: readonly Fault[] = [
     name: 'leftovers-at-start',
     what: 'leaves things of a dead flannel and of a peer that has left while the agent is down',
     provoke: async (scene) => {
-      const { agent, namespace } = scene.victim;
-      const gone = scene.freeSubnet();
+      const { agent } = scene.victim;
       await agent.end('SIGKILL');
-      await namespace.bridgeBatch([
-        'fdb add 0e:00:00:00:00:77 dev flannel.1 dst 198.51.100.7 self permanent',
-      ]);
-      await namespace.batch([
-        `neigh add ${gone} lladdr 0e:00:00:00:00:77 dev flannel.1 nud permanent`,
-        `route add ${gone}/24 via ${gone} dev flannel.1 onlink proto boot`,
-      ]);
+      await leaveThings(scene);
       await scene.eyes1.arm(scene.baselines[0]!);
       agent.start();
       await agent.ready();
@@ -244,4 +238,40 @@ export const AGENT_FAULTS: readonly Fault[] = [
       return performance.now() - agent.startedAt;
     },
   },
+  {
+    ...COMMON,
+    name: 'leftovers-without-etcd',
+    what: 'the same while etcd is away, too: the agent serves from its state file, and removes nothing before etcd is back',
+    provoke: async (scene) => {
+      const { lab, victim } = scene;
+      await stateFileIsCurrent(scene);
+      await lab.etcd.stop();
+      scene.atEnd(() => lab.etcd.start());
+      await victim.agent.end('SIGKILL');
+      await leaveThings(scene);
+      const withThem = await scene.eyes1.see();
+      victim.agent.start();
+      await victim.agent.ready(20_000);
+      await scene.eyes1.arm(withThem);
+      await scene.lasts(2000);
+      await scene.eyes1.undamaged();
+      await scene.eyes1.arm(scene.baselines[0]!);
+      const start = performance.now();
+      await lab.etcd.start();
+      await scene.eyes1.repaired(30_000);
+      return performance.now() - start;
+    },
+    withinMilliseconds: 30_000,
+  },
 ];
+
+/** What a dead flannel, and a peer that has left since, leave in the kernel. */
+async function leaveThings(scene: Scene): Promise<void> {
+  const { namespace } = scene.victim;
+  const gone = scene.freeSubnet();
+  await namespace.bridgeBatch(['fdb add 0e:00:00:00:00:77 dev flannel.1 dst 198.51.100.7 self permanent']);
+  await namespace.batch([
+    `neigh add ${gone} lladdr 0e:00:00:00:00:77 dev flannel.1 nud permanent`,
+    `route add ${gone}/24 via ${gone} dev flannel.1 onlink proto boot`,
+  ]);
+}

@@ -432,7 +432,7 @@ export const ETCD_FAULTS: readonly Fault[] = [
 ];
 
 /** It is written at most every ten seconds. */
-async function stateFileIsCurrent({ victim, lab }: Scene): Promise<void> {
+export async function stateFileIsCurrent({ victim, lab }: Scene): Promise<void> {
   const file = victim.agent.subnetFile.replace('subnet.env', 'state.json');
   await until(
     'the state file names every host',

@@ -1,4 +1,6 @@
 /** What is in the store: leases deleted, spoiled, expired, and leases that would do harm if they were believed. */
+import { copyFileSync, existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { PREFIX } from '../../support/lab/lab';
 import { until } from '../../support/lab/until';
 import type { Fault } from '../fault';
@@ -6,19 +8,51 @@ import { etcdLeaseOf, leaseValue, type Scene } from '../scene';
 import { cut } from './etcd';
 
 const COMMON = { group: 'leases', throughLoss: 'none', withinMilliseconds: 10_000 } as const;
+/** Of what no route may lead into the overlay: etcd's address and hosts'. */
+const UNDERLAY_LEASES = {
+  '172.30.255.0-24': leaseValue({ publicIp: '172.30.77.7', vtepMac: '0e:00:00:00:77:07' }),
+  '172.30.0.0-24': leaseValue({ publicIp: '172.30.77.8', vtepMac: '0e:00:00:00:77:08' }),
+};
 const STRANGER = { publicIp: '172.30.77.7', vtepMac: '0e:00:00:00:77:07' };
 
-/** Puts keys that must do no harm, lets them be for two seconds, and takes them away. */
-function harmless(keys: (scene: Scene) => Record<string, string> | Promise<Record<string, string>>) {
+/**
+ * Puts keys that must do no harm, and takes them away. While they are there, host 1 names each of them in its log, and all of them
+ * by `vtepd status`; its routes are those it had (also those that are not ours), and nothing of ours has changed, but for leases
+ * that are used in spite of what is odd about them.
+ */
+function harmless(
+  keys: (scene: Scene) => Record<string, string> | Promise<Record<string, string>>,
+  { areUsed = false } = {},
+) {
   return async (scene: Scene): Promise<undefined> => {
-    const { etcd } = scene.lab;
-    for (const [name, value] of Object.entries(await keys(scene))) {
+    const { lab, victim, eyes1, baselines } = scene;
+    const routesBefore = await victim.namespace.ip('route', 'show', 'table', 'all');
+    const leases = await keys(scene);
+    for (const [name, value] of Object.entries(leases)) {
       const key = `${PREFIX}/subnets/${name}`;
-      scene.atEnd(() => etcd.etcdctl('del', '--', key));
-      await etcd.etcdctl('put', '--', key, value);
+      scene.atEnd(() => lab.etcd.etcdctl('del', '--', key));
+      await lab.etcd.etcdctl('put', '--', key, value);
     }
     await scene.followsEtcd();
-    await scene.lasts(2000);
+    for (const name of Object.keys(leases))
+      await until(
+        `host 1 names the lease '${name}'`,
+        () => scene.log().some((line) => line['lease'] === name && /ignored|doubtful/.test(line.message)),
+        { withinMilliseconds: 2_000 },
+      );
+    const { stdout } = await victim.agent.command('status');
+    if (!/other leases.*(ignored|doubtful)/.test(stdout)) throw new Error(`'vtepd status' says: ${stdout}`);
+    if (areUsed) {
+      const seen = await eyes1.see();
+      const missing = baselines[0]!.filter((object) => !seen.includes(object));
+      if (missing.length > 0) throw new Error(`it is gone: ${missing.join('; ')}`);
+      return undefined;
+    }
+    await eyes1.arm(baselines[0]!);
+    await scene.lasts(500);
+    await eyes1.undamaged();
+    if ((await victim.namespace.ip('route', 'show', 'table', 'all')) !== routesBefore)
+      throw new Error('the routes of host 1 have changed');
     return undefined;
   };
 }
@@ -212,27 +246,185 @@ export const LEASE_FAULTS: readonly Fault[] = [
     ...COMMON,
     name: 'public-ip-of-a-peer',
     what: "puts a lease with host 2's PublicIP and another VtepMAC",
-    provoke: harmless((scene) => ({
-      [`${scene.freeSubnet()}-24`]: leaseValue({ ...STRANGER, publicIp: scene.peer.publicIp }),
-    })),
+    provoke: harmless(
+      (scene) => ({
+        [`${scene.freeSubnet()}-24`]: leaseValue({ ...STRANGER, publicIp: scene.peer.publicIp }),
+      }),
+      { areUsed: true },
+    ),
   },
   {
     ...COMMON,
     name: 'subnet-around-ours',
-    what: 'puts leases of the whole network, of its first /20, and of everything',
-    provoke: harmless(() => ({
+    what: "puts leases of the whole network, of the /20 around host 1's subnet, and of everything",
+    provoke: harmless(({ victim }) => ({
       '10.5.0.0-16': leaseValue(STRANGER),
-      '10.5.0.0-20': leaseValue({ publicIp: '172.30.77.8', vtepMac: '0e:00:00:00:77:08' }),
+      [`10.5.${Number(victim.vtepAddress.split('.')[2]) & 0xf0}.0-20`]: leaseValue({
+        publicIp: '172.30.77.8',
+        vtepMac: '0e:00:00:00:77:08',
+      }),
       '0.0.0.0-0': leaseValue({ publicIp: '172.30.77.9', vtepMac: '0e:00:00:00:77:0a' }),
     })),
   },
   {
     ...COMMON,
+    name: 'subnet-outside-the-network',
+    what: 'puts leases of subnets outside the network, which hold the addresses of etcd and of other hosts',
+    provoke: harmless(() => UNDERLAY_LEASES),
+  },
+  {
+    ...COMMON,
     name: 'underlay-inside-a-subnet',
-    what: 'puts leases of subnets that hold the addresses of etcd and of other hosts',
-    provoke: harmless(() => ({
-      '172.30.255.0-24': leaseValue(STRANGER),
-      '172.30.0.0-24': leaseValue({ publicIp: '172.30.77.8', vtepMac: '0e:00:00:00:77:08' }),
-    })),
+    what: 'the same in a network that holds the whole underlay: a route to such a subnet would cut host 1 off from etcd',
+    plan: {
+      config: {
+        ...{ Network: '172.16.0.0/12', SubnetLen: 24, SubnetMin: '172.20.0.0', SubnetMax: '172.20.255.0' },
+        Backend: { Type: 'vxlan' },
+      },
+    },
+    provoke: harmless(() => UNDERLAY_LEASES),
+  },
+  {
+    ...COMMON,
+    name: 'subnet-taken-while-cut-off',
+    what: 'cuts host 1 off from etcd, its lease expires, and another host leases its subnet: back, it says so and takes another',
+    throughLoss: 'counted',
+    spoilsLab: true,
+    withinMilliseconds: 30_000,
+    provoke: async (scene) => {
+      const { lab, victim, peer } = scene;
+      const [key, before] = [scene.keyOf(victim), victim.subnet];
+      const heal = await cut(scene, victim.namespace);
+      await lab.etcd.etcdctl('lease', 'revoke', await etcdLeaseOf(scene, key));
+      await lab.etcd.put(key, leaseValue(STRANGER));
+      await until(
+        'host 2 follows the new owner',
+        async () => (await peer.fdb()).some(({ mac }) => mac === STRANGER.vtepMac),
+        { withinMilliseconds: 5_000 },
+      );
+      await scene.lasts(3000);
+      const start = performance.now();
+      await heal();
+      await until('host 1 has another subnet', () => victim.subnet !== before, {
+        withinMilliseconds: 30_000,
+      });
+      const milliseconds = performance.now() - start;
+      if (!scene.log().some(({ level }) => level === 'error')) throw new Error('host 1 did not say so');
+      if (!(await lab.etcd.etcdctl('get', key)).includes(STRANGER.vtepMac))
+        throw new Error("the new owner's lease was overwritten");
+      const mac = await victim.vtepMac();
+      await until(
+        'host 2 knows where host 1 is now',
+        async () =>
+          (await peer.neighbors()).some(({ dst, lladdr }) => dst === victim.vtepAddress && lladdr === mac),
+        { withinMilliseconds: 5_000 },
+      );
+      return milliseconds;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'grace-of-none',
+    what: 'with --peer-grace=0: a lease that expires takes its peer along; deleted, moved to another etcd lease, or with etcd killed, a live peer stays',
+    plan: { agentOptions: ['--peer-grace=0'] },
+    provoke: async (scene) => {
+      const { lab, victim, peer } = scene;
+      const { etcd } = lab;
+      const grant = async () => /lease (\w+) granted/.exec(await etcd.etcdctl('lease', 'grant', '600'))![1]!;
+      const knows = async () => (await victim.fdb()).some(({ mac }) => mac === STRANGER.vtepMac);
+      const bound = { withinMilliseconds: 5_000 };
+      const id = await grant();
+      await etcd.etcdctl(
+        ...['put', `--lease=${id}`, `${PREFIX}/subnets/${scene.freeSubnet()}-24`, leaseValue(STRANGER)],
+      );
+      await until('host 1 knows the stranger', knows, bound);
+      await etcd.etcdctl('lease', 'revoke', id);
+      const milliseconds = await scene.took('host 1 has forgotten it', async () => !(await knows()), bound);
+
+      await scene.eyes1.arm(scene.baselines[0]!);
+      const key = scene.keyOf(peer);
+      const old = await etcdLeaseOf(scene, key);
+      const value = (await etcd.etcdctl('get', '--print-value-only', key)).trim();
+      await etcd.etcdctl('put', `--lease=${await grant()}`, key, value);
+      await etcd.etcdctl('lease', 'revoke', old);
+      await scene.lasts(3000);
+      await etcd.etcdctl('del', key);
+      await scene.lasts(3000);
+      await etcd.stop();
+      await scene.lasts(1000);
+      await etcd.start();
+      process.kill(victim.agent.pid!, 'SIGHUP');
+      await scene.lasts(3000);
+      await scene.eyes1.undamaged();
+      await scene.followsEtcd();
+      return milliseconds;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'twin-started',
+    what: "starts a fourth host with host 1's PublicIP: it waits, and host 1 keeps its lease",
+    plan: { hosts: 4 },
+    spoilsLab: true,
+    provoke: async (scene) => {
+      const { lab, victim } = scene;
+      const twin = lab.host(4);
+      const before = await lab.etcd.etcdctl('get', scene.keyOf(victim));
+      await twin.agent.end('SIGKILL');
+      await lab.etcd.etcdctl('del', scene.keyOf(twin));
+      rmSync(twin.agent.subnetFile);
+      twin.agent.start({ args: [`--public-ip=${victim.publicIp}`, '--state-file='] });
+      await twin.agent.logged(({ message }) => /another host has our PublicIP/.test(message));
+      await scene.said(/another host has our PublicIP/, 5_000);
+      await scene.lasts(5000);
+      if ((await lab.etcd.etcdctl('get', scene.keyOf(victim))) !== before)
+        throw new Error("host 1's lease has changed");
+      if (existsSync(twin.agent.subnetFile)) throw new Error('the twin has written subnet.env');
+      return undefined;
+    },
+  },
+  {
+    ...COMMON,
+    name: 'clone-started',
+    what: 'starts a fourth host that is a copy of host 1 (machine-id, flannel.1 and its MAC, subnet.env, state file), but for its address',
+    plan: { hosts: 4 },
+    spoilsLab: true,
+    provoke: async (scene) => {
+      const { lab, victim } = scene;
+      const clone = lab.host(4);
+      const key = scene.keyOf(victim);
+      const before = await lab.etcd.inspect(key);
+      const mac = (await victim.vtepMac())!;
+      await clone.agent.end('SIGKILL');
+      await lab.etcd.etcdctl('del', scene.keyOf(clone));
+      await clone.namespace.batch([
+        'link del flannel.1',
+        `link add flannel.1 address ${mac} type vxlan id 1 dstport 8472 dev eth0 local ${clone.publicIp} nolearning`,
+        'link set flannel.1 up',
+        `address add ${victim.vtepAddress}/32 dev flannel.1`,
+      ]);
+      for (const name of ['subnet.env', 'state.json'])
+        copyFileSync(join(victim.agent.subnetFile, '..', name), join(clone.agent.subnetFile, '..', name));
+      clone.agent.start();
+      await until('the clone has a subnet of its own', () => clone.subnet !== victim.subnet, {
+        withinMilliseconds: 20_000,
+      });
+      const milliseconds = performance.now() - clone.agent.startedAt;
+      await until('it has a MAC of its own', async () => (await clone.vtepMac()) !== mac, {
+        withinMilliseconds: 10_000,
+      });
+      await until(
+        'host 1 knows the clone by both',
+        async () => {
+          const theirs = await clone.vtepMac();
+          return (await victim.fdb()).some((row) => row.mac === theirs && row.dst === clone.publicIp);
+        },
+        { withinMilliseconds: 10_000 },
+      );
+      if (JSON.stringify(await lab.etcd.inspect(key)) !== JSON.stringify(before))
+        throw new Error("host 1's lease was written");
+      if ((await victim.vtepMac()) !== mac) throw new Error("host 1's MAC has changed");
+      return milliseconds;
+    },
   },
 ];

@@ -1,6 +1,8 @@
 /** What a machine does to its programs: full disks, lost notifications, full tables, clocks that jump. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { attempt, run } from '../../support/lab/command';
+import { until } from '../../support/lab/until';
 import type { Fault } from '../fault';
 import type { Scene } from '../scene';
 
@@ -13,37 +15,102 @@ async function asAlways({ victim }: Scene): Promise<void> {
   await victim.agent.ready();
 }
 
+type Remount = (how: 'ro' | 'rw') => Promise<unknown>;
+
+/** Spoils the disk with subnet.env on it, has subnet.env change, and mends it; the time is that until the file is right. */
+function onSpoiledDisk(
+  spoil: (root: string, remount: Remount) => unknown,
+  mend: (root: string, remount: Remount) => unknown,
+): Fault['provoke'] {
+  return async (scene) => {
+    const { victim } = scene;
+    const place = join(victim.agent.subnetFile, '..', 'small');
+    scene.atEnd(() => asAlways(scene));
+    await victim.agent.end('SIGKILL');
+    // In a mount namespace of its own, so that nothing is left mounted.
+    const mount = `mkdir -p ${place} && mount -t tmpfs -o size=16k none ${place} && exec "$@"`;
+    victim.agent.start({
+      under: ['unshare', '--mount', 'sh', '-c', mount, 'sh'],
+      args: [`--subnet-file=${place}/subnet.env`, '--state-file='],
+    });
+    await scene.said(/subnet file written/, 15_000);
+    const { pid } = victim.agent;
+    const root = `/proc/${pid}/root${place}`;
+    const remount: Remount = (how) =>
+      run('nsenter', [`--mount=/proc/${pid}/ns/mnt`, 'mount', '-o', `remount,${how}`, place]);
+    const before = readFileSync(`${root}/subnet.env`, 'utf8');
+    await spoil(root, remount);
+    scene.atEnd(() => victim.namespace.ip('link', 'set', 'eth0', 'mtu', '1500'));
+    await victim.namespace.ip('link', 'set', 'eth0', 'mtu', '1400');
+    await scene.said(/cannot write the subnet file/, 10_000);
+    if (readFileSync(`${root}/subnet.env`, 'utf8') !== before)
+      throw new Error('the old subnet.env is not what it was');
+    await mend(root, remount);
+    return scene.took(
+      'subnet.env is written',
+      () => readFileSync(`${root}/subnet.env`, 'utf8').includes('FLANNEL_MTU=1350'),
+      { withinMilliseconds: 35_000 },
+    );
+  };
+}
+
 export const MACHINE_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'disk-full',
     what: 'subnet.env on a full disk, and an MTU that changes: the old file stays whole, the new one comes when there is room',
+    withinMilliseconds: 35_000,
+    provoke: onSpoiledDisk(
+      (root) => fill(`${root}/filler`),
+      (root) => writeFileSync(`${root}/filler`, ''),
+    ),
+  },
+  {
+    ...COMMON,
+    name: 'disk-read-only',
+    what: 'the same on a disk that has become read-only, as after an error',
+    withinMilliseconds: 35_000,
+    provoke: onSpoiledDisk(
+      (_root, remount) => remount('ro'),
+      (_root, remount) => remount('rw'),
+    ),
+  },
+  {
+    ...COMMON,
+    name: 'kernel-busy',
+    what: 'makes eth0 an interface on top of flannel.1, which the kernel refuses to put flannel.1 on (EBUSY), and deletes a route',
+    throughLoss: 'counted',
     provoke: async (scene) => {
-      const { victim } = scene;
-      const place = join(victim.agent.subnetFile, '..', 'small');
-      scene.atEnd(() => asAlways(scene));
-      await victim.agent.end('SIGKILL');
-      // In a mount namespace of its own, so that nothing is left mounted.
-      const mount = `mkdir -p ${place} && mount -t tmpfs -o size=16k none ${place} && exec "$@"`;
-      victim.agent.start({
-        under: ['unshare', '--mount', 'sh', '-c', mount, 'sh'],
-        args: [`--subnet-file=${place}/subnet.env`, '--state-file='],
-      });
-      await scene.said(/subnet file written/, 15_000);
-      const root = `/proc/${victim.agent.pid}/root${place}`;
-      const before = readFileSync(`${root}/subnet.env`, 'utf8');
-      fill(`${root}/filler`);
-      scene.atEnd(() => victim.namespace.ip('link', 'set', 'eth0', 'mtu', '1500'));
-      await victim.namespace.ip('link', 'set', 'eth0', 'mtu', '1400');
-      await scene.said(/cannot write the subnet file/, 10_000);
-      if (readFileSync(`${root}/subnet.env`, 'utf8') !== before)
-        throw new Error('the old subnet.env is not what it was');
-      writeFileSync(`${root}/filler`, '');
-      return scene.took(
-        'subnet.env is written',
-        () => readFileSync(`${root}/subnet.env`, 'utf8').includes('FLANNEL_MTU=1350'),
-        { withinMilliseconds: 35_000 },
+      const { namespace, publicIp } = scene.victim;
+      const rename = (from: string, to: string) => [
+        `link set ${from} down`,
+        `link set ${from} name ${to}`,
+        `link set ${to} up`,
+      ];
+      let isBusy = true;
+      const giveBack = async () => {
+        if (isBusy) await namespace.batch(['link del eth0', ...rename('nic7', 'eth0')]);
+        isBusy = false;
+      };
+      await namespace.batch([
+        ...rename('eth0', 'nic7'),
+        'link add link flannel.1 name eth0 type macvlan mode bridge',
+        `address add ${publicIp}/32 dev eth0`,
+        'link set eth0 up',
+      ]);
+      scene.atEnd(giveBack);
+      await until(
+        'the kernel has refused it',
+        () => scene.log().some((line) => line.level === 'warn' && /EBUSY|busy/i.test(String(line['error']))),
+        { withinMilliseconds: 10_000 },
       );
+      const hasRoute = async () => (await scene.victim.routes()).some(({ dst }) => dst === scene.peer.subnet);
+      await namespace.ip('route', 'del', scene.peer.subnet, 'dev', 'flannel.1', 'proto', '84');
+      const whileBusy = await scene.took('the route is back, busy or not', hasRoute, {
+        withinMilliseconds: 5_000,
+      });
+      const afterwards = await scene.damage(giveBack, 35_000);
+      return Math.max(whileBusy, afterwards);
     },
     withinMilliseconds: 35_000,
   },
@@ -133,29 +200,21 @@ export const MACHINE_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'clock-jumps',
-    what: 'the wall clock jumps by a year ahead, then to 1980 (libfaketime, in the agent only)',
+    what: 'the wall clock jumps by hours and by a year ahead, and back to 1980 (in the agent only)',
     provoke: async (scene) => {
       const { victim, lab } = scene;
-      const library = ['x86_64', 'aarch64']
-        .map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`)
-        .find((path) => existsSync(path));
-      if (!library) throw new NotRun('libfaketime is not installed (apt-get install faketime)');
+      const [library, file] = [join(lab.directory, 'clock.so'), join(lab.directory, 'clock')];
+      const source = join(__dirname, '..', 'clock.c');
+      const { status, stderr } = await attempt('cc', ['-shared', '-fPIC', '-o', library, source]);
+      if (status !== 0) throw new NotRun(`cc: ${stderr}`);
       scene.atEnd(() => asAlways(scene));
-      const file = join(lab.directory, 'clock');
-      writeFileSync(file, '+0\n');
+      writeFileSync(file, '0');
       await victim.agent.end('SIGKILL');
-      victim.agent.start({
-        env: {
-          LD_PRELOAD: library,
-          FAKETIME_TIMESTAMP_FILE: file,
-          FAKETIME_NO_CACHE: '1',
-          FAKETIME_DONT_FAKE_MONOTONIC: '1',
-        },
-      });
+      victim.agent.start({ env: { LD_PRELOAD: library, CLOCK_OFFSET: file } });
       await victim.agent.ready();
       let worst = 0;
-      for (const jump of ['+1y', '-46y', '+0']) {
-        writeFileSync(file, `${jump}\n`);
+      for (const hours of [3, -5, 365 * 24, -46 * 365 * 24, 0]) {
+        writeFileSync(file, String(hours * 3600));
         await scene.lasts(1000);
         await scene.followsEtcd();
         worst = Math.max(
@@ -166,7 +225,7 @@ export const MACHINE_FAULTS: readonly Fault[] = [
         );
       }
       const years = victim.agent.log().map(({ time }) => String(time).slice(0, 4));
-      if (new Set(years).size < 2) throw new Error('the clock did not jump: the log has one year only');
+      if (new Set(years).size < 3) throw new Error('the clock did not jump: the log has hardly any years');
       return worst;
     },
     throughLoss: 'counted',

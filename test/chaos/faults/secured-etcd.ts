@@ -9,14 +9,14 @@ const COMMON = { group: 'etcd', throughLoss: 'none', withinMilliseconds: 30_000 
 const TOKEN_SECONDS = 2;
 
 /** An etcd whose tokens live shortly, and agents that say who they are, asked or not. */
-const WITH_USERS: NonNullable<Fault['plan']> = {
+export const WITH_USERS: NonNullable<Fault['plan']> = {
   etcdArguments: ['--auth-token-ttl', String(TOKEN_SECONDS), '--bcrypt-cost', '4'],
   agentOptions: ['--etcd-username=vtepd', '--etcd-password=secret'],
 };
 const WITH_TLS: NonNullable<Fault['plan']> = { etcdTls: true };
 
 /** Makes etcd ask who one is, until the fault is over. The agents' user may read and write what is the overlay's. */
-async function askForUsers(scene: Scene): Promise<void> {
+export async function askForUsers(scene: Scene): Promise<void> {
   const { etcd } = scene.lab;
   await etcd.etcdctl('user', 'add', 'root:secret');
   await etcd.etcdctl('user', 'grant-role', 'root', 'root');
