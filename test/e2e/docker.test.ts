@@ -1,6 +1,7 @@
 /** Real Docker on hosts that vtepd connects. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { AgentStart } from '../support/lab/agent';
 import { Docker } from '../support/lab/docker';
 import { WHO_PORT, WHO_SERVER, writeImage, writeWho } from '../support/lab/docker-image';
 import type { Host } from '../support/lab/host';
@@ -10,19 +11,17 @@ import { until } from '../support/lab/until';
 jest.setTimeout(30_000);
 
 let lab: Lab;
-let dockers: Docker[] = [];
-/** Of the container `who` of each host. */
-let addresses: string[] = [];
+let image: string;
+/** Of hosts 1, 2 and, from its time on, 3. */
+const dockers: Docker[] = [];
+/** Of the container `who` of each of them. */
+const addresses: string[] = [];
 
 beforeAll(async () => {
   lab = await Lab.start({ hosts: 3 });
-  const image = join(lab.directory, 'image.tar');
-  // Hosts 1 and 2 masquerade, host 3 does not.
-  for (const { agent, index } of lab.hosts) agent.start({ args: index < 3 ? ['--ip-masq'] : [] });
-  await Promise.all([writeImage(image), ...lab.hosts.map(({ agent }) => agent.ready())]);
-  dockers = await Promise.all(lab.hosts.map((host) => startDocker(host)));
-  await Promise.all(dockers.map((docker) => docker.importImage(image)));
-  addresses = await Promise.all(dockers.map((docker) => docker.container('who', WHO_SERVER)));
+  image = join(lab.directory, 'image.tar');
+  await writeImage(image);
+  await addHosts(1, 2);
 }, 60_000);
 
 afterAll(async () => {
@@ -30,81 +29,66 @@ afterAll(async () => {
   lab?.end();
 });
 
-test("each container has an address of its host's subnet, and the overlay's MTU", async () => {
-  expect(addresses.map((address) => address.replace(/\d+$/, '0/24'))).toEqual(
-    lab.hosts.map(({ subnet }) => subnet),
-  );
-  for (const docker of dockers) {
-    expect((await docker.exec('who', 'cat', '/sys/class/net/eth0/mtu')).stdout.trim()).toBe('1450');
-  }
-});
+describe('on two hosts', () => {
+  reachEachOther(2);
 
-test('although Docker drops what is forwarded, containers of all pairs of hosts reach each other', async () => {
-  for (const host of lab.hosts) expect(await forwardPolicy(host)).toBe('-P FORWARD DROP');
-  for (const [from, docker] of dockers.entries()) {
-    for (const [to, address] of addresses.entries()) {
-      if (to !== from) expect(await answers(docker, address)).toBe(true);
-    }
-  }
-});
+  test('iperf3 moves at least 100 Mbit/s between them', async () => {
+    const transfer = await Transfer.start(1, 2);
+    expect((await transfer.end(1_500)).mean).toBeGreaterThan(100e6);
+  });
 
-test('a container sees the address of the other container, not that of its host', async () => {
-  expect(await seenAs(dockers[0]!, addresses[1]!)).toBe(addresses[0]);
-  expect(await seenAs(dockers[1]!, addresses[0]!)).toBe(addresses[1]);
-});
-
-test('iperf3 moves at least 100 Mbit/s between two hosts', async () => {
-  const transfer = await Transfer.start();
-  expect((await transfer.end(1_500)).mean).toBeGreaterThan(100e6);
-});
-
-describe('a server outside of the overlay', () => {
-  let outside: string;
-
-  beforeAll(() => {
+  test('a server outside of the overlay is reached with --ip-masq, and sees the address of the host', async () => {
     const [{ namespace, address }] = lab.etcd.members as [(typeof lab.etcd.members)[0]];
-    outside = address;
     const site = join(lab.directory, 'site');
     writeWho(site);
     // It ends with its namespace.
     namespace
       .start('busybox', ['httpd', '-f', '-p', String(WHO_PORT), '-h', site], { stdio: 'ignore' })
       .unref();
+    for (const [n, docker] of dockers.entries()) {
+      expect(await seenAs(docker, address)).toBe(lab.host(n + 1).publicIp);
+    }
   });
 
-  test('is reached from a host with --ip-masq, and sees the address of the host', async () => {
-    expect(await seenAs(dockers[0]!, outside)).toBe(lab.host(1).publicIp);
-  });
+  describe('a transfer between containers goes on', () => {
+    test.each(['SIGTERM', 'SIGKILL'] as const)(
+      'while the agent is ended by %s and started again',
+      async (signal) => {
+        await transferring(1, 2, () => restartAgent(lab.host(1), signal));
+      },
+    );
 
-  test('is not reached from a host without it, until it knows a way back, and sees the address of the container', async () => {
-    expect(await answers(dockers[2]!, outside)).toBe(false);
-    const { namespace } = lab.etcd.members[0]!;
-    await namespace.ip('route', 'add', lab.host(3).subnet, 'via', lab.host(3).publicIp);
-    expect(await seenAs(dockers[2]!, outside)).toBe(addresses[2]);
+    test('while Docker is restarted on both hosts', async () => {
+      await transferring(1, 2, async () => {
+        await Promise.all(
+          dockers.map(async (docker) => {
+            await docker.stop();
+            await docker.start('--live-restore');
+          }),
+        );
+      });
+    });
   });
 });
 
-describe('a transfer between containers goes on', () => {
-  test.each(['SIGTERM', 'SIGKILL'] as const)(
-    'while the agent is ended by %s and started again',
-    async (signal) => {
-      const { agent } = lab.host(1);
-      await transferring(async () => {
-        await agent.end(signal);
-        await sleep(500);
-        agent.start({ args: ['--ip-masq'] });
-        await agent.ready();
-      });
-    },
-  );
+describe('on three hosts', () => {
+  beforeAll(() => addHosts(3), 30_000);
 
-  test('while Docker is restarted on both hosts', async () => {
-    await transferring(async () => {
-      for (const docker of dockers.slice(0, 2)) {
-        await docker.stop();
-        await docker.start('--live-restore');
-      }
-    });
+  reachEachOther(3);
+
+  test('a server outside is not reached without --ip-masq, until it knows a way back, and sees the address of the container', async () => {
+    const [{ namespace, address }] = lab.etcd.members as [(typeof lab.etcd.members)[0]];
+    expect(await answers(dockers[2]!, address)).toBe(false);
+    await namespace.ip('route', 'add', lab.host(3).subnet, 'via', lab.host(3).publicIp);
+    expect(await seenAs(dockers[2]!, address)).toBe(addresses[2]);
+  });
+
+  test('transfers to both other hosts go on while the agents of all are killed and started again', async () => {
+    await transferring(1, 2, () =>
+      transferring(1, 3, async () => {
+        await Promise.all(lab.hosts.map((host) => restartAgent(host, 'SIGKILL')));
+      }),
+    );
   });
 });
 
@@ -119,7 +103,7 @@ test('an agent that starts after a Docker that drops what is forwarded lets the 
   expect(await forwardPolicy(host)).toBe('-P FORWARD DROP');
   expect(await answers(dockers[0]!, addresses[1]!)).toBe(false);
 
-  host.agent.start({ args: ['--ip-masq'] });
+  host.agent.start(agentOf(host));
   await host.agent.ready();
   await until('containers reach each other again', () => answers(dockers[0]!, addresses[1]!), {
     withinMilliseconds: 5_000,
@@ -139,6 +123,61 @@ test('a container that Docker starts again after its own restart is reached at o
   });
   await until('it answers', () => answers(dockers[0]!, address), { withinMilliseconds: 5_000 });
 });
+
+/** What two containers of any two hosts are to each other; the tests of each number of hosts. */
+function reachEachOther(count: number): void {
+  test("each container has an address of its host's subnet, and the overlay's MTU", async () => {
+    expect(addresses.map((address) => address.replace(/\d+$/, '0/24'))).toEqual(
+      lab.hosts.slice(0, count).map(({ subnet }) => subnet),
+    );
+    for (const docker of dockers) {
+      expect((await docker.exec('who', 'cat', '/sys/class/net/eth0/mtu')).stdout.trim()).toBe('1450');
+    }
+  });
+
+  test('although Docker drops what is forwarded, containers of all pairs of hosts reach each other', async () => {
+    for (const host of lab.hosts.slice(0, count)) expect(await forwardPolicy(host)).toBe('-P FORWARD DROP');
+    for (const [from, docker] of dockers.entries()) {
+      for (const [to, address] of addresses.entries()) {
+        if (to !== from) expect(await answers(docker, address)).toBe(true);
+      }
+    }
+  });
+
+  test('a container sees the address of the other container, not that of its host', async () => {
+    for (const [from, docker] of dockers.entries()) {
+      expect(await seenAs(docker, addresses[(from + 1) % count]!)).toBe(addresses[from]);
+    }
+  });
+}
+
+/** Starts agents and Dockers there, with a container each. */
+async function addHosts(...indices: number[]): Promise<void> {
+  const hosts = indices.map((index) => lab.host(index));
+  for (const host of hosts) host.agent.start(agentOf(host));
+  const added = await Promise.all(
+    hosts.map(async (host) => {
+      await host.agent.ready();
+      const docker = await startDocker(host);
+      await docker.importImage(image);
+      return { docker, address: await docker.container('who', WHO_SERVER) };
+    }),
+  );
+  dockers.push(...added.map(({ docker }) => docker));
+  addresses.push(...added.map(({ address }) => address));
+}
+
+/** Hosts 1 and 2 masquerade, host 3 does not. */
+function agentOf({ index }: Host): AgentStart {
+  return { args: index < 3 ? ['--ip-masq'] : [] };
+}
+
+async function restartAgent(host: Host, signal: NodeJS.Signals): Promise<void> {
+  await host.agent.end(signal);
+  await sleep(500);
+  host.agent.start(agentOf(host));
+  await host.agent.ready();
+}
 
 /** As at a boot: nobody has switched forwarding on, so Docker does, and drops what it does not know. */
 async function startDocker(host: Host): Promise<Docker> {
@@ -170,34 +209,38 @@ async function seenAs(from: Docker, address: string): Promise<string> {
   return /^\[::ffff:(.*)\]$/m.exec(stdout)?.[1] ?? stdout + stderr;
 }
 
-/** Moves data from host 1 to host 2 while something happens, and expects no half second without any. */
-async function transferring(happen: () => Promise<void>): Promise<void> {
-  const transfer = await Transfer.start();
+/** Moves data from one host to another while something happens, and expects no half second without any. */
+async function transferring(from: number, to: number, happen: () => Promise<void>): Promise<void> {
+  const transfer = await Transfer.start(from, to);
   await happen();
   expect((await transfer.end(1_000)).slowest).toBeGreaterThan(0);
 }
 
-/** iperf3 from a container of host 1 to one of host 2. */
+/** iperf3 from a container of one host to one of another. */
 class Transfer {
   static #next = 0;
 
-  private constructor(private readonly name: string) {}
+  private constructor(
+    private readonly name: string,
+    private readonly sender: Docker,
+    private readonly receiver: Docker,
+  ) {}
 
-  static async start(): Promise<Transfer> {
+  static async start(from: number, to: number): Promise<Transfer> {
     const name = `transfer${Transfer.#next++}`;
-    const [sender, receiver] = dockers as [Docker, Docker];
+    const [sender, receiver] = [dockers[from - 1]!, dockers[to - 1]!];
     const address = await receiver.container(name, ['iperf3', '--server', '--one-off', '--forceflush']);
     await until('the server listens', async () => (await receiver.run('logs', name)).includes('listening'), {
       withinMilliseconds: 5_000,
     });
     const client = ['iperf3', '--client', address, '--json', '--time', '60', '--interval', '0.5'];
     await sender.container(name, client);
-    return new Transfer(name);
+    return new Transfer(name, sender, receiver);
   }
 
   /** Bits a second: of all, and of the slowest half second. */
   async end(afterMilliseconds = 0): Promise<{ mean: number; slowest: number }> {
-    const [sender, receiver] = dockers as [Docker, Docker];
+    const { sender, receiver } = this;
     await sleep(afterMilliseconds);
     await sender.run('kill', '--signal=INT', this.name);
     await sender.run('wait', this.name);
