@@ -170,10 +170,12 @@ export class Scene {
 
   /** Waits until everything is as it was; throws, with what is not. */
   async settle(withinMilliseconds = 30_000): Promise<void> {
-    for (const [n, onlooker] of this.eyes.entries()) {
-      await onlooker.arm(this.baselines[n]!);
-      await onlooker.repaired(withinMilliseconds);
-    }
+    await Promise.all(
+      this.eyes.map(async (onlooker, n) => {
+        await onlooker.arm(this.baselines[n]!);
+        await onlooker.repaired(withinMilliseconds);
+      }),
+    );
   }
 
   /** Undoes what the fault asked to be undone. */

@@ -2,10 +2,13 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { attempt } from '../../support/lab/command';
 import { PREFIX } from '../../support/lab/lab';
+import { crashOf, survive } from '../crashes';
 import type { Fault } from '../fault';
 import { leaseValue, type Scene } from '../scene';
 import { stateFileIsCurrent } from './etcd';
 
+/** How many deaths by chance. */
+const CRASHES = 100;
 const COMMON = { group: 'agent', throughLoss: 'none', withinMilliseconds: 15_000 } as const;
 
 /** strace that lets every n-th call of some kind fail. */
@@ -118,6 +121,20 @@ export const AGENT_FAULTS: readonly Fault[] = [
       const { etcd } = scene.lab;
       scene.atEnd(() => etcd.signal('SIGCONT'));
       return killedAgain(scene, 60, (round) => etcd.signal(round % 2 === 0 ? 'SIGSTOP' : 'SIGCONT'));
+    },
+  },
+  {
+    ...COMMON,
+    name: 'agent-crashes',
+    what: `${CRASHES} deaths by chance: at any moment, at any system call, while system calls fail; leases come and go, and entries that carry nothing are wrong`,
+    provoke: async (scene) => {
+      for (let round = 0; round < CRASHES; round++) {
+        const crash = crashOf(scene.random);
+        await survive(scene, crash, round % 2 === 0).catch((error: unknown) => {
+          throw new Error(`${crash.what} (round ${round}): ${String(error)}`);
+        });
+      }
+      return undefined;
     },
   },
   {
