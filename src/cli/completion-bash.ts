@@ -5,7 +5,7 @@ import {
   COMPLETED_OPTIONS,
   CONFIG_ACTIONS,
   DOCKER_OPTS_FLAGS,
-  STATUS_FLAGS,
+  OWN_FLAGS,
   type CompletedOption,
   type CompletedWord,
 } from './completion-words';
@@ -18,7 +18,7 @@ export function bashCompletion(): string {
   );
   return `# bash completion for vtepd, made from its table of options: vtepd completion bash
 _vtepd() {
-  local current=\${COMP_WORDS[COMP_CWORD]} option=\${COMP_WORDS[COMP_CWORD-1]} command= joined= index word
+  local current=\${COMP_WORDS[COMP_CWORD]} option=\${COMP_WORDS[COMP_CWORD-1]} command= action= own= joined= index word
   # To bash the = of --name=value is a word of its own.
   if [[ $current == = ]]; then
     current= joined=1
@@ -31,7 +31,7 @@ _vtepd() {
 ${cases(valued.map(({ flag }) => flag).join('|'), '[[ ${COMP_WORDS[index+1]-} == = ]] || ((index++))')}
       =) ((index++)) ;;
       -*) ;;
-      *) command=\${command:-$word} ;;
+      *) if [[ $command ]]; then action=\${action:-$word}; else command=$word; fi ;;
     esac
   done
   COMPREPLY=()
@@ -42,8 +42,13 @@ ${cases(valued.map(({ flag }) => flag).join('|'), '[[ ${COMP_WORDS[index+1]-} ==
     esac
     return
   fi
+  case \${action:-$command} in
+${Object.entries(OWN_FLAGS)
+  .map(([name, flags]) => `    ${name}) own='${wordsOf(flags)}' ;;`)
+  .join('\n')}
+  esac
   if [[ $command == status ]]; then
-    mapfile -t COMPREPLY < <(compgen -W '${wordsOf(STATUS_FLAGS)} --help' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "$own --help" -- "$current")
     return
   fi
   case $option in
@@ -52,15 +57,17 @@ ${valued.map((option) => cases(option.flag, `${valueOf(option)}; return`)).join(
   if [[ $joined ]]; then
     mapfile -t COMPREPLY < <(compgen -W '${BOOLEAN_WORDS.join(' ')}' -- "$current")
   elif [[ $current == -* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W '${[...flags, '--help', '--version'].join(' ')}' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "$own ${[...flags, '--help', '--version'].join(' ')}" -- "$current")
     if [[ \${COMPREPLY[0]-} == *= ]]; then compopt -o nospace 2> /dev/null; fi
   else
     case $command in
       '') mapfile -t COMPREPLY < <(compgen -W '${wordsOf(COMPLETED_COMMANDS)}' -- "$current") ;;
       help) mapfile -t COMPREPLY < <(compgen -W '${wordsOf(COMPLETED_COMMANDS)}' -- "$current") ;;
       completion) mapfile -t COMPREPLY < <(compgen -W 'bash zsh fish' -- "$current") ;;
+      cleanup) mapfile -t COMPREPLY < <(compgen -W "$own" -- "$current") ;;
       config)
         case $option in
+          get) mapfile -t COMPREPLY < <(compgen -W "$own" -- "$current") ;;
           set | check) mapfile -t COMPREPLY < <(compgen -f -- "$current"); compopt -o filenames 2> /dev/null ;;
           config) mapfile -t COMPREPLY < <(compgen -W '${wordsOf(CONFIG_ACTIONS)}' -- "$current") ;;
         esac

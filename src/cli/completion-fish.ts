@@ -3,7 +3,7 @@ import {
   COMPLETED_COMMANDS,
   COMPLETED_OPTIONS,
   CONFIG_ACTIONS,
-  STATUS_FLAGS,
+  OWN_FLAGS,
   type CompletedOption,
 } from './completion-words';
 
@@ -21,9 +21,10 @@ export function fishCompletion(): string {
       ({ word, summary }) => `complete -c vtepd -n ${inCommand('config')} -a ${word} -d '${summary}'`,
     ),
     `complete -c vtepd -n ${inCommand('set check')} -F`,
-    ...STATUS_FLAGS.map(
-      ({ word, summary }) =>
-        `complete -c vtepd -n ${inCommand('status')} -l ${word.slice(2)} -d '${summary}'`,
+    ...Object.entries(OWN_FLAGS).flatMap(([name, flags]) =>
+      flags.map(
+        ({ word, summary }) => `complete -c vtepd -n ${inCommand(name)} -l ${word.slice(2)} -d '${summary}'`,
+      ),
     ),
     `complete -c vtepd -n ${inCommand('help')} -a '${commands}'`,
     `complete -c vtepd -n ${inCommand('completion')} -a 'bash zsh fish'`,

@@ -48,11 +48,15 @@ export const CONFIG_ACTIONS: readonly CompletedWord[] = COMMANDS.config.usage.ma
 /** Flags of `vtepd docker-opts`, which has none of the options. */
 export const DOCKER_OPTS_FLAGS = ['-f', '-d', '-i', '-c', '-k', '-m', '--require', '--help'];
 
-/** Flags of `vtepd status`, which needs none of the options. */
-export const STATUS_FLAGS: readonly CompletedWord[] = [
-  { word: '--json', summary: 'One object, for programs' },
-  { word: '--peers', summary: 'Every peer, too' },
-];
+/** Flags that only this command has, or this action of `vtepd config`. `vtepd status` needs none of the options besides. */
+export const OWN_FLAGS: Readonly<Record<'status' | 'cleanup' | 'get', readonly CompletedWord[]>> = {
+  status: [
+    { word: '--json', summary: 'One object, for programs' },
+    { word: '--peers', summary: 'Every peer, too' },
+  ],
+  cleanup: [{ word: '--for-flannel', summary: 'Leave the device to flannel' }],
+  get: [{ word: '--raw', summary: 'The text as it is stored' }],
+};
 
 function valueOf(key: OptionKey): CompletedValue {
   const { placeholder, words } = OPTIONS[key] as OptionSpec<unknown>;

@@ -5,7 +5,7 @@ import {
   COMPLETED_OPTIONS,
   CONFIG_ACTIONS,
   DOCKER_OPTS_FLAGS,
-  STATUS_FLAGS,
+  OWN_FLAGS,
   type CompletedOption,
   type CompletedWord,
 } from './completion-words';
@@ -16,16 +16,19 @@ export function zshCompletion(): string {
 # zsh completion for vtepd, made from its table of options: vtepd completion zsh
 _vtepd() {
   local curcontext=$curcontext state line
+  local -a own
   typeset -A opt_args
   if (( \${words[(I)docker-opts]} )); then
     _arguments '*:file:_files' ${DOCKER_OPTS_FLAGS.map((flag) => `'${flag}'`).join(' ')}
     return
   fi
   if (( \${words[(I)status]} )); then
-    _arguments ${STATUS_FLAGS.map(({ word, summary }) => `'${word}[${summary}]'`).join(' ')}
+    _arguments ${flagsOf(OWN_FLAGS.status)}
     return
   fi
-  _arguments -C \\
+  if (( \${words[(I)cleanup]} )); then own=(${flagsOf(OWN_FLAGS.cleanup)}); fi
+  if (( \${words[(I)config]} && \${words[(I)get]} )); then own=(${flagsOf(OWN_FLAGS.get)}); fi
+  _arguments -C $own \\
 ${COMPLETED_OPTIONS.map((option) => `    '${specOf(option)}' \\`).join('\n')}
     '(-h --help)'{-h,--help}'[This page]' \\
     '--version[The version]' \\
@@ -65,6 +68,10 @@ function specOf({ flag, placeholder, summary, isRepeatable, value }: CompletedOp
     case 'text':
       return `${repeat}${flag}${flag.startsWith('--') ? '=' : ''}${help}:${what}: `;
   }
+}
+
+function flagsOf(flags: readonly CompletedWord[]): string {
+  return flags.map(({ word, summary }) => `'${word}[${summary}]'`).join(' ');
 }
 
 function described(words: readonly CompletedWord[]): string {

@@ -31,6 +31,11 @@ test.each(SHELLS)('the script for %s mentions every option and every command', (
     expect(script).toMatch(new RegExp(`\\b${name}\\b`));
 });
 
+test.each(SHELLS)('the script for %s mentions every flag that only one command has', (shell) => {
+  for (const name of ['json', 'peers', 'for-flannel', 'raw'])
+    expect(completionFor(shell)).toContain(shell === 'fish' ? `-l ${name}` : `--${name}`);
+});
+
 /** What bash offers for the last of these words; words as bash splits them, with = alone. */
 function offers(...words: string[]): string[] {
   const script = `${completionFor('bash')}
@@ -58,6 +63,11 @@ describe('bash offers', () => {
     expect(offers('completion', '')).toEqual([...SHELLS]);
     expect(offers('docker-opts', '--')).toEqual(['--require', '--help']);
     expect(offers('status', '')).toEqual(['--json', '--peers', '--help']);
+    expect(offers('cleanup', '')).toEqual(['--for-flannel']);
+    expect(offers('--iface', 'eth0', 'cleanup', '--f')).toEqual(['--for-flannel']);
+    expect(offers('config', 'get', '--r')).toEqual(['--raw', '--resolve=']);
+    expect(offers('config', 'get', '')).toEqual(['--raw']);
+    expect(offers('leave', '--f')).toEqual([]);
   });
 
   test('the values that an option has', () => {
