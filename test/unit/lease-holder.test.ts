@@ -380,6 +380,19 @@ describe('holding a lease', () => {
     await stop();
   });
 
+  it('keeps its lease alive although nothing could be read from the moment on in which it had it', async () => {
+    const store = newStore();
+    const one = host(store);
+    const { name } = await one.acquire();
+    one.registry.down = true;
+    const { stop } = one.run();
+    await one.clock.advance(60_000);
+    one.registry.down = false;
+    await one.clock.advance(3 * LEASE_TTL_SECONDS * 1000);
+    expect(store.valueOf(`subnets/${name}`)).toBeDefined();
+    await stop();
+  });
+
   it('outlives an outage of the registry shorter than its lease', async () => {
     const store = newStore();
     const one = host(store);

@@ -110,6 +110,42 @@ describe('the peer watcher', () => {
     await stop();
   });
 
+  it('follows a peer whose address and MAC changed while the history was compacted', async () => {
+    const { store, registry, clock, watcher, stop } = await watching(2, 3);
+    registry.cutWatches();
+    put(store, 2, valueOf(9));
+    store.compact();
+    await clock.advance(1_000);
+    const { publicIp, vtepMac } = examplePeer(9);
+    expect([...watcher.peers]).toContainEqual({ ...examplePeer(2), publicIp, vtepMac });
+    await stop();
+  });
+
+  it('takes nobody away, and does not miss its own lease, however often everything is read anew', async () => {
+    const { registry, clock, changes, own, subnets, stop } = await watching(1, 2, 3);
+    changes.length = 0;
+    own.length = 0;
+    for (let round = 0; round < 4; round++) {
+      registry.cutWatches();
+      await clock.advance(10_000);
+    }
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    expect(changes).toEqual([]);
+    expect(own).not.toContain(undefined);
+    await stop();
+  });
+
+  it('sends to a host of two families by its IPv4 subnet', async () => {
+    const { store, clock, subnets, stop } = await watching(2);
+    store.put('subnets/10.5.3.0-24&fd00:0:0:3::-64', valueOf(3));
+    await clock.advance(0);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    store.delete('subnets/10.5.3.0-24&fd00:0:0:3::-64');
+    await clock.advance(5_000);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    await stop();
+  });
+
   it('survives a store that was restored from an older backup', async () => {
     const { store, clock, subnets, stop } = await watching(2, 3);
     const backup = store.backup();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { desiredState, programmedPeers, unreachableRoute } from '../../src/core/desired';
 import { plan } from '../../src/core/plan';
-import { subnet } from '../../src/model/address';
+import { ipAddress, subnet } from '../../src/model/address';
 import {
   kernelStateOf,
   keyOf,
@@ -72,6 +72,29 @@ describe('the plan for a host', () => {
       'put fdb 02:00:00:00:00:22 dev flannel.1 dst 192.168.0.2 self permanent',
       'put neigh 10.5.2.0 dev flannel.1 lladdr 02:00:00:00:00:22 permanent (changed)',
       'remove fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2 self permanent',
+    ]);
+  });
+
+  it('has the device send from the address of the interface, not from a PublicIP that NAT makes of it', () => {
+    const { underlay } = exampleOverlay();
+    const behindNat = exampleOverlay({ underlay: { ...underlay, publicIp: ipAddress('192.0.2.7') } });
+    expect(desiredState(behindNat, [], []).get('link flannel.1')).toMatchObject({
+      vxlan: { local: underlay.address },
+    });
+  });
+
+  it('makes the overlay smaller than an IPv6 underlay by the 70 bytes on which the kernel insists', () => {
+    const { underlay } = exampleOverlay();
+    const overIpv6 = exampleOverlay({ underlay: { ...underlay, address: ipAddress('fd00::1') } });
+    expect(desiredState(overIpv6, [], []).get('link flannel.1')).toMatchObject({ mtu: 1430 });
+  });
+
+  it('corrects learning and MTU of a device that is adopted', () => {
+    const actual = new Map(whole(2));
+    const link = actual.get('link flannel.1') as Link;
+    actual.set('link flannel.1', { ...link, mtu: 1400, vxlan: { ...link.vxlan!, learning: true } });
+    expect(plan(whole(2), actual)).toMatchObject([
+      { verb: 'put', reason: 'mtu 1400 → 1450, learning true → false' },
     ]);
   });
 
