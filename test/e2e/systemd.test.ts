@@ -208,6 +208,24 @@ describe('without loss of a packet', () => {
     await machine.shows('vtepd', { ActiveState: 'active', SubState: 'running', NRestarts: '2' });
   });
 
+  test('networkd keeps its hands off our device, though a file of it is for every such device', async () => {
+    const [index] = await host.namespace.ipJson<{ ifindex: number }>('link', 'show', 'dev', 'flannel.1');
+    const held = () => machine.run('sh', '-c', 'ip address show dev flannel.1; ip route show dev flannel.1');
+    const before = await held();
+    machine.write('/etc/systemd/network/50-every.network', '[Match]\nName=*.1\n\n[Network]\nDHCP=no\n');
+    await machine.run('systemctl', 'start', 'systemd-networkd');
+    const state = await until(
+      'it has seen the device',
+      () => machine.read(`/run/systemd/netif/links/${index!.ifindex}`),
+      {
+        withinMilliseconds: 10_000,
+      },
+    );
+    expect(state).toMatch(/^ADMIN_STATE=unmanaged$/m);
+    await machine.run('systemctl', 'stop', 'systemd-networkd.socket', 'systemd-networkd');
+    expect(await held()).toBe(before);
+  });
+
   test('the agent is restarted, and Docker goes on', async () => {
     await machine.run('systemctl', 'restart', 'vtepd');
     expect(await machine.show('vtepd', 'ActiveState')).toEqual({ ActiveState: 'active' });
