@@ -85,3 +85,33 @@ export function lockFile(path: string): number;
  * while that is lowered does not inherit it. prctl(2) PR_CAP_AMBIENT. Throws EPERM for one that is not permitted and inheritable.
  */
 export function setAmbient(capability: number, raised: boolean): void;
+
+/** How a program ended, or that it never ran. */
+export interface ProgramEnd {
+  /** The errno name for a program that could not be started (ENOENT, EACCES, EMFILE, …), and the call that failed. */
+  readonly error?: string;
+  readonly syscall?: string;
+  /** Its exit status, or 128 and the number of the signal that ended it. */
+  readonly status: number;
+  /** True if we killed it: it was cancelled, took too long, or printed too much. */
+  readonly killed: boolean;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+/**
+ * Runs a program to its end on a thread of Node's pool: Node's own spawn forks, and the event loop stands still for the 3 to 30 ms
+ * in which the kernel copies the page tables of this process. `env` has the form `NAME=value`; its PATH is where args[0] is looked
+ * for. `input` is what its standard input says. The callback is called once, not before this returns; the function returned kills
+ * the program, and does nothing after its end. posix_spawn(3), poll(2), pidfd_open(2), waitpid(2).
+ */
+export function runProgram(
+  options: {
+    args: readonly string[];
+    env: readonly string[];
+    input: string;
+    timeoutMilliseconds: number;
+    mostOutputBytes: number;
+  },
+  callback: (end: ProgramEnd) => void,
+): () => void;

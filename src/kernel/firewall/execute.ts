@@ -1,5 +1,5 @@
 /** Running the packet filter's tools. */
-import { spawn } from 'node:child_process';
+import { runProgram, type ProgramEnd } from '../../../native';
 import { HostError } from '../../model/errors';
 
 /** A tool that takes longer hangs (iptables waits for a lock that somebody holds). */
@@ -22,54 +22,43 @@ export type Execute = (
 
 /** `prefix` comes before every command line: `nsenter --net=…` in tests. */
 export function executeWith(prefix: readonly string[] = []): Execute {
-  return (command, args, input, signal) => execute([...prefix, command, ...args], command, input, signal);
+  return async (command, args, input, signal) => {
+    const end = await run([...prefix, command, ...args], input ?? '', signal);
+    return outputOf(end, command);
+  };
 }
 
-function execute(
-  line: readonly string[],
-  name: string,
-  input: string | undefined,
-  signal: AbortSignal,
-): Promise<string> {
+function run(args: readonly string[], input: string, signal: AbortSignal): Promise<ProgramEnd> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const [program, ...args] = line;
-    const child = spawn(program!, args, {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, PATH: `${process.env.PATH ?? ''}:${TOOL_DIRECTORIES}`, LC_ALL: 'C' },
-      killSignal: 'SIGKILL',
-      signal,
+    const limits = { timeoutMilliseconds: LONGEST_RUN_MILLISECONDS, mostOutputBytes: LONGEST_OUTPUT_BYTES };
+    const cancel = runProgram({ args, env: environment(), input, ...limits }, (end) => {
+      signal.removeEventListener('abort', cancel);
+      process.removeListener('exit', cancel);
+      if (end.killed && signal.aborted) reject(signal.reason as Error);
+      else resolve(end);
     });
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      if (signal.aborted) return reject(signal.reason as Error);
-      reject(new HostError(error.code ?? 'FAILED', `cannot run ${name}`, { cause: error }));
-    });
-    // Without a file descriptor to spare (EMFILE) there is no process and no stream, only the error to come.
-    if (child.pid === undefined) return;
-    // Not by spawn's own timeout, which outlives a process that never was.
-    const timer = setTimeout(() => child.kill('SIGKILL'), LONGEST_RUN_MILLISECONDS);
-    const output = { stdout: '', stderr: '' };
-    for (const stream of ['stdout', 'stderr'] as const) {
-      child[stream].setEncoding('utf8').on('data', (text: string) => {
-        output[stream] += text;
-        if (output[stream].length > LONGEST_OUTPUT_BYTES) child.kill('SIGKILL');
-      });
-    }
-    child.on('close', (status, killed) => {
-      clearTimeout(timer);
-      if (status === 0) return resolve(output.stdout);
-      if (signal.aborted) return reject(signal.reason as Error);
-      const words = output.stderr
-        .trim()
-        .replaceAll(/\s*\n\s*/g, '; ')
-        .slice(0, 500);
-      if (killed) return reject(new HostError('ETIMEDOUT', `${name} did not finish`));
-      // env(1)'s and nsenter(1)'s status for a program that is not there.
-      const code = status === 127 ? 'ENOENT' : 'FAILED';
-      reject(new HostError(code, `${name} failed (${status}): ${words || 'without a word'}`));
-    });
-    // A program that ends without reading its input says why itself.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(input);
+    signal.addEventListener('abort', cancel, { once: true });
+    // Node does not end before its threads have.
+    process.once('exit', cancel);
   });
+}
+
+function environment(): string[] {
+  const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:${TOOL_DIRECTORIES}`, LC_ALL: 'C' };
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`);
+}
+
+function outputOf({ error, syscall, status, killed, stdout, stderr }: ProgramEnd, name: string): string {
+  if (error !== undefined) throw new HostError(error, `cannot run ${name}: ${error}, ${syscall}`);
+  if (killed) throw new HostError('ETIMEDOUT', `${name} did not finish`);
+  if (status === 0) return stdout.toString('utf8');
+  const words = stderr
+    .toString('utf8')
+    .trim()
+    .replaceAll(/\s*\n\s*/g, '; ')
+    .slice(0, 500);
+  // env(1)'s and nsenter(1)'s status for a program that is not there.
+  const code = status === 127 ? 'ENOENT' : 'FAILED';
+  throw new HostError(code, `${name} failed (${status}): ${words || 'without a word'}`);
 }
