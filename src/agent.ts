@@ -103,6 +103,8 @@ export class Agent {
   #configWatcher: ConfigWatcher | undefined;
   #overlay: Overlay | undefined;
   #self: Self | undefined;
+  /** The leases are judged once the base of the overlay is in place. */
+  #arePeersLater = false;
   #gateways: readonly IpAddress[] = [];
   /** The subnet that subnet.env named when we started: an earlier agent's, perhaps of another network. */
   #former: readonly Subnet[] = [];
@@ -279,7 +281,7 @@ export class Agent {
       isProven: (lease) => identity.isProven(lease),
     });
     const remembered = memory && this.#adoptFrom(memory, identity);
-    this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
+    await this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
   }
 
   /** Told at once: an etcd of this host's own needs it before it can tell us anything. */
@@ -328,7 +330,7 @@ export class Agent {
     });
     const firstPass = this.#reconciler.tried.then(() => this.#announcer.attempted);
     void firstPass.then(() => {
-      if (!this.#watcher.isJudging) this.#meetPeers(until);
+      if (this.#arePeersLater) void this.#meetPeers(until);
       this.#markStarted();
     });
     const afterFirstPass = async (loop: () => Promise<void>) => {
@@ -338,7 +340,7 @@ export class Agent {
     const firewall = this.#firewall;
     const run = [
       this.#watcher.run(until),
-      this.#holder!.run((lease) => this.#settle(lease), until),
+      this.#holder!.run((lease) => void this.#settle(lease), until),
       this.#underlay!.run(() => this.#moveUnderlay(), until),
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
@@ -388,7 +390,7 @@ export class Agent {
   }
 
   /** Takes our place in the overlay as the lease says. */
-  #settle(lease: Lease): void {
+  async #settle(lease: Lease): Promise<void> {
     const underlay = this.#underlay!.current;
     const { range, backend } = this.#network!;
     const { vtepMac } = vxlanDataOf(lease.attributes.backendData)!;
@@ -414,6 +416,7 @@ export class Agent {
         },
       );
     }
+    const isFirst = this.#self === undefined;
     this.#self = {
       leaseName: lease.name,
       publicIp: underlay.publicIp,
@@ -423,9 +426,8 @@ export class Agent {
       subnet: lease.subnet,
       guarded,
     };
-    const arePeersLater =
-      !this.#watcher.isJudging && this.#overlay.hasNetworkRoute && this.#watcher.leases.length >= MANY_LEASES;
-    if (!arePeersLater) this.#watcher.identify(this.#self, range);
+    this.#arePeersLater = isFirst && conflict === undefined && this.#watcher.leases.length >= MANY_LEASES;
+    if (!this.#arePeersLater) await this.#watcher.identify(this.#self, range);
     this.#reconciler.trigger(NEW_LEASE);
     this.#firewall?.trigger('our subnet');
     this.#admission?.trigger();
@@ -434,8 +436,9 @@ export class Agent {
   }
 
   /** Judges the leases after the base is in place, and answers what the kernel asked meanwhile. */
-  #meetPeers(signal: AbortSignal): void {
-    this.#watcher.identify(this.#self!, this.#network!.range);
+  async #meetPeers(signal: AbortSignal): Promise<void> {
+    this.#arePeersLater = false;
+    await this.#watcher.identify(this.#self!, this.#network!.range);
     this.#reconciler.trigger(IN_SYNC);
     this.#answerPendingMisses(signal);
   }
@@ -462,7 +465,7 @@ export class Agent {
   }
 
   #missSituation(): MissSituation | undefined {
-    if (!this.#overlay || !this.#watcher.isJudging) return undefined;
+    if (!this.#overlay || !this.#watcher.isJudged) return undefined;
     const { subnetLength } = this.#network!.range;
     const peerOf = (lease: Lease) => this.#watcher.peerOf(lease);
     return { overlay: this.#overlay, subnetLength, peers: this.#watcher.peers, peerOf };

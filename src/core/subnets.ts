@@ -2,6 +2,7 @@
 import {
   addressToInteger,
   bitsOf,
+  compareAddresses,
   contains,
   familyOf,
   integerToAddress,
@@ -13,8 +14,8 @@ import type { SubnetRange } from '../model/network-config';
 /** True if a host may lease this subnet: right length, between the configured bounds. */
 export function isLeasable(range: SubnetRange, subnet: Subnet): boolean {
   if (!contains(range.network, subnet) || subnet.prefixLength !== range.subnetLength) return false;
-  const first = addressToInteger(subnet.address);
-  return first >= addressToInteger(range.subnetMin) && first <= addressToInteger(range.subnetMax);
+  const { address } = subnet;
+  return compareAddresses(range.subnetMin, address) <= 0 && compareAddresses(address, range.subnetMax) <= 0;
 }
 
 /**

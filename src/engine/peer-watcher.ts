@@ -14,8 +14,10 @@ import {
   type PeerChange,
   type PeerTable,
 } from '../model/peer';
+import type { Steps } from '../model/steps';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
 import { Complaints, type Complainant, type Complaint } from './complaints';
+import { inTurns } from './in-turns';
 import { LinkedAbort } from './linked-abort';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
@@ -38,6 +40,8 @@ const DELETION_MILLISECONDS = 2_000;
 /** How often a registry that does not answer is asked again how a lease went. */
 const EXAMINE_RETRY_MILLISECONDS = 5_000;
 const LONG_WAIT_MILLISECONDS = 3_600_000;
+/** So many leases are judged against each other at once, when all of them are. */
+const SETTLED_AT_ONCE = 32;
 /** Changes of at most so many peers are logged one by one. */
 const LOGGED_PEERS = 8;
 
@@ -78,6 +82,7 @@ export class PeerWatcher {
   readonly #complaints = new Complaints();
   readonly #trouble: Trouble;
   #self: Self | undefined;
+  #isJudged = false;
   #range: SubnetRange | undefined;
   #revision: string | undefined;
   #snapshotAt = -Infinity;
@@ -99,12 +104,12 @@ export class PeerWatcher {
 
   /** True once the peers are those of a snapshot: before, they come from memory, or there are none yet. */
   get isInSync(): boolean {
-    return this.isJudging && this.#snapshotAt > -Infinity;
+    return this.#isJudged && this.#snapshotAt > -Infinity;
   }
 
-  /** True once it is said who we are: before, there are leases but no peers. */
-  get isJudging(): boolean {
-    return this.#self !== undefined;
+  /** True once all leases have been judged: before, there are leases but not all of their peers. */
+  get isJudged(): boolean {
+    return this.#isJudged;
   }
 
   /** Every readable lease, our own too. */
@@ -124,19 +129,29 @@ export class PeerWatcher {
 
   /**
    * Says who we are, and which subnets the network gives to hosts: from now on every lease but our own is judged, and the good
-   * ones are peers.
+   * ones are peers. Resolves when all have been judged.
    */
-  identify(self: Self, range: SubnetRange): void {
+  async identify(self: Self, range: SubnetRange): Promise<void> {
     // What happened to another key was not ours to tell until now.
     const isOtherKey = this.#self !== undefined && this.#self.leaseName !== self.leaseName;
     this.#self = self;
     this.#range = range;
+    const changes = await inTurns(this.#judgeAllInSteps(), this.clock);
+    this.#isJudged = true;
+    this.#publish(changes, isOtherKey && self.leaseName !== undefined ? [this.#stored(self.leaseName)] : []);
+  }
+
+  *#judgeAllInSteps(): Steps<PeerChange[]> {
     for (const { lease } of this.#departed.values()) this.#judge(lease, false);
-    for (const lease of this.#leases.values()) this.#judge(lease, !this.#malformed.has(lease.name));
-    this.#publish(
-      this.#settle(),
-      isOtherKey && self.leaseName !== undefined ? [this.#stored(self.leaseName)] : [],
-    );
+    const changes: PeerChange[] = [];
+    let judged = 0;
+    for (const lease of [...this.#leases.values()]) {
+      // It may have gone or changed meanwhile.
+      if (this.#leases.get(lease.name) === lease) this.#judge(lease, !this.#malformed.has(lease.name));
+      if (++judged % SETTLED_AT_ONCE === 0) changes.push(...this.#settle());
+      yield;
+    }
+    return mergedChanges([...changes, ...this.#settle()]);
   }
 
   /** The peer that a lease would be which the watch has not told of yet. */

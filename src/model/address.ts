@@ -87,8 +87,7 @@ export function subnetOf(address: IpAddress, prefixLength: number): Subnet {
   const family = familyOf(address);
   if (prefixLength === bitsOf(family)) return { address, prefixLength };
   if (family === 'ipv4') {
-    const mask = prefixLength === 0 ? 0 : -1 << (32 - prefixLength);
-    return { address: printIpv4((ipv4ToNumber(address) & mask) >>> 0), prefixLength };
+    return { address: printIpv4((ipv4ToNumber(address) & maskOf(prefixLength)) >>> 0), prefixLength };
   }
   const shift = BigInt(bitsOf(family) - prefixLength);
   return {
@@ -97,11 +96,21 @@ export function subnetOf(address: IpAddress, prefixLength: number): Subnet {
   };
 }
 
+/** The first so many bits of an IPv4 address. */
+function maskOf(prefixLength: number): number {
+  return prefixLength === 0 ? 0 : -1 << (32 - prefixLength);
+}
+
 /** True if `inner` (an address, or a whole subnet) lies in `outer`. Families never contain each other. */
 export function contains(outer: Subnet, inner: IpAddress | Subnet): boolean {
   const address = typeof inner === 'string' ? inner : inner.address;
-  if (familyOf(outer.address) !== familyOf(address)) return false;
+  const family = familyOf(outer.address);
+  if (family !== familyOf(address)) return false;
   if (typeof inner !== 'string' && inner.prefixLength < outer.prefixLength) return false;
+  if (family === 'ipv4') {
+    const difference = ipv4ToNumber(outer.address) ^ ipv4ToNumber(address);
+    return (difference & maskOf(outer.prefixLength)) === 0;
+  }
   return subnetOf(address, outer.prefixLength).address === outer.address;
 }
 
@@ -117,6 +126,13 @@ export function sameSubnet(a: Subnet | undefined, b: Subnet | undefined): boolea
 /** The address `offset` places after `address`. */
 export function offsetAddress(address: IpAddress, offset: bigint): IpAddress {
   return integerToAddress(familyOf(address), addressToInteger(address) + offset);
+}
+
+/** Negative, 0 or positive: how two addresses of one family are in order. */
+export function compareAddresses(a: IpAddress, b: IpAddress): number {
+  if (familyOf(a) === 'ipv4') return ipv4ToNumber(a) - ipv4ToNumber(b);
+  const [left, right] = [addressToInteger(a), addressToInteger(b)];
+  return left < right ? -1 : left > right ? 1 : 0;
 }
 
 /** The address as an unsigned integer. */

@@ -39,7 +39,7 @@ async function watchingWith(graceMilliseconds: number, ...peers: number[]) {
   );
   const stop = new AbortController();
   await watcher.sync(stop.signal);
-  watcher.identify(exampleSelf(), exampleRange());
+  await watcher.identify(exampleSelf(), exampleRange());
   const end = watcher.run(stop.signal);
   await clock.advance(0);
   return {
@@ -315,7 +315,7 @@ describe('the peer watcher', () => {
     put(store, 3);
     store.delete('subnets/10.5.3.0-24');
     await clock.advance(0);
-    watcher.identify(exampleSelf({ leaseName: '10.5.3.0-24' }), exampleRange());
+    await watcher.identify(exampleSelf({ leaseName: '10.5.3.0-24' }), exampleRange());
     expect(own).toEqual([undefined]);
     await stop();
   });
@@ -338,7 +338,7 @@ describe('the peer watcher', () => {
     await watcher.sync(stop.signal);
     store.restore(backup);
     put(store, 3);
-    watcher.identify(exampleSelf(), exampleRange());
+    await watcher.identify(exampleSelf(), exampleRange());
     await clock.advance(60_000);
     const end = watcher.run(stop.signal);
     await clock.advance(0);
