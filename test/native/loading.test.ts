@@ -14,7 +14,9 @@ test('The addon exports what its declaration names, and nothing else', () => {
     'lockFile',
     'openMonitor',
     'openRequestSocket',
+    'runProgram',
     'sdNotify',
+    'setAmbient',
   ]);
 });
 
