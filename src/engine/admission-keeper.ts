@@ -11,20 +11,23 @@ import {
 } from '../model/admission';
 import { KernelError, describeError } from '../model/errors';
 import type { Peer, PeerChange } from '../model/peer';
-import type { Clock, Log, VxlanGuard } from '../ports';
+import type { Clock, Log, LogFields, VxlanGuard } from '../ports';
+import { Patience } from './patience';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 /** The kernel tells of changes; this is for what it did not tell, and for the strangers it refused. */
 const AUDIT_MILLISECONDS = 60_000;
 const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 30_000 };
-/** A repair is followed by a rest, the longer the more often somebody undoes what we write. */
-const SHORTEST_REST_MILLISECONDS = 100;
-const LONGEST_REST_MILLISECONDS = 60_000;
-/** So many repairs in a row are made at the shortest rest, and logged one by one. */
-const FREE_REPAIRS = 5;
-/** A repair this long after the last one has nothing to do with it. */
-const CALM_MILLISECONDS = 10_000;
+/** A repair is followed by a rest, and so is a failure. */
+const REST_MILLISECONDS = 100;
+/** While somebody undoes what we write, the rest grows. */
+const PATIENCE = {
+  freeRepairs: 5,
+  shortestRestMilliseconds: 200,
+  longestRestMilliseconds: 60_000,
+  calmMilliseconds: 10_000,
+};
 
 export interface AdmissionSituation {
   readonly admission: Admission;
@@ -51,8 +54,7 @@ export class AdmissionKeeper {
   #isInPlace = false;
   #isFirst = true;
   #repairs = 0;
-  #streak = 0;
-  #lastRepair = -Infinity;
+  readonly #patience: Patience;
   /** Those that were refused when we last looked. */
   #strangers: ReadonlySet<IpAddress> = new Set();
 
@@ -64,6 +66,7 @@ export class AdmissionKeeper {
     private readonly situation: () => AdmissionSituation | undefined,
   ) {
     this.#trouble = new Trouble(clock, log);
+    this.#patience = new Patience(clock, PATIENCE);
   }
 
   /** True after a pass that left nothing to do. */
@@ -118,13 +121,14 @@ export class AdmissionKeeper {
         const isRepair = this.#pass(situation);
         failures = 0;
         this.#trouble.clear('the VXLAN port is guarded as it should be again');
-        if (isRepair) await this.clock.sleep(this.#restMilliseconds, signal);
+        const rest = Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
+        if (isRepair) await this.clock.sleep(rest, signal);
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof KernelError)) throw error;
         failures++;
         this.#fail(error);
-        await this.clock.sleep(SHORTEST_REST_MILLISECONDS, signal).catch(() => undefined);
+        await this.clock.sleep(REST_MILLISECONDS, signal).catch(() => undefined);
       }
     }
   }
@@ -180,18 +184,22 @@ export class AdmissionKeeper {
 
   #report({ link, port, peers }: Admission, done: string, isRepair: boolean): void {
     const fields = { link, port, peers: peers.length };
-    if (isRepair) this.#countRepair();
-    if (!isRepair) {
-      if (done === 'install' || this.#isFirst) this.log.info('only peers may send to the VXLAN port', fields);
-    } else if (this.#streak <= FREE_REPAIRS) {
+    if (isRepair) this.#reportRepair(fields);
+    else if (done === 'install' || this.#isFirst)
+      this.log.info('only peers may send to the VXLAN port', fields);
+    this.#isFirst = false;
+  }
+
+  #reportRepair(fields: LogFields): void {
+    this.#repairs++;
+    this.#patience.count();
+    if (!this.#patience.isFight)
       this.log.info('the VXLAN port is guarded again after another program changed its rules', fields);
-    } else if (this.#streak === FREE_REPAIRS + 1) {
+    else if (this.#patience.isNewFight)
       this.log.warn(
         'another program undoes the guard of the VXLAN port again and again; repairing more slowly',
         fields,
       );
-    }
-    this.#isFirst = false;
   }
 
   #sayStrangers(strangers: readonly IpAddress[], { peers }: Admission): void {
@@ -217,19 +225,6 @@ export class AdmissionKeeper {
         everySeconds: AUDIT_MILLISECONDS / 1000,
       });
     }
-  }
-
-  get #restMilliseconds(): number {
-    const excess = Math.max(0, this.#streak - FREE_REPAIRS);
-    return Math.min(SHORTEST_REST_MILLISECONDS * 2 ** excess, LONGEST_REST_MILLISECONDS);
-  }
-
-  #countRepair(): void {
-    const now = this.clock.now();
-    const isCalm = now - this.#lastRepair > CALM_MILLISECONDS + this.#restMilliseconds;
-    this.#repairs++;
-    this.#streak = isCalm ? 1 : this.#streak + 1;
-    this.#lastRepair = now;
   }
 }
 

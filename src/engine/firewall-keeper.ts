@@ -16,19 +16,21 @@ import {
   type FirewallOperation,
   type FirewallState,
 } from '../model/firewall';
-import type { Clock, Firewall, Log } from '../ports';
+import type { Clock, Firewall, Log, LogFields } from '../ports';
+import { Patience } from './patience';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 30_000 };
 /** A Docker start changes rules a hundred times: we look at once, and then once in so long. */
-const SHORTEST_REST_MILLISECONDS = 200;
-/** The rest grows to this while somebody undoes what we write, each time we write it. */
-const LONGEST_REST_MILLISECONDS = 60_000;
-/** A repair this long after the last one has nothing to do with it. */
-const CALM_MILLISECONDS = 10_000;
-/** So many repairs in a row are made at the shortest rest, and logged one by one. */
-const FREE_REPAIRS = 5;
+const REST_MILLISECONDS = 200;
+/** While somebody undoes what we write, the rest grows. */
+const PATIENCE = {
+  freeRepairs: 5,
+  shortestRestMilliseconds: 400,
+  longestRestMilliseconds: 60_000,
+  calmMilliseconds: 10_000,
+};
 /** Reasons for which we look; any other means that we want something new, and what is written then is no repair. */
 const CHANGED = 'rules changed';
 const RESYNC = 'resync';
@@ -49,9 +51,7 @@ export class FirewallKeeper {
   #isFirst = true;
   #inPlace = false;
   #repairs = 0;
-  /** Repairs that followed each other without calm between them, and when the last was (monotonic milliseconds). */
-  #streak = 0;
-  #lastRepair = -Infinity;
+  readonly #patience: Patience;
 
   /** `resyncMilliseconds`: `--iptables-resync`. `wish` is asked anew for each pass; undefined while we have no subnet. */
   constructor(
@@ -64,6 +64,7 @@ export class FirewallKeeper {
     this.#trouble = new Trouble(clock, log);
     this.#unmet = new Trouble(clock, log);
     this.#obstacle = new Trouble(clock, log);
+    this.#patience = new Patience(clock, PATIENCE);
   }
 
   /** True after a pass that left nothing to do, but for the {@link obstacle} of somebody else's. */
@@ -100,7 +101,7 @@ export class FirewallKeeper {
         const wait =
           failures > 0 ? backoffMilliseconds(failures - 1, BACKOFF, this.clock.random()) : Infinity;
         // Zero would be a busy loop.
-        const resync = Math.max(this.resyncMilliseconds, SHORTEST_REST_MILLISECONDS);
+        const resync = Math.max(this.resyncMilliseconds, REST_MILLISECONDS);
         if (!(await this.#wake.wait(this.clock, Math.min(wait, resync), signal)))
           this.#reasons.add(failures > 0 ? RETRY : RESYNC);
         const wish = this.wish();
@@ -114,7 +115,8 @@ export class FirewallKeeper {
         this.#trouble.report('cannot read or write the firewall rules; trying again', error);
       }
       onPass();
-      await this.clock.sleep(this.#restMilliseconds, signal).catch(() => undefined);
+      const rest = Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
+      await this.clock.sleep(rest, signal).catch(() => undefined);
     }
   }
 
@@ -127,11 +129,6 @@ export class FirewallKeeper {
         everySeconds: this.resyncMilliseconds / 1000,
       });
     }
-  }
-
-  get #restMilliseconds(): number {
-    const excess = Math.max(0, this.#streak - FREE_REPAIRS);
-    return Math.min(SHORTEST_REST_MILLISECONDS * 2 ** excess, LONGEST_REST_MILLISECONDS);
   }
 
   /** True if nothing is left to do. */
@@ -192,31 +189,26 @@ export class FirewallKeeper {
     this.#trouble.clear('firewall rules are as they should be again');
     const isLook = reasons.every((reason) => [CHANGED, RESYNC, RETRY].includes(reason));
     const isRepair = this.#inPlace && isLook && operations.length > 0;
-    if (isRepair) this.#countRepair();
     const fields = {
       because: reasons.join(', '),
       tool,
       chosen: because,
       changes: operations.map(printFirewallOperation).join('; '),
     };
-    if (!isRepair) {
-      if (operations.length > 0 || this.#isFirst) this.log.info('firewall rules put in order', fields);
-    } else if (this.#streak <= FREE_REPAIRS) {
+    if (isRepair) this.#reportRepair(fields);
+    else if (operations.length > 0 || this.#isFirst) this.log.info('firewall rules put in order', fields);
+  }
+
+  #reportRepair(fields: LogFields): void {
+    this.#repairs++;
+    this.#patience.count();
+    if (!this.#patience.isFight)
       this.log.info('firewall rules put in order after another program changed some', fields);
-    } else if (this.#streak === FREE_REPAIRS + 1) {
+    else if (this.#patience.isNewFight)
       this.log.warn(
         'another program undoes our firewall rules again and again; repairing more slowly',
         fields,
       );
-    }
-  }
-
-  #countRepair(): void {
-    const now = this.clock.now();
-    const isCalm = now - this.#lastRepair > CALM_MILLISECONDS + this.#restMilliseconds;
-    this.#repairs++;
-    this.#streak = isCalm ? 1 : this.#streak + 1;
-    this.#lastRepair = now;
   }
 }
 

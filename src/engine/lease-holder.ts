@@ -87,7 +87,6 @@ export class LeaseHolder {
   #counters = 0;
   /** We gave way, so many tries ago; undefined: the lease is ours. */
   #waivers: number | undefined;
-  #isFightTold = false;
   #lease: Lease | undefined;
   /** What was left of the lease when it was last kept alive, and when that was (monotonic milliseconds). */
   #remainingSeconds = LEASE_TTL_SECONDS;
@@ -536,14 +535,12 @@ export class LeaseHolder {
 
   /** Waits, where we repair the same again and again. */
   async #beFair(signal: AbortSignal): Promise<void> {
-    const { isFight } = this.#patience;
-    if (isFight && !this.#isFightTold)
-      this.log.warn('somebody deletes or overwrites our lease again and again; writing it more slowly', {
-        lease: this.#lease?.name,
-      });
-    this.#isFightTold = isFight;
     const { restMilliseconds } = this.#patience;
     if (restMilliseconds > 0) await this.clock.sleep(restMilliseconds, signal);
     this.#patience.count();
+    if (this.#patience.isNewFight)
+      this.log.warn('somebody deletes or overwrites our lease again and again; writing it more slowly', {
+        lease: this.#lease?.name,
+      });
   }
 }

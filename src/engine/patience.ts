@@ -38,6 +38,11 @@ export class Patience {
     return this.streak > this.limits.freeRepairs;
   }
 
+  /** True after the repair that made it a fight, until the next. */
+  get isNewFight(): boolean {
+    return this.streak === this.limits.freeRepairs + 1;
+  }
+
   /** How long to wait before the next repair. */
   get restMilliseconds(): number {
     return this.isFight ? Math.max(0, this.#lastAt + this.#rest - this.clock.now()) : 0;
