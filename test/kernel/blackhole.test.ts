@@ -1,4 +1,3 @@
-import { openKernel } from '../../src/kernel/linux-kernel';
 import { ipAddress, type IpAddress } from '../../src/model/address';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Kernel } from '../../src/ports';
@@ -11,7 +10,8 @@ import {
   put,
   remove,
 } from '../support/kernel-contract';
-import { clearNamespace, makeUnderlay, sendPacket, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { sendPacket, sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 const OWN = '10.5.1.0/24';
@@ -20,19 +20,12 @@ let kernel: Kernel;
 let underlay: NetworkInterface;
 let probe: NoticeProbe;
 
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
   expectDone(kernel.applyNow([...exampleBase(underlay), blackhole(OWN)].map(put)));
   probe = new NoticeProbe(kernel);
 });
-
-afterEach(() => {
-  probe.stop();
-  kernel.close();
-  clearNamespace();
-});
+afterEach(() => probe.stop());
 
 /** What the kernel says to a sender, or the link it sends by. */
 async function fate(address: string): Promise<string> {

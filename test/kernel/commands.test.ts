@@ -1,4 +1,3 @@
-import { openKernel } from '../../src/kernel/linux-kernel';
 import { ipAddress, subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 import type { KernelObject } from '../../src/model/kernel-state';
@@ -22,22 +21,14 @@ import {
   remove,
   unreachable,
 } from '../support/kernel-contract';
-import { clearNamespace, commandOf, json, makeUnderlay, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { commandOf, json, sh } from './private-namespace';
 import { readFileSync } from 'node:fs';
 
 let kernel: Kernel;
 let underlay: NetworkInterface;
 
-beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
-});
-
-afterEach(() => {
-  kernel.close();
-  clearNamespace();
-});
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 
 /** Everything ip(8) and bridge(8) print of the link and of the routes; not what differs from time to time. */
 function shown(): unknown {

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openKernel } from '../../src/kernel/linux-kernel';
 import { ipAddress } from '../../src/model/address';
 import { keyOf } from '../../src/model/kernel-state';
 import type { NetworkInterface } from '../../src/model/network-interface';
@@ -22,7 +21,8 @@ import {
 } from '../support/kernel-contract';
 import { attempt } from '../support/lab/command';
 import { until } from '../support/lab/until';
-import { clearNamespace, json, makeUnderlay, sendPacket, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { json, sendPacket, sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 const MAC = '02:00:00:00:00:02';
@@ -31,21 +31,14 @@ let kernel: Kernel;
 let underlay: NetworkInterface;
 let probe: NoticeProbe;
 
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
   expectDone(kernel.applyNow(exampleBase(underlay).map(put)));
   // Outer packets must not wait for ARP on the underlay.
   sh('ip neigh add 192.168.0.2 lladdr 02:ee:00:00:00:02 dev eth0 nud permanent');
   probe = new NoticeProbe(kernel);
 });
-
-afterEach(() => {
-  probe.stop();
-  kernel.close();
-  clearNamespace();
-});
+afterEach(() => probe.stop());
 
 /** How many packets have come out of the other end of the underlay. */
 function arrived(): number {

@@ -1,4 +1,3 @@
-import { openKernel } from '../../src/kernel/linux-kernel';
 import { ipAddress } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 import type { NetworkInterface } from '../../src/model/network-interface';
@@ -16,7 +15,8 @@ import {
   put,
   remove,
 } from '../support/kernel-contract';
-import { clearNamespace, makeUnderlay, sendPacket, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { makeUnderlay, sendPacket, sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 
@@ -24,18 +24,9 @@ let kernel: Kernel;
 let underlay: NetworkInterface;
 let probe: NoticeProbe;
 
-beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
-  probe = new NoticeProbe(kernel);
-});
-
-afterEach(() => {
-  probe.stop();
-  kernel.close();
-  clearNamespace();
-});
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
+beforeEach(() => void (probe = new NoticeProbe(kernel)));
+afterEach(() => probe.stop());
 
 /** A mark in the stream of notices: when it is there, all that was caused before it is. */
 async function mark(): Promise<void> {

@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { openKernel } from '../../src/kernel/linux-kernel';
 import { alterations } from '../../src/core/vxlan';
 import { ipAddress, subnet } from '../../src/model/address';
 import {
@@ -34,7 +33,8 @@ import {
   remove,
 } from '../support/kernel-contract';
 import { until } from '../support/lab/until';
-import { clearNamespace, commandOf, json, makeUnderlay, sendPacket, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { commandOf, json, sendPacket, sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 const BOTH: Scope = { link: LINK, networks: [subnet('10.0.0.0/8'), subnet('fd00::/8')] };
@@ -42,16 +42,7 @@ const BOTH: Scope = { link: LINK, networks: [subnet('10.0.0.0/8'), subnet('fd00:
 let kernel: Kernel;
 let underlay: NetworkInterface;
 
-beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
-});
-
-afterEach(() => {
-  kernel.close();
-  clearNamespace();
-});
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 
 const observed = async (scope: Scope = SCOPE) => printed(await kernel.observe(scope, signal));
 

@@ -1,26 +1,17 @@
 /** Somebody else has what our device needs. */
 import { createSocket } from 'node:dgram';
-import { openKernel } from '../../src/kernel/linux-kernel';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Kernel } from '../../src/ports';
 import { exampleLink, expectDone, put } from '../support/kernel-contract';
-import { clearNamespace, makeUnderlay, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 
 let kernel: Kernel;
 let underlay: NetworkInterface;
 
-beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
-});
-
-afterEach(() => {
-  kernel.close();
-  clearNamespace();
-});
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 
 /** Tries twice, as the agent does: the second time the device may be there already, but down. */
 async function refusals(): Promise<string[]> {

@@ -1,25 +1,16 @@
 /** Somebody gave our link another name. */
-import { openKernel } from '../../src/kernel/linux-kernel';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Kernel } from '../../src/ports';
 import { exampleLink, expectDone, put } from '../support/kernel-contract';
-import { clearNamespace, json, makeUnderlay, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { json, sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 
 let kernel: Kernel;
 let underlay: NetworkInterface;
 
-beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
-});
-
-afterEach(() => {
-  kernel.close();
-  clearNamespace();
-});
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 
 const indexOf = (name: string) =>
   json<{ ifname: string; ifindex: number }>('ip', 'link show').find(({ ifname }) => ifname === name)?.ifindex;

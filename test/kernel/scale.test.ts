@@ -2,7 +2,6 @@ import { KernelError } from '../../src/model/errors';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { openKernel } from '../../src/kernel/linux-kernel';
 import { ipAddress, subnet } from '../../src/model/address';
 import type { KernelObject } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
@@ -18,7 +17,8 @@ import {
   put,
   remove,
 } from '../support/kernel-contract';
-import { clearNamespace, makeUnderlay, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 const PEERS = 10_000;
@@ -27,16 +27,7 @@ const SCOPE = { link: LINK, networks: [subnet('10.0.0.0/8')] };
 let kernel: Kernel;
 let underlay: NetworkInterface;
 
-beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
-});
-
-afterEach(() => {
-  kernel.close();
-  clearNamespace();
-});
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 
 /** FDB entry, neighbor and route of peer number n: 10.64.0.0/24 and those that follow. */
 function peerOf(n: number): KernelObject[] {

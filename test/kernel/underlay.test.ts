@@ -4,23 +4,15 @@ import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Kernel } from '../../src/ports';
 import { exampleBase, expectDone, networkRoute, put } from '../support/kernel-contract';
 import { until } from '../support/lab/until';
-import { clearNamespace, makeUnderlay, sh } from './private-namespace';
+import { onFreshKernel } from './fresh-kernel';
+import { clearNamespace, sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 
 let kernel: Kernel;
 let underlay: NetworkInterface;
 
-beforeEach(() => {
-  clearNamespace();
-  underlay = makeUnderlay();
-  kernel = openKernel();
-});
-
-afterEach(() => {
-  kernel.close();
-  clearNamespace();
-});
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 
 const interfaceNamed = async (name: string) =>
   (await kernel.interfaces(signal)).find((found) => found.name === name);
