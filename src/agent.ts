@@ -15,6 +15,7 @@ import { FirewallKeeper } from './engine/firewall-keeper';
 import { removeFormerLinks } from './engine/former-links';
 import { Identity } from './engine/identity';
 import { LeaseHolder } from './engine/lease-holder';
+import { LinkedAbort } from './engine/linked-abort';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { PeerWatcher } from './engine/peer-watcher';
 import {
@@ -32,7 +33,7 @@ import { UnderlayWatcher } from './engine/underlay-watcher';
 import { contains, printSubnet, type IpAddress, type Subnet } from './model/address';
 import { UnsupportedError, describeError } from './model/errors';
 import type { Lease } from './model/lease';
-import { vxlanDataOf } from './model/lease-codec';
+import { vtepMacOf } from './model/lease-codec';
 import type { MacAddress } from './model/mac';
 import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
@@ -281,7 +282,19 @@ export class Agent {
       isProven: (lease) => identity.isProven(lease),
     });
     const remembered = memory && this.#adoptFrom(memory, identity);
-    await this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
+    await this.#settle(remembered ?? (await this.#acquire(signal)));
+  }
+
+  /** It may take long, and end only because the underlay changed meanwhile: another host has our PublicIP, say. */
+  async #acquire(signal: AbortSignal): Promise<Lease> {
+    const following = new LinkedAbort(signal);
+    const followed = this.#underlay!.run((before) => this.#moveUnderlay(before), following.signal);
+    try {
+      return await this.#holder!.acquire(this.#watcher.leases, signal);
+    } finally {
+      following.abort();
+      await followed;
+    }
   }
 
   /** Told at once: an etcd of this host's own needs it before it can tell us anything. */
@@ -341,7 +354,7 @@ export class Agent {
     const run = [
       this.#watcher.run(until),
       this.#holder!.run((lease) => void this.#settle(lease), until),
-      this.#underlay!.run(() => this.#moveUnderlay(), until),
+      this.#underlay!.run((before) => this.#moveUnderlay(before), until),
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
       this.#announcer.run(until),
@@ -393,7 +406,7 @@ export class Agent {
   async #settle(lease: Lease): Promise<void> {
     const underlay = this.#underlay!.current;
     const { range, backend } = this.#network!;
-    const { vtepMac } = vxlanDataOf(lease.attributes.backendData)!;
+    const vtepMac = vtepMacOf(lease)!;
     const { network } = range;
     const guarded = [underlay.address, underlay.publicIp, ...this.#gateways, ...this.options.etcdAddresses];
     const conflict = guarded.find((address) => contains(network, address));
@@ -444,16 +457,16 @@ export class Agent {
   }
 
   /** The kernel first, for packets leave by the new way at once; peers follow when they read our lease. */
-  #moveUnderlay(): void {
-    this.options.embeddedEtcd?.settle(this.#underlay!.current);
-    const before = this.#overlay!.underlay;
+  #moveUnderlay(before: Underlay): void {
     const underlay = this.#underlay!.current;
-    this.#overlay = { ...this.#overlay!, underlay };
+    this.options.embeddedEtcd?.settle(underlay);
     // Connections that are bound to an address that is gone would wait for etcd for seconds.
     if (underlay.address !== before.address) this.ports.registry.reconnect();
+    this.#holder!.republish();
+    if (!this.#overlay) return;
+    this.#overlay = { ...this.#overlay, underlay };
     this.#reconciler.trigger(NEW_UNDERLAY);
     this.#admission?.trigger();
-    this.#holder!.republish();
   }
 
   /** Not before we are in sync: until then what an earlier agent left may be all that carries packets. */

@@ -46,10 +46,10 @@ export interface LeaseRegistry {
    * is another host's, or was ours before a reboot.
    */
   isGrantedToUs(etcdLeaseId: string): boolean;
-  /** Prolongs an etcd lease by its TTL without writing any key. Returns the remaining seconds, or 'lost' if it is gone. */
-  keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'>;
-  /** Whether an etcd lease still lives; does not prolong it. A key that vanishes while it lives was deleted; else it expired. */
-  isAlive(etcdLeaseId: string, signal: AbortSignal): Promise<boolean>;
+  /** Gives an etcd lease its whole time again, without writing any key; 'lost' if it is gone. */
+  keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<LeaseLife | 'lost'>;
+  /** How an etcd lease stands; does not prolong it. A key that vanishes while it lives was deleted; else it expired. */
+  lifeOf(etcdLeaseId: string, signal: AbortSignal): Promise<LeaseLife | 'lost'>;
   /** Ends an etcd lease and every key attached to it. No error if it is gone already. */
   revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void>;
 
@@ -80,6 +80,12 @@ export interface LeaseRegistry {
 export interface StoredConfig {
   readonly text: string;
   readonly modRevision: string;
+}
+
+/** What is left of an etcd lease. While `term` stays the same, only {@link LeaseRegistry.keepAlive} makes it more, whoever calls it. */
+export interface LeaseLife {
+  readonly remainingSeconds: number;
+  readonly term: string;
 }
 
 /** `revision` is the store's at the time of the read: a watch from there on misses nothing. */

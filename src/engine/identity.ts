@@ -2,7 +2,7 @@
 import { claimsOurMac } from '../core/peers';
 import type { IpAddress } from '../model/address';
 import type { Lease, LeaseAttributes } from '../model/lease';
-import { vxlanData, vxlanDataOf } from '../model/lease-codec';
+import { vtepMacOf, vxlanData } from '../model/lease-codec';
 import { localMacOf, type MacAddress } from '../model/mac';
 import type { Host, Log } from '../ports';
 
@@ -27,7 +27,7 @@ export class Identity {
 
   /** The value of our lease of this name, given the one we take over, if any. */
   attributesFor(held: Lease | undefined, name: string): LeaseAttributes {
-    let vtepMac = this.#vtepMac ?? (held && vxlanDataOf(held.attributes.backendData)?.vtepMac);
+    let vtepMac = this.#vtepMac ?? (held && vtepMacOf(held));
     if (vtepMac !== undefined && this.#isClaimed(vtepMac, name)) {
       this.log.warn('another lease has our VTEP MAC; taking a new one', { vtepMac });
       vtepMac = undefined;
@@ -44,17 +44,14 @@ export class Identity {
 
   /** Whether a remembered lease is that of this host as it is now: same PublicIP, and the MAC of its device, if it has one. */
   isOurs(lease: Lease): boolean {
-    const vtepMac = vxlanDataOf(lease.attributes.backendData)?.vtepMac;
+    const vtepMac = vtepMacOf(lease);
     const isOurMac = vtepMac !== undefined && (this.#vtepMac === undefined || this.#vtepMac === vtepMac);
     return isOurMac && lease.attributes.publicIp === this.publicIp();
   }
 
   /** True for a lease that leads to the device that was there when we started. */
   isProven(lease: Lease): boolean {
-    return (
-      this.existingMac !== undefined &&
-      vxlanDataOf(lease.attributes.backendData)?.vtepMac === this.existingMac
-    );
+    return this.existingMac !== undefined && vtepMacOf(lease) === this.existingMac;
   }
 
   /** True if a lease other than that of this name leads to another host by this MAC. */

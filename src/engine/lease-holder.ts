@@ -10,9 +10,10 @@ import {
   type LeaseAttributes,
   type MalformedLease,
 } from '../model/lease';
-import { printLeaseName } from '../model/lease-codec';
+import { printLeaseName, vtepMacOf } from '../model/lease-codec';
 import type { SubnetRange } from '../model/network-config';
-import type { Clock, LeaseRegistry, Log } from '../ports';
+import type { Clock, LeaseLife, LeaseRegistry, Log, LogFields } from '../ports';
+import { CONTEST_MILLISECONDS, Contest } from './contest';
 import { Patience } from './patience';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
@@ -20,19 +21,19 @@ import { Wake } from './wake';
 const BACKOFF = { minMilliseconds: 200, maxMilliseconds: 30_000 };
 /** Lost races are tried again at once, but not so fast that fifty agents on one key spin. */
 const RACE_BACKOFF = { minMilliseconds: 5, maxMilliseconds: 500 };
+/** The first renewal comes soon after the start: of two that start together and share an etcd lease, the later one sees it. */
+const FIRST_RENEWAL_MILLISECONDS = [10_000, 30_000] as const;
+/** Whatever happens to our key, its etcd lease is asked for no more often than this. */
+const REST_MILLISECONDS = 60_000;
+/** Clocks of hosts differ by less, and etcd tells whole seconds. */
+const CLOCK_TOLERANCE = 0.05;
+const ROUNDING_SECONDS = 2;
+/** A request that was given up may be carried out so much later. */
+const LATE_MILLISECONDS = 30_000;
 /** A reservation needs no keeping alive; its loop only waits to be told of changes. */
 const LONG_WAIT_MILLISECONDS = 3_600_000;
 /** So long a living holder is given to object to a newcomer, before the newcomer relies on the lease. */
 const HEARING_MILLISECONDS = 1_000;
-/** Whoever claims a lease and hears an objection within this is the newcomer, and gives way. */
-const CLAIM_MILLISECONDS = 30_000;
-/** Two that both hold the lease for theirs object in turn, each within this: the one that began gives way after so many times. */
-const COUNTER_MILLISECONDS = 5_000;
-const COUNTERS = 2;
-/** How often who gave way tries again: the other may have gone. Half of it, the least wait, must be no counter. */
-const CONTEST_BACKOFF = { minMilliseconds: 15_000, maxMilliseconds: 120_000 };
-/** So long after the last objection a contest is over. */
-const CONTEST_MILLISECONDS = 300_000;
 /**
  * Somebody deletes or overwrites our key again and again. The longest rest is shorter than what peers wait before they forget a
  * host whose key was deleted.
@@ -60,10 +61,6 @@ export interface LeaseHolderOptions {
   readonly isProven: (lease: Lease) => boolean;
 }
 
-const ADVICE = 'two hosts cannot share one: give one of them another by --public-ip or --iface';
-const GAVE_WAY = `it was there first, and we wait until it has gone; ${ADVICE}`;
-const OBJECTED = `we were there first, and keep it; ${ADVICE}`;
-
 /** What a try to get a lease comes to, if not to a lease. */
 type Setback = 'raced' | 'exhausted' | { readonly kind: 'contested'; readonly lease: Lease };
 
@@ -74,25 +71,31 @@ type Setback = 'raced' | 'exhausted' | { readonly kind: 'contested'; readonly le
  * Hosts are known by their PublicIP. Where two have one (a clone, addresses behind a NAT), both believe that one lease is
  * theirs. The etcd lease that its key hangs on tells them apart: who takes over a key that hangs on a stranger's claims it by
  * attaching it to its own, and changes nothing else. A holder that lives objects by attaching it again; then the newcomer gives
- * way, and tries again now and then, which no third host notices.
+ * way, and tries again now and then, which no third host notices ({@link Contest}).
+ *
+ * Copies of one running machine share even the etcd lease. It is shared if it has longer to live than we have given it: then we
+ * claim our own lease with a new one. A reservation hangs on none; there a twin shows by the VTEP MAC that it writes.
  */
 export class LeaseHolder {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
-  readonly #contest: Trouble;
+  readonly #contest: Contest;
   readonly #patience: Patience;
-  #contestedAt = -Infinity;
-  #claimedAt = -Infinity;
-  #objectedAt = -Infinity;
-  #counters = 0;
-  /** We gave way, so many tries ago; undefined: the lease is ours. */
-  #waivers: number | undefined;
+  /** Etcd leases that none but this process has. */
+  readonly #ownEtcdLeases = new Set<string>();
+  /** Until the store has shown us our lease, those of an earlier process of this host count as ours, too. */
+  #inheritsEtcdLeases = true;
   #lease: Lease | undefined;
   /** What was left of the lease when it was last kept alive, and when that was (monotonic milliseconds). */
   #remainingSeconds = LEASE_TTL_SECONDS;
   #keptAliveAt = 0;
+  /** What was kept alive then; undefined when somebody else may have done so for us, or a request of ours may come late. */
+  #kept: { readonly etcdLeaseId: string; readonly life: LeaseLife } | undefined;
+  #renewalFailedAt = -Infinity;
   /** When it is to be kept alive again, whatever wakes us before (monotonic milliseconds). */
   #renewAt = Infinity;
+  /** When we last asked how it stands. */
+  #askedAt = -Infinity;
   #isStale = false;
   /** What a watch saw of our key since we last looked. */
   #seen: { stored: Lease | MalformedLease | undefined } | undefined;
@@ -104,7 +107,7 @@ export class LeaseHolder {
     private readonly options: LeaseHolderOptions,
   ) {
     this.#trouble = new Trouble(clock, log);
-    this.#contest = new Trouble(clock, log);
+    this.#contest = new Contest(clock, log);
     this.#patience = new Patience(clock, PATIENCE);
   }
 
@@ -118,12 +121,12 @@ export class LeaseHolder {
 
   /** Another host that lives claims our lease; undefined when none did lately. */
   get contest(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#contest.current;
+    return this.#contest.trouble;
   }
 
   /** True while another host holds our lease, and we wait for it to go. */
   get hasGivenWay(): boolean {
-    return this.#waivers !== undefined;
+    return this.#contest.hasGivenWay;
   }
 
   /** Somebody undoes what we write, again and again; undefined while nobody does. */
@@ -148,7 +151,7 @@ export class LeaseHolder {
   /** Holds a lease from memory, for a start without the registry; the first snapshot shows whether it still is ours. */
   adopt(lease: Lease, remainingSeconds: number): void {
     this.#lease = lease;
-    this.#keepUntil(remainingSeconds);
+    this.#keepFor(remainingSeconds);
   }
 
   /** For how many seconds the lease is good without being kept alive; Infinity for a reservation. */
@@ -164,23 +167,20 @@ export class LeaseHolder {
   async acquire(known: readonly Lease[] | undefined, signal: AbortSignal): Promise<Lease> {
     let leases = known;
     const avoid: Subnet[] = [];
-    for (let attempt = 0, races = 0, contests = 0; ;) {
+    for (let attempt = 0, races = 0; ;) {
       try {
         leases ??= (await this.registry.list(signal)).leases;
         const outcome = await this.#try(leases, avoid, signal);
         leases = undefined;
         if (typeof outcome === 'object' && !('kind' in outcome)) {
           this.#trouble.clear('subnet lease acquired after all');
-          this.#contest.clear('nobody else claims our lease any more');
-          this.#lease = outcome;
+          if (this.hasGivenWay) this.#contest.settle();
+          this.#hold(outcome);
           return outcome;
         }
         if (typeof outcome === 'object') {
-          this.#reportContest(outcome.lease, GAVE_WAY);
-          await this.clock.sleep(
-            backoffMilliseconds(contests++, CONTEST_BACKOFF, this.clock.random()),
-            signal,
-          );
+          this.#contest.giveWay(outcome.lease);
+          await this.clock.sleep(this.#contest.retryMilliseconds, signal);
         } else if (outcome === 'exhausted') {
           avoid.length = 0;
           const network = printSubnet(this.options.range.network);
@@ -206,6 +206,9 @@ export class LeaseHolder {
   /** Keeps the lease until the signal aborts. Calls `onReplaced` whenever another lease or value has taken its place. */
   async run(onReplaced: (lease: Lease) => void, signal: AbortSignal): Promise<void> {
     let reported = this.#lease!;
+    const [least, most] = FIRST_RENEWAL_MILLISECONDS;
+    const firstRenewal = this.clock.now() + least + (most - least) * this.clock.random();
+    this.#renewAt = Math.min(this.#renewAt, firstRenewal);
     for (let failures = 0; !signal.aborted;) {
       let seen: { stored: Lease | MalformedLease | undefined } | undefined;
       let isStale = false;
@@ -222,7 +225,7 @@ export class LeaseHolder {
           await this.#beFair(signal);
           await this.#takeBack(this.#lease!, signal);
         }
-        this.#endContest();
+        if (!this.hasGivenWay) this.#contest.endIfOver();
         failures = 0;
         this.#trouble.clear('subnet lease is safe again');
         if (this.#lease !== reported) onReplaced((reported = this.#lease!));
@@ -240,15 +243,14 @@ export class LeaseHolder {
 
   #waitMilliseconds(failures: number): number {
     if (failures > 0) return backoffMilliseconds(failures - 1, BACKOFF, this.clock.random());
-    if (this.#waivers !== undefined)
-      return backoffMilliseconds(this.#waivers, CONTEST_BACKOFF, this.clock.random());
-    const longest = this.#contest.current ? CONTEST_MILLISECONDS : LONG_WAIT_MILLISECONDS;
+    if (this.hasGivenWay) return this.#contest.retryMilliseconds;
+    const longest = this.#contest.trouble ? CONTEST_MILLISECONDS : LONG_WAIT_MILLISECONDS;
     const untilRenewal = this.#lease?.etcdLeaseId === undefined ? Infinity : this.#renewAt - this.clock.now();
     return Math.min(longest, Math.max(0, untilRenewal));
   }
 
   /** It is to be kept alive three times within its life, or more often if the margin asks for it. */
-  #keepUntil(remainingSeconds: number): void {
+  #keepFor(remainingSeconds: number): void {
     this.#remainingSeconds = remainingSeconds;
     this.#keptAliveAt = this.clock.now();
     const margin = Math.max(remainingSeconds - this.options.renewMarginSeconds, remainingSeconds / 10);
@@ -261,18 +263,64 @@ export class LeaseHolder {
     seen: { stored: Lease | MalformedLease | undefined } | undefined,
     signal: AbortSignal,
   ): Promise<boolean> {
-    if (this.#waivers !== undefined) return this.#tryAgain(seen === undefined, signal);
+    if (this.hasGivenWay) return this.#tryAgain(seen === undefined, signal);
     if (seen && !(await this.#look(seen.stored, signal))) return false;
-    return this.#renewAt > this.clock.now() || this.#keepAlive(signal);
+    return this.hasGivenWay || this.#keepAlive(signal);
   }
 
+  /** Looks whether our etcd lease lives, and lives by us alone; prolongs it when it is time. */
   async #keepAlive(signal: AbortSignal): Promise<boolean> {
-    const id = this.#lease?.etcdLeaseId;
-    if (id === undefined) return true;
-    const remaining = await this.registry.keepAlive(id, signal);
-    if (remaining === 'lost') return false;
-    this.#keepUntil(remaining);
-    this.log.debug('lease kept alive', { subnet: printSubnet(this.#lease!.subnet), seconds: remaining });
+    const held = this.#lease!;
+    if (held.etcdLeaseId === undefined) return true;
+    const asked = this.clock.now();
+    if (asked < Math.min(this.#renewAt, this.#askedAt + REST_MILLISECONDS)) return true;
+    this.#askedAt = asked;
+    const life = await this.registry.lifeOf(held.etcdLeaseId, signal);
+    if (life === 'lost') return false;
+    if (this.#isProlonged(held.etcdLeaseId, life, asked)) return this.#claimAnew(held, signal);
+    if (this.#renewAt > this.clock.now()) return true;
+    if (!(await this.#renew(held.etcdLeaseId, signal))) return false;
+    const fields = { subnet: printSubnet(held.subnet), seconds: this.#remainingSeconds };
+    this.log.debug('lease kept alive', fields);
+    return true;
+  }
+
+  /** Gives an etcd lease its whole time again. False if it is gone. */
+  async #renew(etcdLeaseId: string, signal: AbortSignal): Promise<boolean> {
+    this.#kept = undefined;
+    try {
+      const life = await this.registry.keepAlive(etcdLeaseId, signal);
+      if (life === 'lost') return false;
+      this.#keepFor(life.remainingSeconds);
+      this.#kept = { etcdLeaseId, life };
+      return true;
+    } catch (error) {
+      this.#renewalFailedAt = this.clock.now();
+      throw error;
+    }
+  }
+
+  /** True if an etcd lease has longer to live than we have left it: somebody else keeps it alive, too. */
+  #isProlonged(etcdLeaseId: string, life: LeaseLife, asked: number): boolean {
+    const kept = this.#kept;
+    // A new leader of the store's gives every lease its whole time again.
+    if (kept?.etcdLeaseId !== etcdLeaseId || kept.life.term !== life.term) return false;
+    const since = Math.max(this.#keptAliveAt, this.#renewalFailedAt + LATE_MILLISECONDS);
+    const elapsedSeconds = Math.max(0, asked - since) / 1000;
+    const most = kept.life.remainingSeconds - elapsedSeconds * (1 - CLOCK_TOLERANCE) + ROUNDING_SECONDS;
+    return life.remainingSeconds > most;
+  }
+
+  /** Whoever shares our etcd lease is shown by another that we live; if it lives, it objects. */
+  async #claimAnew(held: Lease, signal: AbortSignal): Promise<boolean> {
+    this.log.info('somebody else keeps our etcd lease alive; claiming our lease with another', {
+      lease: held.name,
+    });
+    // It may be a copy of this very process: nothing that we got so far is ours alone.
+    this.#ownEtcdLeases.clear();
+    const claimed = await this.#claim(held, signal);
+    if (!claimed) return this.#look(await this.#read(held.name, signal), signal);
+    this.#hold(claimed);
     return true;
   }
 
@@ -286,7 +334,7 @@ export class LeaseHolder {
     if (stored === undefined) return false;
     if ('reason' in stored) {
       await this.#beFair(signal);
-      this.log.warn('our lease was overwritten with garbage; writing it again', {
+      this.#tell('warn', 'our lease was overwritten with garbage; writing it again', {
         lease: held.name,
         reason: stored.reason,
       });
@@ -298,16 +346,19 @@ export class LeaseHolder {
     const isPublicIpOurs = stored.attributes.publicIp === held.attributes.publicIp;
     // Not so in a store that was put back to a backup: there it hangs on whatever it hung on then.
     const isNew = BigInt(stored.modRevision) > BigInt(held.modRevision);
-    if (isPublicIpOurs && isNew && stored.etcdLeaseId !== held.etcdLeaseId && this.#isStrangers(stored))
-      return this.#object(stored, signal);
+    if (isPublicIpOurs && isNew && this.#isTwins(stored, held)) {
+      if (!this.#contest.answer(stored)) return true;
+      await this.#beFair(signal);
+      return this.#write(stored, signal);
+    }
     if (sameAttributes(stored.attributes, held.attributes)) {
       // From memory, and of an earlier life of this host: a clone may remember the same.
       if (this.#isStrangers(stored)) {
         const claimed = await this.#claim(stored, signal);
-        if (claimed) this.#lease = claimed;
+        if (claimed) this.#hold(claimed);
         return claimed !== undefined;
       }
-      if (stored.modRevision !== held.modRevision) this.#lease = stored;
+      if (stored.modRevision !== held.modRevision) this.#hold(stored);
       return true;
     }
     if (!isPublicIpOurs) {
@@ -319,8 +370,15 @@ export class LeaseHolder {
       return false;
     }
     await this.#beFair(signal);
-    this.log.warn('our lease was changed by somebody else; writing it again', { lease: held.name });
+    this.#tell('warn', 'our lease was changed by somebody else; writing it again', { lease: held.name });
     return this.#write(stored, signal);
+  }
+
+  /** From now on this lease is ours, and so is what it hangs on. */
+  #hold(lease: Lease): void {
+    this.#lease = lease;
+    this.#inheritsEtcdLeases = false;
+    if (lease.etcdLeaseId !== undefined) this.#ownEtcdLeases.add(lease.etcdLeaseId);
   }
 
   async #read(name: string, signal: AbortSignal): Promise<Lease | MalformedLease | undefined> {
@@ -337,7 +395,7 @@ export class LeaseHolder {
     if (result.kind === 'conflict')
       throw new RegistryError('unavailable', 'our lease changed while we wrote it');
     this.log.info('lease written with our new address', { lease: held.name, publicIp: attributes.publicIp });
-    this.#lease = result.lease;
+    this.#hold(result.lease);
   }
 
   /** Writes our attributes over a stored lease. False if it changed meanwhile. */
@@ -346,7 +404,7 @@ export class LeaseHolder {
     const id = await this.#etcdLeaseFor(stored, signal);
     const result = await this.registry.update(stored, attributes, id, signal);
     if (result.kind !== 'written') return false;
-    this.#lease = result.lease;
+    this.#hold(result.lease);
     return true;
   }
 
@@ -355,17 +413,30 @@ export class LeaseHolder {
     if (stored.etcdLeaseId === undefined && this.#lease?.etcdLeaseId === undefined) return undefined;
     for (const id of [stored.etcdLeaseId, this.#lease?.etcdLeaseId]) {
       // A stranger's is not ours to hang on to, nor to keep alive.
-      if (id === undefined || !this.registry.isGrantedToUs(id)) continue;
-      if ((await this.registry.keepAlive(id, signal)) !== 'lost') return id;
+      if (id !== undefined && this.#isOwn(id) && (await this.#renew(id, signal))) return id;
     }
-    return this.registry.grant(LEASE_TTL_SECONDS, signal);
+    return this.#grant(signal);
+  }
+
+  async #grant(signal: AbortSignal): Promise<string> {
+    const id = await this.registry.grant(LEASE_TTL_SECONDS, signal);
+    this.#ownEtcdLeases.add(id);
+    return id;
+  }
+
+  /** Ends an etcd lease that nothing hangs on (or, after an unclear failure, only our own key). */
+  async #giveBack(etcdLeaseId: string, signal: AbortSignal): Promise<void> {
+    await this.registry.revoke(etcdLeaseId, signal).then(
+      () => this.#ownEtcdLeases.delete(etcdLeaseId),
+      () => undefined,
+    );
   }
 
   async #takeBack(lost: Lease, signal: AbortSignal): Promise<void> {
     const subnet = printSubnet(lost.subnet);
-    this.log.warn('subnet lease lost; taking it back', { subnet });
+    this.#tell('warn', 'subnet lease lost; taking it back', { subnet });
     const lease = await this.acquire(undefined, signal);
-    if (printSubnet(lease.subnet) === subnet) this.log.info('subnet lease taken back', { subnet });
+    if (printSubnet(lease.subnet) === subnet) this.#tell('info', 'subnet lease taken back', { subnet });
     else
       this.log.error('another host has our subnet; we have a new one', {
         old: subnet,
@@ -408,31 +479,27 @@ export class LeaseHolder {
       const isUncontested = this.options.isProven(lease) || (await this.#isHeard(claimed, signal));
       if (!isUncontested) return { kind: 'contested', lease };
       lease = claimed;
-    } else if (lease.etcdLeaseId !== undefined) {
-      const remaining = await this.registry.keepAlive(lease.etcdLeaseId, signal);
-      if (remaining === 'lost') return 'raced';
-      this.#keepUntil(remaining);
+    } else if (lease.etcdLeaseId !== undefined && !(await this.#renew(lease.etcdLeaseId, signal))) {
+      return 'raced';
     }
     const attributes = this.options.attributesFor(lease, lease.name);
     const fields = { subnet: printSubnet(lease.subnet), reservation: lease.etcdLeaseId === undefined };
     if (sameAttributes(lease.attributes, attributes)) {
-      this.log.info('lease reused as it is', fields);
+      this.#tell('info', 'lease reused as it is', fields);
       return lease;
     }
+    if (isReservation(lease) && vtepMacOf(lease) !== undefined) this.#contest.claim();
     const result = await this.registry.update(lease, attributes, lease.etcdLeaseId, signal);
     if (result.kind === 'conflict') return 'raced';
-    this.log.info('lease reused, with new attributes', fields);
+    this.#tell('info', 'lease reused, with new attributes', fields);
     return result.lease;
   }
 
   async #create(subnet: Subnet, avoid: Subnet[], signal: AbortSignal): Promise<Lease | 'raced'> {
     // Taken back again and again, the key goes on hanging on one etcd lease.
     const held = this.#lease?.etcdLeaseId;
-    const isHeldAlive =
-      held !== undefined &&
-      this.registry.isGrantedToUs(held) &&
-      (await this.registry.keepAlive(held, signal)) !== 'lost';
-    const id = isHeldAlive ? held : await this.registry.grant(LEASE_TTL_SECONDS, signal);
+    const isHeldAlive = held !== undefined && this.#isOwn(held) && (await this.#renew(held, signal));
+    const id = isHeldAlive ? held : await this.#grant(signal);
     let isWritten = false;
     try {
       const subnets = { subnet, ipv6Subnet: undefined };
@@ -443,94 +510,106 @@ export class LeaseHolder {
         return 'raced';
       }
       isWritten = true;
-      this.#keepUntil(LEASE_TTL_SECONDS);
-      this.log.info('lease acquired', { subnet: printSubnet(subnet) });
+      if (!isHeldAlive) this.#keepFor(LEASE_TTL_SECONDS);
+      this.#tell('info', 'lease acquired', { subnet: printSubnet(subnet) });
       return result.lease;
     } finally {
-      // Nothing hangs on the etcd lease (or, after an unclear failure, only our own key): let it go at once.
-      if (!isWritten && id !== held) await this.registry.revoke(id, signal).catch(() => undefined);
+      if (!isWritten && id !== held) await this.#giveBack(id, signal);
     }
   }
 
   /** True for a key that hangs on an etcd lease of another host, or of this one before it was booted. */
   #isStrangers({ etcdLeaseId }: Lease): boolean {
-    return etcdLeaseId !== undefined && !this.registry.isGrantedToUs(etcdLeaseId);
+    return etcdLeaseId !== undefined && !this.#isOwn(etcdLeaseId);
   }
 
-  /** Attaches a key to an etcd lease of ours, and changes nothing that others could see. Undefined: it changed meanwhile. */
+  #isOwn(etcdLeaseId: string): boolean {
+    if (this.#ownEtcdLeases.has(etcdLeaseId)) return true;
+    return this.#inheritsEtcdLeases && this.registry.isGrantedToUs(etcdLeaseId);
+  }
+
+  /** True if what is stored in place of what we hold was written by another host with our PublicIP. */
+  #isTwins(stored: Lease, held: Lease): boolean {
+    if (stored.etcdLeaseId !== held.etcdLeaseId) return this.#isStrangers(stored);
+    // A reservation, or an etcd lease that a copy of this host shares.
+    const vtepMac = vtepMacOf(stored);
+    return vtepMac !== undefined && vtepMac !== vtepMacOf(held);
+  }
+
+  /**
+   * Says that a lease is ours, by what hosts with one PublicIP differ in: attaches the key to an etcd lease of ours, and changes
+   * nothing that others could see; or writes our VTEP MAC into a reservation. Undefined: it changed meanwhile.
+   */
   async #claim(lease: Lease, signal: AbortSignal): Promise<Lease | undefined> {
-    const id = await this.registry.grant(LEASE_TTL_SECONDS, signal);
+    if (isReservation(lease)) {
+      const attributes = this.options.attributesFor(this.#lease, lease.name);
+      const result = await this.registry.update(lease, attributes, undefined, signal);
+      if (result.kind !== 'written') return undefined;
+      this.#contest.claim();
+      return result.lease;
+    }
+    const id = await this.#grant(signal);
     let isWritten = false;
     try {
       const result = await this.registry.update(lease, lease.attributes, id, signal);
       if (result.kind !== 'written') return undefined;
       isWritten = true;
-      this.#claimedAt = this.clock.now();
-      this.#keepUntil(LEASE_TTL_SECONDS);
+      this.#contest.claim();
+      this.#keepFor(LEASE_TTL_SECONDS);
       this.log.info('lease claimed: its key hung on an etcd lease of another host, or of an earlier boot', {
         lease: lease.name,
       });
       return result.lease;
     } finally {
-      if (!isWritten) await this.registry.revoke(id, signal).catch(() => undefined);
+      if (!isWritten) await this.#giveBack(id, signal);
     }
   }
 
   /** True if nobody has objected to our claim after a while. */
-  async #isHeard({ name, etcdLeaseId }: Lease, signal: AbortSignal): Promise<boolean> {
+  async #isHeard(claimed: Lease, signal: AbortSignal): Promise<boolean> {
     await this.clock.sleep(HEARING_MILLISECONDS, signal);
-    return (await this.#read(name, signal))?.etcdLeaseId === etcdLeaseId;
-  }
-
-  /** Another host has claimed our lease: we say that we live, or, if it is we who came later, give way. */
-  async #object(stored: Lease, signal: AbortSignal): Promise<boolean> {
-    const now = this.clock.now();
-    this.#counters = now - this.#objectedAt < COUNTER_MILLISECONDS ? this.#counters + 1 : 0;
-    if (now - this.#claimedAt < CLAIM_MILLISECONDS || this.#counters >= COUNTERS) {
-      this.#waivers = 0;
-      this.#reportContest(stored, GAVE_WAY);
-      return true;
-    }
-    await this.#beFair(signal);
-    this.#reportContest(stored, OBJECTED);
-    this.#objectedAt = this.clock.now();
-    return this.#write(stored, signal);
+    const { etcdLeaseId } = claimed;
+    const stored = await this.#read(claimed.name, signal);
+    const isOurs =
+      stored !== undefined &&
+      stored.etcdLeaseId === etcdLeaseId &&
+      !('reason' in stored) &&
+      sameAttributes(stored.attributes, claimed.attributes);
+    if (!isOurs && etcdLeaseId !== undefined && stored?.etcdLeaseId !== etcdLeaseId)
+      await this.#giveBack(etcdLeaseId, signal);
+    return isOurs;
   }
 
   /** Having given way: takes the lease if it has become free, or, when it is time, claims it again. */
   async #tryAgain(isTime: boolean, signal: AbortSignal): Promise<boolean> {
-    const stored = await this.#read(this.#lease!.name, signal);
-    const isOthers = stored && !('reason' in stored) && this.#isStrangers(stored);
+    const held = this.#lease!;
+    const stored = await this.#read(held.name, signal);
+    const isReadable = stored !== undefined && !('reason' in stored);
+    // One of the two has another PublicIP now: there is nothing to wait for any more.
+    if (isReadable && stored.attributes.publicIp !== this.options.publicIp()) {
+      this.#contest.settle();
+      return false;
+    }
+    const isOthers = isReadable && this.#isTwins(stored, held);
     if (isOthers) {
       if (!isTime) return true;
       const claimed = await this.#claim(stored, signal);
       if (!claimed || !(await this.#isHeard(claimed, signal))) {
-        this.#waivers!++;
-        this.#reportContest(stored, GAVE_WAY);
+        this.#contest.giveWay(stored);
         return true;
       }
-      this.#lease = claimed;
+      this.#hold(claimed);
     }
-    this.#waivers = undefined;
-    this.#contestedAt = -Infinity;
+    this.#contest.settle();
     // What we say of ourselves may differ from what the other said.
     this.#isStale = true;
     this.#wake.raise();
     return isOthers || (stored !== undefined && this.#look(stored, signal));
   }
 
-  #reportContest({ name, attributes }: Lease, outcome: string): void {
-    this.#contestedAt = this.clock.now();
-    const { publicIp } = attributes;
-    this.#contest.report('another host has our PublicIP, and claims our lease', outcome, {
-      lease: name,
-      publicIp,
-    });
-  }
-
-  #endContest(): void {
-    if (this.clock.now() - this.#contestedAt >= CONTEST_MILLISECONDS)
-      this.#contest.clear('nobody else claims our lease any more');
+  /** Something that happened to our lease: said each time, but while it happens again and again. */
+  #tell(level: 'info' | 'warn', message: string, fields: LogFields): void {
+    this.log[this.#patience.isFight ? 'debug' : level](message, fields);
   }
 
   /** Waits, where we repair the same again and again. */
@@ -543,4 +622,9 @@ export class LeaseHolder {
         lease: this.#lease?.name,
       });
   }
+}
+
+/** True for a key that hangs on no etcd lease. */
+function isReservation({ etcdLeaseId }: Lease): boolean {
+  return etcdLeaseId === undefined;
 }

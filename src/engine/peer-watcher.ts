@@ -356,11 +356,11 @@ export class PeerWatcher {
 
   async #examine(departure: Departure, signal: AbortSignal): Promise<void> {
     const { lease } = departure;
-    const isAlive = await this.registry.isAlive(lease.etcdLeaseId!, signal).catch(() => undefined);
+    const life = await this.registry.lifeOf(lease.etcdLeaseId!, signal).catch(() => undefined);
     // A lease that came meanwhile is newer than the answer.
-    if (isAlive === undefined || this.#departed.get(lease.name) !== departure) return;
-    departure.how = isAlive ? 'deleted' : 'expired';
-    if (isAlive) return;
+    if (life === undefined || this.#departed.get(lease.name) !== departure) return;
+    departure.how = life === 'lost' ? 'expired' : 'deleted';
+    if (departure.how === 'deleted') return;
     const seconds = Math.round(this.graceMilliseconds / 1000);
     this.log.warn('lease expired; its peer is kept for a while', { lease: lease.name, seconds });
   }

@@ -2,7 +2,7 @@
 import { overlayMtu } from '../core/vxlan';
 import { printSubnet } from '../model/address';
 import type { Lease } from '../model/lease';
-import { vxlanDataOf } from '../model/lease-codec';
+import { vtepMacOf } from '../model/lease-codec';
 import { linkNameOf, type Overlay } from '../model/overlay';
 import type { Peer } from '../model/peer';
 import type { AgentStatus, LeaseStatus, OverlayStatus, PeerStatus } from '../model/status';
@@ -82,12 +82,12 @@ function overlayStatusOf({ network, backend, underlay, resolve }: Overlay): Over
   };
 }
 
-function leaseStatusOf({ name, subnet, attributes }: Lease, remainingSeconds: number): LeaseStatus {
+function leaseStatusOf(lease: Lease, remainingSeconds: number): LeaseStatus {
   return {
-    name,
-    subnet: printSubnet(subnet),
-    publicIp: attributes.publicIp,
-    vtepMac: vxlanDataOf(attributes.backendData)?.vtepMac,
+    name: lease.name,
+    subnet: printSubnet(lease.subnet),
+    publicIp: lease.attributes.publicIp,
+    vtepMac: vtepMacOf(lease),
     remainingSeconds: remainingSeconds === Infinity ? undefined : Math.round(remainingSeconds),
   };
 }

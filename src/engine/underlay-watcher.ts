@@ -42,8 +42,8 @@ export class UnderlayWatcher {
     this.#wake.raise();
   }
 
-  /** Looks until the signal aborts; calls `onChange` with each underlay that differs from the last. */
-  async run(onChange: (underlay: Underlay) => void, signal: AbortSignal): Promise<void> {
+  /** Looks until the signal aborts; calls `onChange` after each change, with what it was before. */
+  async run(onChange: (before: Underlay) => void, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
         if (await this.#wake.wait(this.clock, AUDIT_MILLISECONDS, signal)) {
@@ -57,7 +57,7 @@ export class UnderlayWatcher {
     }
   }
 
-  async #look(onChange: (underlay: Underlay) => void, signal: AbortSignal): Promise<void> {
+  async #look(onChange: (before: Underlay) => void, signal: AbortSignal): Promise<void> {
     const choice = await lookForUnderlay(this.kernel, this.options, signal);
     if (choice.kind === 'none') throw new ConfigError(choice.reason);
     this.#trouble.clear('the underlay interface is back');
@@ -71,8 +71,9 @@ export class UnderlayWatcher {
       mtu,
       because: choice.because,
     });
+    const before = this.underlay;
     this.underlay = choice.underlay;
-    onChange(choice.underlay);
+    onChange(before);
   }
 }
 

@@ -5,7 +5,14 @@ import { contains, familyOf, subnetOf } from '../model/address';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../model/lease';
 import { printLeaseAttributes, printLeaseName, vxlanDataOf, type ParsedLease } from '../model/lease-codec';
 import type { Miss } from '../model/miss';
-import type { LeaseBatch, LeaseRegistry, LeaseSnapshot, StoredConfig, WriteResult } from '../ports';
+import type {
+  LeaseBatch,
+  LeaseLife,
+  LeaseRegistry,
+  LeaseSnapshot,
+  StoredConfig,
+  WriteResult,
+} from '../ports';
 import { EtcdClient, type Attempt, type EtcdOptions } from './client';
 import { CallError } from './errors';
 import { Keys, type KeyRange } from './keys';
@@ -118,24 +125,24 @@ export class EtcdRegistry implements LeaseRegistry {
     return BigInt(etcdLeaseId) >> CHANCE_BITS === this.#mark;
   }
 
-  async keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'> {
-    const { TTL } = await this.#client.call(
+  async keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<LeaseLife | 'lost'> {
+    const answer = await this.#client.call(
       'keep the lease alive',
       ({ connection, limits }) =>
-        connection.exchange<{ TTL: string }>('Lease', 'leaseKeepAlive', { ID: etcdLeaseId }, limits),
+        connection.exchange<LifeAnswer>('Lease', 'leaseKeepAlive', { ID: etcdLeaseId }, limits),
       signal,
     );
-    return Number(TTL) > 0 ? Number(TTL) : 'lost';
+    return lifeIn(answer);
   }
 
-  async isAlive(etcdLeaseId: string, signal: AbortSignal): Promise<boolean> {
-    const { TTL } = await this.#client.call(
+  async lifeOf(etcdLeaseId: string, signal: AbortSignal): Promise<LeaseLife | 'lost'> {
+    const answer = await this.#client.call(
       'ask for the lease',
       ({ connection, limits }) =>
-        connection.unary<{ TTL: string }>('Lease', 'leaseTimeToLive', { ID: etcdLeaseId }, limits),
+        connection.unary<LifeAnswer>('Lease', 'leaseTimeToLive', { ID: etcdLeaseId }, limits),
       signal,
     );
-    return Number(TTL) > 0;
+    return lifeIn(answer);
   }
 
   async revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void> {
@@ -266,6 +273,18 @@ interface PutIfUnchanged {
   readonly value: string;
   readonly etcdLeaseId: string | undefined;
   readonly expected: string | undefined;
+}
+
+/** What etcd answers of a lease: its TTL is 0 or -1 when there is none. */
+interface LifeAnswer {
+  readonly TTL: string;
+  readonly header: { readonly raft_term: string };
+}
+
+/** A new leader gives every lease its whole time again, and is elected for a new term. */
+function lifeIn({ TTL, header }: LifeAnswer): LeaseLife | 'lost' {
+  const remainingSeconds = Number(TTL);
+  return remainingSeconds > 0 ? { remainingSeconds, term: header.raft_term } : 'lost';
 }
 
 function transact({ connection, limits }: Attempt, request: object): Promise<ITxnResponse> {

@@ -147,6 +147,11 @@ export function vxlanDataOf(data: unknown): VxlanData | undefined {
   return { vni: typeof vni === 'number' ? vni : undefined, vtepMac };
 }
 
+/** The MAC of the VTEP that a lease leads to; undefined when it names none. */
+export function vtepMacOf({ attributes }: Lease): MacAddress | undefined {
+  return vxlanDataOf(attributes.backendData)?.vtepMac;
+}
+
 /** `BackendData` as the vxlan backend writes it. */
 export function vxlanData(vni: number, vtepMac: MacAddress): object {
   return { VNI: vni, VtepMAC: vtepMac };

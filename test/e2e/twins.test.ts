@@ -1,4 +1,6 @@
 /** Two hosts with one PublicIP, both with an agent: a cloned machine, addresses behind a NAT. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { Lab, PREFIX } from '../support/lab/lab';
 import { Stream } from '../support/lab/stream';
 
@@ -31,3 +33,56 @@ test('the first keeps its lease, the second says what to do, nobody loses a pack
   await second.agent.ready(70_000);
   expect(second.subnet).toBe(subnet);
 }, 150_000);
+
+const contested = ({ message }: { message: string }) => /another host has our PublicIP/.test(message);
+
+test('of two clones that start in the same moment one gets the lease that both remember, and both say so', async () => {
+  lab = await Lab.start({ hosts: 3 });
+  const [first, second, third] = [lab.host(1), lab.host(2), lab.host(3)];
+  await lab.startAgents([first, third]);
+  const { subnet } = first;
+  await first.agent.end('SIGTERM');
+  const mac = (await first.vtepMac())!;
+  // The clone has everything: the device with its MAC, and, by --public-ip, the address.
+  await second.namespace.batch([
+    `link add flannel.1 address ${mac} type vxlan id 1 dstport 8472 dev eth0 nolearning`,
+    'link set flannel.1 up',
+  ]);
+  const value = await lab.etcd.etcdctl('get', `${PREFIX}/subnets/${subnet.replace('/', '-')}`);
+  first.agent.start();
+  second.agent.start({ args: [`--public-ip=${first.publicIp}`] });
+  const words = await Promise.all([first, second].map(({ agent }) => agent.logged(contested)));
+  expect(words.map(({ error }) => String(error).split(',')[0]).sort()).toEqual([
+    'it was there first',
+    'we were there first',
+  ]);
+  expect(await lab.etcd.etcdctl('get', `${PREFIX}/subnets/${subnet.replace('/', '-')}`)).toBe(value);
+  const statuses = await Promise.all([first, second].map(({ agent }) => agent.command('status')));
+  expect(statuses.map(({ status }) => status).sort()).toEqual([0, 1]);
+  for (const { stdout } of statuses) expect(stdout).toContain('another host has our PublicIP');
+}, 60_000);
+
+test('copies of one running machine, alike in all and even in the boot, hear of each other within half a minute', async () => {
+  lab = await Lab.start({ hosts: 2 });
+  const [first, other] = [lab.host(1), lab.host(2)];
+  await lab.startAgents();
+  const { subnet } = first;
+  await first.agent.end('SIGTERM');
+  const directory = join(lab.directory, 'copy');
+  mkdirSync(directory);
+  const copy = first.agent.copy(directory);
+  const stream = await Stream.start(other, first);
+  first.agent.start();
+  // Nobody on this machine tells it that there is another.
+  copy.start({
+    under: ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /run/vtepd && exec "$@"', 'sh'],
+  });
+  const words = await Promise.all([first.agent, copy].map((agent) => agent.logged(contested, 40_000)));
+  expect(words.map(({ error }) => String(error).split(',')[0]).sort()).toEqual([
+    'it was there first',
+    'we were there first',
+  ]);
+  expect([first.subnet, (await lab.leases()).size]).toEqual([subnet, 2]);
+  expect(await stream.end()).toMatchObject({ lost: 0 });
+  await copy.end('SIGTERM');
+}, 90_000);

@@ -192,7 +192,7 @@ describe('with users', () => {
     const registry = open(server, root);
     const id = await registry.grant(60, signal);
     const lease = written(await registry.create(leaseSubnets('10.5.1.0/24'), vxlanAttributes(1), id, signal));
-    expect(await registry.keepAlive(id, signal)).toBe(60);
+    expect(await registry.keepAlive(id, signal)).toMatchObject({ remainingSeconds: 60 });
     expect((await registry.list(signal)).leases).toEqual([lease]);
     await registry.revoke(id, signal);
   });

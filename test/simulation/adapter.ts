@@ -13,7 +13,7 @@ export class Adapter implements LeaseRegistry {
   keepAlive: LeaseRegistry['keepAlive'] = (...args) => this.inner.keepAlive(...args);
   reconnect: LeaseRegistry['reconnect'] = () => this.inner.reconnect();
   isGrantedToUs: LeaseRegistry['isGrantedToUs'] = (...args) => this.inner.isGrantedToUs(...args);
-  isAlive: LeaseRegistry['isAlive'] = (...args) => this.inner.isAlive(...args);
+  lifeOf: LeaseRegistry['lifeOf'] = (...args) => this.inner.lifeOf(...args);
   revoke: LeaseRegistry['revoke'] = (...args) => this.inner.revoke(...args);
   remove: LeaseRegistry['remove'] = (...args) => this.inner.remove(...args);
 

@@ -3,7 +3,14 @@ import { setMaxListeners } from 'node:events';
 import { RegistryError } from '../../src/model/errors';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../../src/model/lease';
 import type { Miss } from '../../src/model/miss';
-import type { LeaseBatch, LeaseRegistry, LeaseSnapshot, StoredConfig, WriteResult } from '../../src/ports';
+import type {
+  LeaseBatch,
+  LeaseLife,
+  LeaseRegistry,
+  LeaseSnapshot,
+  StoredConfig,
+  WriteResult,
+} from '../../src/ports';
 import type { FakeRegistry, RegistryMethod } from '../support/fake-registry';
 import type { Connection } from './connection';
 import type { Process } from './process';
@@ -63,7 +70,7 @@ export class DistantRegistry implements LeaseRegistry {
     return this.#call('grant', '', signal, () => this.inner.grant(ttlSeconds, NEVER));
   }
 
-  keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'> {
+  keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<LeaseLife | 'lost'> {
     return this.#call('keepAlive', '', signal, () => this.inner.keepAlive(etcdLeaseId, NEVER));
   }
 
@@ -75,8 +82,8 @@ export class DistantRegistry implements LeaseRegistry {
     return this.inner.isGrantedToUs(etcdLeaseId);
   }
 
-  isAlive(etcdLeaseId: string, signal: AbortSignal): Promise<boolean> {
-    return this.#call('isAlive', '', signal, () => this.inner.isAlive(etcdLeaseId, NEVER));
+  lifeOf(etcdLeaseId: string, signal: AbortSignal): Promise<LeaseLife | 'lost'> {
+    return this.#call('lifeOf', '', signal, () => this.inner.lifeOf(etcdLeaseId, NEVER));
   }
 
   revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void> {

@@ -76,6 +76,7 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, fault: Fa
   ],
   'rebooted elsewhere': [2, (scene) => onAny(scene, (host) => restart(scene, host, true, () => host.move()))],
   'image copied': [2, copyImage],
+  'machine doubled': [2, doubleMachine],
   'addresses exchanged': [1, exchangeAddresses],
   'address doubled': [1, doubleAddress],
   'new cluster': [1, newCluster],
@@ -297,12 +298,27 @@ function doubleAddress(scene: Scene): string | undefined {
   const pair = two(scene);
   if (!pair) return undefined;
   const [one, other] = pair;
-  const milliseconds = scene.chance.between(1_000, 120_000);
-  for (const host of pair) host.disturb(milliseconds);
+  const milliseconds = scene.chance.between(1_000, 600_000);
   const { address } = one;
   other.move(address);
   later(scene, milliseconds, `${other.name} gets an address of its own`, () => separate(scene));
   return `${other.name} like ${one.name}`;
+}
+
+/** A machine is woken twice from one image of its memory: alike in all, even the boot, until one gets another address. */
+function doubleMachine(scene: Scene): string | undefined {
+  const { chance } = scene;
+  const pair = two(scene);
+  if (!pair) return undefined;
+  const [original, copy] = pair;
+  copy.becomeCloneOf(original, true);
+  copy.move(original.address);
+  original.kill();
+  for (const host of pair) later(scene, chance.between(0, 2_000), `${host.name} starts`, () => host.start());
+  later(scene, chance.between(60_000, 900_000), `${copy.name} gets an address of its own`, () =>
+    separate(scene),
+  );
+  return `${copy.name} like ${original.name}`;
 }
 
 /** Each has an address of its own; whoever had the doubled one by then, for it may have been exchanged meanwhile. */

@@ -11,6 +11,8 @@ import type { Scheduler } from './scheduler';
 export type Invariant =
   /** Two running agents use one subnet although both have been told otherwise long ago. */
   | 'one owner per subnet'
+  /** Two running agents with one PublicIP use one subnet, and neither says so. */
+  | 'twins are told'
   /** An agent changes or deletes a key that is another's. */
   | 'no key of another is written'
   /** An agent takes a peer's objects away, though nothing that ever reached it said that the lease has gone. */
@@ -37,6 +39,10 @@ export interface Violation {
 /** A host, as far as the rules need to know it. */
 export interface Suspect {
   readonly name: string;
+  /** In the underlay, and so its PublicIP. */
+  readonly address: IpAddress;
+  /** True while its agent says that another host claims its lease. */
+  readonly tellsOfTwin: boolean;
   /** All underlay addresses it ever had. */
   readonly ownAddresses: ReadonlySet<IpAddress>;
   /** The overlay addresses on its link, if an agent is at work. */
@@ -170,11 +176,17 @@ export class Invariants {
           this.scheduler.now - Math.max(since, undisturbedSince) > DETECTION_MILLISECONDS,
       );
       if (settled.length < 2) continue;
+      if (settled.filter(({ tellsOfTwin }) => !tellsOfTwin).length < 2) {
+        // Who waits for another to go uses nothing, whatever its kernel still holds. It is asked again later.
+        this.#shared.set(address, this.scheduler.now);
+        continue;
+      }
       this.#shared.delete(address);
-      this.report(
-        'one owner per subnet',
-        `${settled.map(({ name }) => name).join(' and ')} both use ${address}`,
-      );
+      const names = settled.map(({ name }) => name).join(' and ');
+      // By what leases say, hosts with one PublicIP are one.
+      const isOneToOthers = new Set(settled.map((host) => host.address)).size === 1;
+      if (isOneToOthers) this.report('twins are told', `${names} both use ${address}, and neither knows`);
+      else this.report('one owner per subnet', `${names} both use ${address}`);
     }
   }
 

@@ -52,6 +52,7 @@ const LINK = 'flannel.1';
 const FAST_KERNEL: KernelOptions = { latency: [0.1, 5], odds: 0 };
 
 interface Life {
+  readonly agent: Agent;
   readonly process: Process;
   readonly client: FakeRegistry;
   readonly kernel: SlowKernel;
@@ -80,6 +81,9 @@ export class SimulatedHost implements Suspect {
   operations = 0;
   #address: IpAddress;
   #lives = 0;
+  #boots = 0;
+  /** What its boot is known by; copies of a running machine share it. */
+  #boot = '';
   #life: Life | undefined;
   #disturbedAt = 0;
   #moves = 0;
@@ -111,6 +115,10 @@ export class SimulatedHost implements Suspect {
   get vtepMac(): MacAddress | undefined {
     const link = this.kernel.state.get(`link ${LINK}`);
     return link?.kind === 'link' ? link.mac : undefined;
+  }
+
+  get tellsOfTwin(): boolean {
+    return this.#life!.agent.readiness().some(({ name, ok }) => name === 'lease contest' && !ok);
   }
 
   isShown(name: string): boolean {
@@ -150,7 +158,7 @@ export class SimulatedHost implements Suspect {
     );
     const knowledge = new Knowledge();
     for (const address of this.#addressesOnLink()) knowledge.ownSubnets.add(address);
-    const client = store.client();
+    const client = store.client(this.#boot);
     const registry = new DistantRegistry(client, process, this.connection, scheduler, {
       moment: () => store.moment,
       asked: (method) => invariants.checkRequests(this, traffic.count(this.name, method)),
@@ -171,10 +179,6 @@ export class SimulatedHost implements Suspect {
     const view = this.world.viewOf(this.number);
     const isOwn = (publicIp: string) => this.ownAddresses.has(publicIp as IpAddress);
     const shown = view ? new NarrowRegistry(registry, view, isOwn, (this.ownKeys = new Set())) : registry;
-    const life: Life = { process, client, kernel, address: undefined, hasSaidLoss: false };
-    this.#life = life;
-    this.disturb();
-    invariants.noteAddresses(this);
     const options = {
       underlay: { iface: [], ifaceRegex: [], canReach: undefined, publicIp: undefined },
       resolve,
@@ -199,6 +203,10 @@ export class SimulatedHost implements Suspect {
         if (message.includes('subnet')) life.hasSaidLoss = true;
       }),
     });
+    const life: Life = { agent, process, client, kernel, address: undefined, hasSaidLoss: false };
+    this.#life = life;
+    this.disturb();
+    invariants.noteAddresses(this);
     const end = (how: string) => {
       if (process.isAlive) invariants.report('agents run on', `${this.name} ended: ${how}`);
     };
@@ -250,6 +258,7 @@ export class SimulatedHost implements Suspect {
     this.files.subnetFile = other.files.subnetFile;
     this.files.memory = other.files.memory;
     if (!wakes) return;
+    this.#boot = other.#boot;
     const objects = [...other.kernel.state.values()];
     const rank = ({ kind }: KernelObject) => (kind === 'link' ? 0 : kind === 'address' ? 1 : 2);
     objects.sort((a, b) => rank(a) - rank(b));
@@ -282,6 +291,7 @@ export class SimulatedHost implements Suspect {
   }
 
   #newKernel(): FakeKernel {
+    this.#boot = `${this.name}, boot ${++this.#boots}`;
     const kernel = new FakeKernel();
     kernel.networkInterfaces = [underlayAt(this.#address)];
     return kernel;

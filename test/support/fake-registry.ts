@@ -17,6 +17,7 @@ import type {
   Clock,
   LeaseBatch,
   LeaseChange,
+  LeaseLife,
   LeaseRegistry,
   LeaseSnapshot,
   StoredConfig,
@@ -57,6 +58,7 @@ export type StoreClock = Pick<Clock, 'now'> & Partial<Pick<Clock, 'sleep'>>;
 export class FakeStore {
   #revision = 1;
   #compacted = 0;
+  #term = 1;
   #entries = new Map<string, Entry>();
   #etcdLeases = new Map<string, EtcdLease>();
   /** No etcd lease ends before this: a thousand clients ask ten times a second. */
@@ -133,12 +135,26 @@ export class FakeStore {
     return this.#grantees.get(id);
   }
 
-  keepAlive(id: string): number | 'lost' {
+  keepAlive(id: string): LeaseLife | 'lost' {
+    this.expireLeases();
+    const lease = this.#etcdLeases.get(id);
+    if (lease) lease.expiresAt = this.clock.now() + lease.ttlSeconds * 1000;
+    return this.lifeOf(id);
+  }
+
+  /** In whole seconds, as etcd tells it. */
+  lifeOf(id: string): LeaseLife | 'lost' {
     this.expireLeases();
     const lease = this.#etcdLeases.get(id);
     if (!lease) return 'lost';
-    lease.expiresAt = this.clock.now() + lease.ttlSeconds * 1000;
-    return lease.ttlSeconds;
+    const remainingSeconds = Math.floor((lease.expiresAt - this.clock.now()) / 1000);
+    return { remainingSeconds, term: String(this.#term) };
+  }
+
+  /** Another member leads: every etcd lease has its whole time again. */
+  elect(): void {
+    this.#term++;
+    for (const id of this.#etcdLeases.keys()) this.keepAlive(id);
   }
 
   /** Ends an etcd lease, with its keys, as if its time were over. */
@@ -181,6 +197,7 @@ export class FakeStore {
     this.#entries = new Map(backup.entries);
     this.#etcdLeases = new Map([...backup.etcdLeases].map(([id, lease]) => [id, { ...lease }]));
     this.#noneEndsBefore = 0;
+    this.#term++;
     for (const client of this.#clients) client.cutWatches();
   }
 
@@ -349,12 +366,12 @@ export class FakeRegistry implements LeaseRegistry {
     return this.store.granteeOf(etcdLeaseId) === this.host;
   }
 
-  keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<number | 'lost'> {
+  keepAlive(etcdLeaseId: string, signal: AbortSignal): Promise<LeaseLife | 'lost'> {
     return this.#call('keepAlive', signal, () => this.store.keepAlive(etcdLeaseId));
   }
 
-  isAlive(etcdLeaseId: string, signal: AbortSignal): Promise<boolean> {
-    return this.#call('isAlive', signal, () => this.store.etcdLeaseIds.includes(etcdLeaseId));
+  lifeOf(etcdLeaseId: string, signal: AbortSignal): Promise<LeaseLife | 'lost'> {
+    return this.#call('lifeOf', signal, () => this.store.lifeOf(etcdLeaseId));
   }
 
   revoke(etcdLeaseId: string, signal: AbortSignal): Promise<void> {

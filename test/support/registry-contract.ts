@@ -4,7 +4,7 @@ import { RegistryError } from '../../src/model/errors';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../../src/model/lease';
 import { printLeaseAttributes, vxlanData } from '../../src/model/lease-codec';
 import { macAddress, type MacAddress } from '../../src/model/mac';
-import type { LeaseBatch, LeaseChange, LeaseRegistry, WriteResult } from '../../src/ports';
+import type { LeaseBatch, LeaseChange, LeaseLife, LeaseRegistry, WriteResult } from '../../src/ports';
 
 /** An empty store for one test. Keys are those below the prefix: `config`, `subnets/10.5.1.0-24`. */
 export interface RegistryEnvironment {
@@ -370,15 +370,33 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         const id = await registry.grant(3600, signal);
         await registry.create(leaseSubnets('10.5.1.0/24'), vxlanAttributes(1), id, signal);
         const before = await now();
-        expect(await other.keepAlive(id, signal)).toBe(3600);
+        expect(await other.keepAlive(id, signal)).toMatchObject({ remainingSeconds: 3600 });
         expect(await now()).toBe(before);
       });
 
       test('are alive until they end, whether a key is attached or not', async () => {
         const id = await registry.grant(3600, signal);
-        expect(await other.isAlive(id, signal)).toBe(true);
+        expect(await other.lifeOf(id, signal)).toMatchObject({
+          remainingSeconds: expect.any(Number) as number,
+        });
         await registry.revoke(id, signal);
-        expect(await other.isAlive(id, signal)).toBe(false);
+        expect(await other.lifeOf(id, signal)).toBe('lost');
+      });
+
+      test('have less to live with every second, until whoever keeps them alive, and all see the same', async () => {
+        const id = await registry.grant(3600, signal);
+        const kept = await registry.keepAlive(id, signal);
+        const timer = await registry.grant(SHORT_TTL_SECONDS, signal);
+        await environment.outlive(timer, SHORT_TTL_SECONDS);
+        const { term } = kept as LeaseLife;
+        const later = (await other.lifeOf(id, signal)) as LeaseLife;
+        expect(later).toEqual({ remainingSeconds: expect.any(Number) as number, term });
+        expect(later.remainingSeconds).toBeLessThanOrEqual(3598);
+        expect(later.remainingSeconds).toBeGreaterThan(3580);
+        await other.keepAlive(id, signal);
+        const prolonged = (await registry.lifeOf(id, signal)) as LeaseLife;
+        expect(prolonged.term).toBe(term);
+        expect(prolonged.remainingSeconds).toBeGreaterThanOrEqual(3599);
       });
 
       test('that end take their keys with them, and are lost', async () => {
@@ -405,7 +423,7 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
 
       test('that never were are lost', async () => {
         expect(await registry.keepAlive('123456789', signal)).toBe('lost');
-        expect(await registry.isAlive('123456789', signal)).toBe(false);
+        expect(await registry.lifeOf('123456789', signal)).toBe('lost');
         await registry.revoke('123456789', signal);
       });
     });
@@ -575,7 +593,7 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
         await expect(registry.find({ layer: 'l2', mac: vtepMac(1) }, 24, aborted)).rejects.toBe(reason);
         await expect(registry.grant(60, aborted)).rejects.toBe(reason);
         await expect(registry.keepAlive('1', aborted)).rejects.toBe(reason);
-        await expect(registry.isAlive('1', aborted)).rejects.toBe(reason);
+        await expect(registry.lifeOf('1', aborted)).rejects.toBe(reason);
         await expect(registry.revoke('1', aborted)).rejects.toBe(reason);
         await expect(
           registry.create(leaseSubnets('10.5.2.0/24'), vxlanAttributes(1), undefined, aborted),

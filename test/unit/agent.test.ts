@@ -1,7 +1,10 @@
 /** The whole agent on fakes: what only shows when all its loops run together. */
 import { ipAddress } from '../../src/model/address';
+import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { parseMemory } from '../../src/model/memory-codec';
 import { AgentOnFakes } from '../support/agent-on-fakes';
+import { exampleLease } from '../support/examples';
+import { FAKE_UNDERLAY } from '../support/fake-kernel';
 
 const all = new AgentOnFakes({ hasBlackholeRoute: true });
 const { agent, clock, host, kernel } = all;
@@ -75,4 +78,39 @@ describe('with many leases', () => {
     expect(agent.status(false).work.missesAnswered).toBe(1);
     await all.stop();
   });
+});
+
+test('it waits while another host has its PublicIP, and has a subnet soon after it was given another', async () => {
+  const waiting = new AgentOnFakes();
+  const { store, clock, kernel } = waiting;
+  const key = 'subnets/10.5.7.0-24';
+  const { address } = FAKE_UNDERLAY.addresses[0]!;
+  const value = printLeaseAttributes({ ...exampleLease(7).attributes, publicIp: address });
+  const twin = store.grant(86_400, 'twin');
+  store.put(key, value, twin);
+  await waiting.start();
+  const stop = new AbortController();
+  // It lives, and objects.
+  const objecting = (async () => {
+    while (!stop.signal.aborted) {
+      if (store.entries.get(key)?.etcdLeaseId !== twin) store.put(key, value, twin);
+      await clock.sleep(100, stop.signal).catch(() => undefined);
+    }
+  })();
+  await clock.advance(300_000);
+  expect(waiting.check('lease')).toMatchObject({
+    ok: false,
+    reason: expect.stringContaining('it was there first, and we wait until it has gone') as string,
+  });
+  const [first] = FAKE_UNDERLAY.addresses;
+  kernel.changeInterfaces([
+    { ...FAKE_UNDERLAY, addresses: [{ ...first!, address: ipAddress('192.168.0.77') }] },
+  ]);
+  await clock.advance(130_000);
+  expect(waiting.agent.readiness().filter(({ ok }) => !ok)).toEqual([]);
+  expect(waiting.agent.status(false).lease).toMatchObject({ publicIp: '192.168.0.77' });
+  expect(store.valueOf(key)).toBe(value);
+  stop.abort();
+  await objecting;
+  await waiting.stop();
 });

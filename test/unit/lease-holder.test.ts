@@ -523,6 +523,25 @@ describe('two hosts with one PublicIP', () => {
     expect(b.clock.now() - start).toBe(0);
   });
 
+  it('who gave way takes a subnet of its own as soon as it has a PublicIP of its own', async () => {
+    const { store, a, running, name, pass } = await twins();
+    let publicIp = examplePeer(7).publicIp;
+    const attributes = () => ({ ...attributesOf(9), publicIp });
+    const b = host(store, { publicIp: () => publicIp, attributesFor: attributes }, 2, 'B');
+    b.holder.adopt({ ...a.holder.lease!, modRevision: '0' }, 3600);
+    const other = b.run();
+    await pass(4_000, a, b);
+    expect(b.holder.hasGivenWay).toBe(true);
+    publicIp = examplePeer(9).publicIp;
+    b.holder.republish();
+    await pass(2_000, a, b);
+    expect(b.holder.hasGivenWay).toBe(false);
+    expect(b.holder.lease?.name).not.toBe(name);
+    expect(a.holder.lease?.name).toBe(name);
+    await other.stop();
+    await running.stop();
+  });
+
   it('a clone that starts from memory gives way when etcd is back', async () => {
     const { store, a, running, key, pass } = await twins();
     const b = host(store, {}, 2, 'B');
@@ -533,6 +552,146 @@ describe('two hosts with one PublicIP', () => {
     expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('A');
     await other.stop();
     await running.stop();
+  });
+});
+
+describe('copies of one running host, which share even the etcd lease', () => {
+  /** Two that begin with the same lease, of which each is told what becomes of its key; neither writes when it starts. */
+  async function copies() {
+    const store = newStore();
+    const first = host(store, {}, 1, 'H');
+    const { name } = await first.acquire();
+    await first.run().stop();
+    const [a, b] = [host(store, {}, 2, 'H'), host(store, {}, 3, 'H')];
+    const revision = store.revision;
+    await Promise.all([a.acquire(), b.acquire()]);
+    expect(store.revision).toBe(revision);
+    const running = [a.run(), b.run()];
+    const pass = async (milliseconds: number) => {
+      for (let elapsed = 0, told = String(revision); elapsed < milliseconds; elapsed += 50) {
+        const signal = new AbortController().signal;
+        const stored = (await store.client().list(signal)).leases.find((lease) => lease.name === name);
+        if (stored?.modRevision !== told) for (const { holder } of [a, b]) holder.noticeStored(stored);
+        told = stored?.modRevision ?? '';
+        await a.clock.advance(50);
+      }
+    };
+    const stop = () => Promise.all(running.map((each) => each.stop()));
+    return { store, a, b, key: `subnets/${name}`, pass, stop };
+  }
+
+  it('hear of each other by the first renewal; one gives way, and both say so', async () => {
+    const { store, a, b, key, pass, stop } = await copies();
+    const value = store.valueOf(key);
+    await pass(32_000);
+    expect([a, b].filter(({ holder }) => holder.hasGivenWay)).toHaveLength(1);
+    for (const { holder } of [a, b])
+      expect(holder.contest?.complaint).toContain('another host has our PublicIP, and claims our lease');
+    await pass(600_000);
+    expect([a, b].filter(({ holder }) => holder.hasGivenWay)).toHaveLength(1);
+    expect(store.valueOf(key)).toBe(value);
+    // Two writes a try.
+    expect(store.revision).toBeLessThan(60);
+    // What was claimed in vain is given back.
+    expect(store.etcdLeaseIds.length).toBeLessThan(5);
+    await stop();
+  });
+
+  it('are no copies where the store has a new leader, which gives every lease its whole time again', async () => {
+    const store = newStore();
+    const one = host(store);
+    await one.acquire();
+    const { tell, stop } = one.run();
+    await one.clock.advance(3_600_000);
+    const { revision } = store;
+    store.elect();
+    await tell();
+    await one.clock.advance(2 * LEASE_TTL_SECONDS * 1000);
+    expect(store.revision).toBe(revision);
+    await stop();
+  });
+
+  it('are no copies where a renewal that was given up is carried out after all', async () => {
+    const store = newStore();
+    const one = host(store);
+    const { etcdLeaseId } = await one.acquire();
+    const { stop } = one.run();
+    await one.clock.advance(60_000);
+    const { revision } = store;
+    one.registry.failNext('keepAlive');
+    const asked = one.registry.countOf('keepAlive');
+    // The one that fails, and the one that follows it.
+    while (one.registry.countOf('keepAlive') < asked + 2) await one.clock.advance(1_000);
+    await one.clock.advance(10_000);
+    store.keepAlive(etcdLeaseId!);
+    await one.clock.advance(3 * LEASE_TTL_SECONDS * 1000);
+    expect(store.revision).toBe(revision);
+    await stop();
+  });
+});
+
+describe('two hosts with one reservation', () => {
+  /** Host n with the PublicIP of host 7 and a VTEP of its own. */
+  const twin = (store: FakeStore, n: number) =>
+    host(
+      store,
+      {
+        attributesFor: () => ({
+          ...attributesOf(7),
+          backendData: attributesOf(n).backendData,
+        }),
+      },
+      n,
+      `twin ${n}`,
+    );
+
+  async function twins() {
+    const store = newStore();
+    const key = 'subnets/10.5.7.0-24';
+    store.put(key, printLeaseAttributes({ ...attributesOf(7), backendData: undefined }));
+    const a = twin(store, 8);
+    await a.acquire();
+    const running = [a.run()];
+    await a.clock.advance(60_000);
+    const b = twin(store, 9);
+    await b.acquire();
+    running.push(b.run());
+    const pass = async (milliseconds: number) => {
+      for (let elapsed = 0, told = ''; elapsed < milliseconds; elapsed += 50) {
+        const signal = new AbortController().signal;
+        const [stored] = (await store.client().list(signal)).leases;
+        if (stored?.modRevision !== told) for (const { holder } of [a, b]) holder.noticeStored(stored);
+        told = stored?.modRevision ?? '';
+        await a.clock.advance(50);
+      }
+    };
+    return { store, key, a, b, pass, running };
+  }
+
+  it('show by the VTEP MAC that each writes: the first keeps it, the second gives way, and it stays a reservation', async () => {
+    const { store, key, a, b, pass, running } = await twins();
+    await pass(2_000);
+    expect(store.valueOf(key)).toContain(examplePeer(8).vtepMac);
+    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([false, true]);
+    expect(a.holder.contest?.complaint).toContain('we were there first, and keep it');
+    expect(b.holder.contest?.complaint).toContain('it was there first, and we wait');
+    const { revision } = store;
+    await pass(600_000);
+    expect(store.revision - revision).toBeLessThan(30);
+    expect(store.valueOf(key)).toContain(examplePeer(8).vtepMac);
+    expect(store.entries.get(key)?.etcdLeaseId).toBeUndefined();
+    expect(store.etcdLeaseIds).toEqual([]);
+    for (const each of running) await each.stop();
+  });
+
+  it('the second has it soon after the first has gone', async () => {
+    const { store, key, b, pass, running } = await twins();
+    await pass(2_000);
+    await running[0]!.stop();
+    await b.clock.advance(130_000);
+    expect(b.holder.hasGivenWay).toBe(false);
+    expect(store.valueOf(key)).toContain(examplePeer(9).vtepMac);
+    await running[1]!.stop();
   });
 });
 

@@ -426,7 +426,7 @@ describe('a peer whose lease is gone', () => {
 
   it('goes after two seconds where there is no grace, whichever way its lease went, and etcd is not asked', async () => {
     const { store, clock, subnets, id, log, registry, stop } = await watchingLeased(0);
-    registry.failNext('isAlive');
+    registry.failNext('lifeOf');
     store.revoke(id);
     await clock.advance(1_900);
     expect(subnets()).toEqual(['10.5.2.0/24']);
@@ -438,7 +438,7 @@ describe('a peer whose lease is gone', () => {
 
   it('is not asked about when it is back within two seconds, so that a thousand do not ask about a thousand', async () => {
     const { store, clock, id, registry, stop } = await watchingLeased();
-    const asked = jest.spyOn(registry, 'isAlive');
+    const asked = jest.spyOn(registry, 'lifeOf');
     for (let round = 0; round < 3; round++) {
       store.delete('subnets/10.5.2.0-24');
       await clock.advance(1_500);
@@ -484,7 +484,7 @@ describe('a peer whose lease is gone', () => {
 
   it('is kept while nobody can say how it went', async () => {
     const { store, registry, clock, subnets, stop } = await watchingLeased();
-    for (let n = 0; n < 3; n++) registry.failNext('isAlive');
+    for (let n = 0; n < 3; n++) registry.failNext('lifeOf');
     store.delete('subnets/10.5.2.0-24');
     await clock.advance(0);
     expect(subnets()).toEqual(['10.5.2.0/24']);

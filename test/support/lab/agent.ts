@@ -43,6 +43,12 @@ export class Agent {
     return join(this.directory, 'agent.log');
   }
 
+  /** One that runs on the same host with files of its own in that directory, and like a copy of the whole machine knows nothing of this one. */
+  copy(directory: string): Agent {
+    const options = this.options.map((option) => option.replace(this.directory, directory));
+    return new Agent(this.namespace, directory, options);
+  }
+
   /** Undefined when it does not run. */
   get pid(): number | undefined {
     return this.running ? this.#process?.pid : undefined;
