@@ -408,6 +408,34 @@ export const ETCD_FAULTS: readonly Fault[] = [
   },
   {
     ...COMMON,
+    name: 'started-without-memory',
+    what: 'the same without a state file (--state-file=): the agent waits for etcd, and everything that is there stays',
+    provoke: async (scene) => {
+      const { lab, victim, eyes1, baselines } = scene;
+      await lab.etcd.stop();
+      scene.atEnd(async () => {
+        await victim.agent.end('SIGKILL');
+        victim.agent.start();
+        await victim.agent.ready();
+      });
+      scene.atEnd(() => lab.etcd.start());
+      await victim.agent.end('SIGKILL');
+      await eyes1.arm(baselines[0]!);
+      victim.agent.start({ args: ['--state-file='] });
+      await scene.lasts(5000);
+      if (!victim.agent.running) throw new Error('the agent has ended');
+      if (scene.log().some(({ message }) => /subnet file/.test(message)))
+        throw new Error('it began without knowing its lease');
+      await eyes1.undamaged();
+      const start = performance.now();
+      await lab.etcd.start();
+      await victim.agent.ready(20_000);
+      await scene.followsEtcd();
+      return performance.now() - start;
+    },
+  },
+  {
+    ...COMMON,
     name: 'rebooted-without-etcd',
     what: 'the same after a reboot: flannel.1 and subnet.env are gone, too',
     throughLoss: 'counted',
