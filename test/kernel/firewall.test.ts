@@ -1,6 +1,6 @@
 /** The keeper on a real packet filter: what it leaves alone, what it repairs, and how it moves. */
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -324,7 +324,7 @@ it('a table that its owner keeps to himself is left alone: a warning says what t
   }
 });
 
-describe('tools that are missing', () => {
+describe('tools that are missing, or old,', () => {
   let bin: string;
   beforeEach(() => (bin = mkdtempSync(join(tmpdir(), 'vf-bin-'))));
   afterEach(() => rmSync(bin, { recursive: true }));
@@ -333,6 +333,10 @@ describe('tools that are missing', () => {
     for (const program of programs) symlinkSync(`/usr/sbin/${program}`, join(bin, program));
     return { path: bin };
   };
+
+  /** A program of that name, as a shell script. */
+  const script = (name: string, text: string) =>
+    writeFileSync(join(bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
 
   it('none at all: a sentence that says what to install, and no end', async () => {
     const keeper = new Keeper({}, only());
@@ -363,5 +367,36 @@ describe('tools that are missing', () => {
     const keeper = new Keeper({ enableNfTables: false }, only('nft'));
     await keeper.settled();
     expect(await isMasqueraded()).toBe(true);
+  });
+
+  it('an nft from before it spoke JSON is as good as none, and said to be so', async () => {
+    script('nft', 'case $1 in --version) echo "nftables v0.8.2 (Joe Btfsplk)" ;; *) exit 1 ;; esac');
+    const keeper = new Keeper(
+      { enableNfTables: true },
+      only('iptables-nft', 'iptables-nft-save', 'iptables-nft-restore'),
+    );
+    const line = await keeper.said('using another firewall tool than the one asked for');
+    expect(line.error).toMatch(/does not work: nft 0\.8\.2 cannot list tables as JSON/);
+    await keeper.settled();
+    expect(await isMasqueraded()).toBe(true);
+  });
+
+  it('an iptables from before 1.6.2 is not asked to wait, nor for fully random ports', async () => {
+    script(
+      'iptables',
+      'case $1 in --version) echo "iptables v1.4.21"; exit ;; esac; exec /usr/sbin/iptables-legacy "$@"',
+    );
+    script('iptables-save', 'exec /usr/sbin/iptables-legacy-save "$@"');
+    script(
+      'iptables-restore',
+      `case "$*" in *-w*) echo "unrecognized option '--wait'" >&2; exit 2 ;; esac
+      rules=$(/bin/cat)
+      case $rules in *random-fully*) echo 'unknown option "--random-fully"' >&2; exit 2 ;; esac
+      echo "$rules" | /usr/sbin/iptables-legacy-restore "$@"`,
+    );
+    const keeper = new Keeper({}, { path: bin });
+    await keeper.settled();
+    expect(await isMasqueraded()).toBe(true);
+    expect(await lab.host.run('iptables-legacy-save', ['-t', 'nat'])).toMatch(/-j MASQUERADE$/m);
   });
 });

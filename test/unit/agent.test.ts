@@ -2,6 +2,7 @@
 import { ipAddress } from '../../src/model/address';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { parseMemory } from '../../src/model/memory-codec';
+import { UnsupportedError } from '../../src/model/errors';
 import { AgentOnFakes } from '../support/agent-on-fakes';
 import { exampleLease } from '../support/examples';
 import { FAKE_UNDERLAY } from '../support/fake-kernel';
@@ -25,6 +26,14 @@ test('it remembers its own lease, though the watch has not told of it yet', asyn
   const { ownLease, leases } = parseMemory(hasty.host.memory!)!;
   await hasty.stop();
   expect(leases.map(({ name }) => name)).toEqual([ownLease]);
+});
+
+test('a kernel without vxlan is said to be one, and no reason to go on', async () => {
+  const { agent, clock, kernel } = new AgentOnFakes();
+  kernel.failPut('link flannel.1', 'EOPNOTSUPP');
+  const end = expect(agent.run(new AbortController().signal)).rejects.toThrow(UnsupportedError);
+  await clock.advance(1_000);
+  await end;
 });
 
 test('it is not live while a pass lasts for longer than any pass could, and live again when it ends', async () => {
