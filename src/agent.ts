@@ -85,6 +85,7 @@ const MANY_LEASES = 250;
 
 /** No pass takes so long, with however many peers: what it waits for will not come. */
 const STUCK_MILLISECONDS = 120_000;
+const NOTES_MILLISECONDS = 5_000;
 
 /** The agent of one host: {@link run} is its whole life. */
 export class Agent {
@@ -238,11 +239,25 @@ export class Agent {
    * this host cannot do it at all; everything else is waited for or worked around.
    */
   async run(signal: AbortSignal): Promise<void> {
+    const over = new LinkedAbort(signal);
+    const notes = this.#takeNotes(over.signal);
     try {
       await this.#start(signal);
       await this.#serve(signal);
     } catch (error) {
       if (!signal.aborted) throw error;
+    } finally {
+      over.abort();
+      await notes;
+    }
+  }
+
+  /** Looks at its own health now and then: since when something has been so is not to depend on who asked, and when. */
+  async #takeNotes(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.readiness();
+      this.liveness();
+      await this.ports.clock.sleep(NOTES_MILLISECONDS, signal).catch(() => undefined);
     }
   }
 

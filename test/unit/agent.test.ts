@@ -36,6 +36,14 @@ test('a kernel without vxlan is said to be one, and no reason to go on', async (
   await end;
 });
 
+test('since when it has been well is not since when it was asked', async () => {
+  const fakes = await new AgentOnFakes().start();
+  await fakes.clock.advance(60_000);
+  const { since } = fakes.check('lease');
+  expect(fakes.clock.now() - since).toBeGreaterThan(50_000);
+  await fakes.stop();
+});
+
 test('it is not live while a pass lasts for longer than any pass could, and live again when it ends', async () => {
   expect(agent.liveness()).toMatchObject([{ name: 'loops', ok: true }]);
   const release = kernel.hold();
