@@ -134,14 +134,36 @@ describe('installed on a new system, the package', () => {
       'man/man8/vtepd.8.gz',
       'bash-completion/completions/vtepd',
       'zsh/vendor-completions/_vtepd',
+      'fish/vendor_completions.d/vtepd.fish',
     ])
       expect(files).toContain(`/usr/share/${path}\n`);
+    for (const path of [
+      '/lib/systemd/network/10-vtepd.network',
+      '/usr/lib/NetworkManager/conf.d/10-vtepd.conf',
+    ])
+      expect(files).toContain(`${path}\n`);
     expect(await machine.run('dpkg', '--verify', 'vtepd')).toBe('');
   });
 
   test('has a unit that systemd has nothing to say about', async () => {
     const { status, stdout, stderr } = await machine.attempt('systemd-analyze', 'verify', 'vtepd.service');
     expect({ status, said: stdout + withoutNodeWarnings(stderr) }).toEqual({ status: 0, said: '' });
+  });
+
+  test('believes a flag before a variable, and a variable before vtepd.conf', async () => {
+    const conf = machine.read(CONF)!;
+    const names = ['--iface', '--etcd-prefix', '--public-ip'];
+    machine.write(CONF, `${conf}iface=conf0\netcd-prefix=/conf\npublic-ip=192.0.2.1\n`);
+    // It waits for its interface, and says first what it goes by.
+    const script = 'FLANNELD_IFACE=var0 FLANNELD_ETCD_PREFIX=/var exec timeout 2 vtepd --iface=flag0';
+    const { stdout, stderr } = await machine.attempt('sh', '-c', script);
+    machine.write(CONF, conf);
+    const [line] = (stdout + stderr).match(/^.*vtepd starts.*$/m)!;
+    expect(names.map((name) => new RegExp(`${name.slice(2)}=(\\S+)`).exec(line)?.[1])).toEqual([
+      'flag0',
+      '/var',
+      '192.0.2.1',
+    ]);
   });
 
   test('says which Node it needs where there is none', async () => {
