@@ -146,7 +146,7 @@ export class Changes {
     const rivals = this.#vxlanLinks().filter((link) => link.name !== name && link.vxlan!.port === port);
     const twin = rivals.find((link) => link.vxlan!.vni === vxlan?.vni);
     if (code === 'EEXIST') {
-      if (!twin) return refusal;
+      if (!twin) return { ...refusal, detail: elsewhere(refusal, vxlan) };
       const detail = `${twin.name} has VNI ${twin.vxlan!.vni} on UDP port ${port}; remove it, or configure another Backend.VNI or Port`;
       return { ...refusal, detail };
     }
@@ -291,4 +291,10 @@ function forbidRouterAdvertisements(name: string): void {
   } catch {
     return;
   }
+}
+
+/** A device that was moved to another network namespace keeps its underlay, and so its VNI and port here: there, we cannot see it. */
+function elsewhere({ detail }: Refusal, vxlan: VxlanParameters | undefined): string | undefined {
+  if (!detail?.includes('VNI')) return detail;
+  return `a device of another network namespace has VNI ${vxlan?.vni} on UDP port ${vxlan?.port} of this one ('ip -all netns exec ip link show type vxlan' may show it); remove it there`;
 }

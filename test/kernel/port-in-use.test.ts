@@ -1,4 +1,5 @@
 /** Somebody else has what our device needs. */
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Kernel } from '../../src/ports';
@@ -27,6 +28,29 @@ test('another device with our VNI and port is named', async () => {
   expect(await refusals()).toEqual([sentence, sentence]);
   sh('ip link del other');
   expectDone(await kernel.apply([put(exampleLink(underlay))], signal));
+});
+
+test('our own device, moved to another network namespace, is said to be there, and made anew once it is gone', async () => {
+  const elsewhere = spawn('unshare', ['--net', 'sleep', '60'], { stdio: 'ignore' });
+  try {
+    expectDone(await kernel.apply([put(exampleLink(underlay))], signal));
+    const isAway = () => {
+      try {
+        return sh(`readlink /proc/${elsewhere.pid}/ns/net`) !== sh('readlink /proc/self/ns/net');
+      } catch {
+        return false;
+      }
+    };
+    while (!isAway()) await new Promise((resolve) => setTimeout(resolve, 10));
+    sh(`ip link set flannel.1 netns ${elsewhere.pid}`);
+    const sentence =
+      "file already exists: a device of another network namespace has VNI 1 on UDP port 8472 of this one ('ip -all netns exec ip link show type vxlan' may show it); remove it there";
+    expect(await refusals()).toEqual([sentence, sentence]);
+    sh(`nsenter --net=/proc/${elsewhere.pid}/ns/net ip link del flannel.1`);
+    expect(await refusals()).toEqual([]);
+  } finally {
+    elsewhere.kill('SIGKILL');
+  }
 });
 
 test('another device that takes our port for VXLAN of another kind is named', async () => {
