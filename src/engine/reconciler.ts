@@ -215,7 +215,8 @@ export class Reconciler {
     const operations = this.#isRepair(reasons) ? this.#admitRepairs(overlay, planned) : planned;
     const failed = await this.#apply(operations, signal);
     const milliseconds = Math.round(this.clock.now() - start);
-    if (operations.length > 0 || reasons.includes(START)) {
+    // Of what is only refused again the trouble speaks, and sparingly.
+    if (operations.length > failed.length || reasons.includes(START)) {
       this.log.info('kernel state put in order', {
         because: reasons.join(', '),
         operations: operations.length,

@@ -273,13 +273,15 @@ describe('the reconciler', () => {
     await stop();
   });
 
-  it('does not spin on an object that is refused for ever', async () => {
+  it('neither spins on an object that is refused for ever, nor tells of it again and again', async () => {
     const kernel = new FakeKernel();
     kernel.failPut(keyOf(peerObjects(exampleOverlay(), examplePeer(2))[0]), 'ENOBUFS', Infinity);
-    const { clock, stop } = await reconciling({ peers: [examplePeer(2)], kernel });
+    const { clock, log, stop } = await reconciling({ peers: [examplePeer(2)], kernel });
     const { observations } = kernel;
     await clock.advance(600_000);
     expect(kernel.observations - observations).toBeLessThan(60);
+    expect(log.messages('info')).toEqual(['kernel state put in order']);
+    expect(log.messages('warn').length).toBeLessThan(6);
     await stop();
   });
 
