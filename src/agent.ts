@@ -357,12 +357,10 @@ export class Agent {
       if (until.aborted) resolve();
     });
     const firstPass = this.#reconciler.tried.then(() => this.#announcer.attempted);
-    void firstPass.then(() => {
-      if (this.#arePeersLater) void this.#meetPeers(until);
-      this.#markStarted();
-    });
-    const afterFirstPass = async (loop: () => Promise<void>) => {
-      await Promise.race([firstPass, aborted]);
+    const met = firstPass.then(() => (this.#arePeersLater ? this.#meetPeers(until) : undefined));
+    void firstPass.then(() => this.#markStarted());
+    const after = async (event: Promise<void>, loop: () => Promise<void>) => {
+      await Promise.race([event, aborted]);
       if (!until.aborted) await loop();
     };
     const firewall = this.#firewall;
@@ -373,12 +371,12 @@ export class Agent {
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
       this.#announcer.run(until),
-      ...(firewall ? [afterFirstPass(() => firewall.run(until, () => this.#afterFirewallPass()))] : []),
+      ...(firewall ? [after(firstPass, () => firewall.run(until, () => this.#afterFirewallPass()))] : []),
       ...(this.#admission ? [this.#admission.run(until)] : []),
       this.#surroundings.run(until),
       this.#configWatcher!.run(until),
-      afterFirstPass(() => this.#recorder.run(until)),
-      Promise.race([this.#tidy, aborted]).then(() => this.#removeFormerLinks(until)),
+      after(met, () => this.#recorder.run(until)),
+      after(this.#tidy, () => this.#removeFormerLinks(until)),
     ];
     try {
       await Promise.all(run);

@@ -1,4 +1,5 @@
 /** How fast a miss is answered in on-demand mode: alone, in a burst, and in a storm. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../support/lab/lab';
 import { raiseNeighborLimits } from '../support/lab/neighbor-limits';
 import { until } from '../support/lab/until';
@@ -9,6 +10,8 @@ import { Helper, type KernelEvent, type ProbeReport } from './talk';
 
 /** Peers with leases; each is asked for once, for then it is programmed. */
 const PEERS = 6_000;
+/** After this an agent has done what it does once after its start. */
+const SETTLED_MILLISECONDS = 15_000;
 const STORM_NETWORK = '10.250';
 
 export async function benchMiss(singles: number): Promise<Figure[]> {
@@ -29,15 +32,18 @@ export async function benchMiss(singles: number): Promise<Figure[]> {
     const addresses = (from: number, count: number) =>
       Array.from({ length: count }, (_, n) => `${subnetOfPeer(from + n)}.5`);
 
-    const alone = await ask(probe, sender, addresses(0, singles), 200);
-    const burst = await ask(probe, sender, addresses(singles, 2_000), 0);
+    const young = await ask(probe, sender, addresses(0, singles), 200);
+    await sleep(SETTLED_MILLISECONDS);
+    const alone = await ask(probe, sender, addresses(singles, singles), 200);
+    const burst = await ask(probe, sender, addresses(2 * singles, 2_000), 0);
     const absent = Array.from({ length: 65_536 }, (_, n) => `${STORM_NETWORK}.${n >> 8}.${n & 255}`);
     const storm = stormer.ask<{ milliseconds: number }>({ addresses: absent, perSecond: 0 });
-    const amid = await ask(probe, sender, addresses(singles + 2_000, 400), 200);
+    const amid = await ask(probe, sender, addresses(2 * singles + 2_000, 400), 200);
     const { milliseconds } = await storm;
     const { peakMegabytes } = usageOf(host.agent.pid!);
     for (const helper of [probe, sender, stormer]) helper.end();
     return [
+      figure('miss to answer in the first seconds, one at a time', 'ms', young.delays),
       figure('miss to answer, one at a time: median', 'ms', alone.delays, {
         reach: 0.3,
         remark: 'flannel 0.5.5: 0.48',
