@@ -193,6 +193,9 @@ describe('with users', () => {
     const id = await registry.grant(60, signal);
     const lease = written(await registry.create(leaseSubnets('10.5.1.0/24'), vxlanAttributes(1), id, signal));
     expect(await registry.keepAlive(id, signal)).toMatchObject({ remainingSeconds: 60 });
+    expect(await registry.lifeOf(id, signal)).toMatchObject({
+      remainingSeconds: expect.any(Number) as number,
+    });
     expect((await registry.list(signal)).leases).toEqual([lease]);
     await registry.revoke(id, signal);
   });
