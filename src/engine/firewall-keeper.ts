@@ -96,6 +96,7 @@ export class FirewallKeeper {
   async run(signal: AbortSignal, onPass: () => void = () => undefined): Promise<void> {
     this.#listen(signal);
     this.trigger('start');
+    let restUntil = -Infinity;
     for (let failures = 0; !signal.aborted;) {
       try {
         const wait =
@@ -104,6 +105,8 @@ export class FirewallKeeper {
         const resync = Math.max(this.resyncMilliseconds, REST_MILLISECONDS);
         if (!(await this.#wake.wait(this.clock, Math.min(wait, resync), signal)))
           this.#reasons.add(failures > 0 ? RETRY : RESYNC);
+        const rest = restUntil - this.clock.now();
+        if (rest > 0) await this.clock.sleep(rest, signal);
         const wish = this.wish();
         if (!wish) continue;
         const isDone = await this.#pass(wish, signal);
@@ -115,8 +118,7 @@ export class FirewallKeeper {
         this.#trouble.report('cannot read or write the firewall rules; trying again', error);
       }
       onPass();
-      const rest = Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
-      await this.clock.sleep(rest, signal).catch(() => undefined);
+      restUntil = this.clock.now() + Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
     }
   }
 
