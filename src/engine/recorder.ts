@@ -8,12 +8,15 @@ import { Wake } from './wake';
 /** However often things change, the file is written no more often than this. */
 const REST_MILLISECONDS = 10_000;
 const LONG_WAIT_MILLISECONDS = 3_600_000;
+/** A disk that hangs must not hold up the end. */
+const LAST_WRITE_MILLISECONDS = 500;
 
 /** Owns whether the file is out of date. What it cannot write it says, and tries again with the next change. */
 export class Recorder {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
   #written: string | undefined;
+  #isDirty = false;
 
   /** `memory` is asked anew for each writing; undefined while there is nothing worth remembering. */
   constructor(
@@ -31,10 +34,24 @@ export class Recorder {
 
   /** Something changed. */
   trigger(): void {
+    this.#isDirty = true;
     this.#wake.raise();
   }
 
+  /** Writes what changes until the signal aborts, and then what has not been written yet. */
   async run(signal: AbortSignal): Promise<void> {
+    await this.#follow(signal);
+    if (!this.#isDirty) return;
+    const end = new AbortController();
+    const last = this.#write().catch((error: unknown) =>
+      this.#trouble.report('cannot remember the leases for a start without etcd', error),
+    );
+    const patience = this.clock.sleep(LAST_WRITE_MILLISECONDS, end.signal).catch(() => undefined);
+    await Promise.race([last, patience]);
+    end.abort();
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
         await this.#wake.wait(this.clock, LONG_WAIT_MILLISECONDS, signal);
@@ -50,6 +67,7 @@ export class Recorder {
   }
 
   async #write(): Promise<void> {
+    this.#isDirty = false;
     const memory = this.memory();
     const text = memory && (await inTurns(printMemoryInSteps(memory), this.clock));
     if (text === undefined || text === this.#written) return;
