@@ -491,10 +491,16 @@ export class Agent {
   }
 
   #missSituation(): MissSituation | undefined {
-    if (!this.#overlay || !this.#watcher.isJudged) return undefined;
+    if (!this.#overlay) return undefined;
     const { subnetLength } = this.#network!.range;
-    const peerOf = (lease: Lease) => this.#watcher.peerOf(lease);
-    return { overlay: this.#overlay, subnetLength, peers: this.#watcher.peers, peerOf };
+    return {
+      overlay: this.#overlay,
+      subnetLength,
+      peers: this.#watcher.peers,
+      isComplete: this.#watcher.isJudged,
+      meet: (subnet) => this.#watcher.meet(subnet),
+      peerOf: (lease) => this.#watcher.peerOf(lease),
+    };
   }
 
   #hear(notices: readonly KernelNotice[], signal: AbortSignal): void {

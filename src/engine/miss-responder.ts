@@ -39,6 +39,10 @@ export interface MissSituation {
   readonly overlay: Overlay;
   readonly subnetLength: number;
   readonly peers: PeerTable;
+  /** False while a start judges the leases: who is not in the table may be a peer yet. */
+  readonly isComplete: boolean;
+  /** Judges the lease of a subnet now, before its turn. */
+  readonly meet: (subnet: Subnet) => Peer | undefined;
   /** The peer that a lease would be which the table does not have (yet); undefined for one that is not to be believed. */
   readonly peerOf: (lease: Lease) => Peer | undefined;
 }
@@ -105,9 +109,10 @@ export class MissResponder {
       // Under a flood of L2 misses (one per lost packet) the same question fills the whole batch.
       if (asked.has(text)) continue;
       asked.add(text);
-      const peer = findPeer(situation.peers, miss);
+      const peer = findPeer(situation.peers, miss) ?? meetPeer(situation, miss);
       if (peer) answered.push({ miss, peer });
-      else unknown.push(miss);
+      // Those of a start are read again from the kernel's table when it is over.
+      else if (situation.isComplete) unknown.push(miss);
     }
     for (let at = 0; at < answered.length; at += ANSWERS_AT_ONCE) {
       const some = answered.slice(at, at + ANSWERS_AT_ONCE);
@@ -118,7 +123,7 @@ export class MissResponder {
     if (answered.length === 0) return;
     this.counters.answered += answered.length;
     this.#logAnswers(answered, start);
-    if (situation.overlay.resolve.kind === 'preload') {
+    if (situation.isComplete && situation.overlay.resolve.kind === 'preload') {
       this.onDamage(`miss for the known peer ${printSubnet(answered[0]!.peer.subnet)}`);
     }
   }
@@ -321,4 +326,10 @@ export class MissResponder {
 
 function findPeer(peers: PeerTable, miss: Miss): Peer | undefined {
   return miss.layer === 'l3' ? peers.byAddress(miss.address) : peers.byMac(miss.mac);
+}
+
+function meetPeer({ isComplete, overlay, subnetLength, meet }: MissSituation, miss: Miss): Peer | undefined {
+  if (isComplete || miss.layer === 'l2') return undefined;
+  const subnet = askedSubnet(overlay, subnetLength, miss.address);
+  return subnet && meet(subnet);
 }

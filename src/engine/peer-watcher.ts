@@ -3,8 +3,9 @@ import { backoffMilliseconds } from '../core/backoff';
 import { claimsOurMac, judgeLease, type Self } from '../core/peers';
 import { Rivals, type Contender } from '../core/rivals';
 import { isLeasable } from '../core/subnets';
-import { printSubnet } from '../model/address';
+import { printSubnet, type Subnet } from '../model/address';
 import type { Lease, MalformedLease } from '../model/lease';
+import { printLeaseName } from '../model/lease-codec';
 import type { SubnetRange } from '../model/network-config';
 import {
   MutablePeerTable,
@@ -152,6 +153,15 @@ export class PeerWatcher {
       yield;
     }
     return mergedChanges([...changes, ...this.#settle()]);
+  }
+
+  /** Judges the lease of a subnet before its turn, because a packet waits for it. */
+  meet(subnet: Subnet): Peer | undefined {
+    const lease = this.#leases.get(printLeaseName({ subnet, ipv6Subnet: undefined }));
+    if (!this.#self || !lease) return undefined;
+    this.#judge(lease, !this.#malformed.has(lease.name));
+    this.#publish(this.#settle(), []);
+    return this.#peers.bySubnet(subnet);
   }
 
   /** The peer that a lease would be which the watch has not told of yet. */

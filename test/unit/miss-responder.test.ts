@@ -1,6 +1,6 @@
 import { desiredState } from '../../src/core/desired';
 import { MissResponder } from '../../src/engine/miss-responder';
-import { ipAddress } from '../../src/model/address';
+import { ipAddress, type Subnet } from '../../src/model/address';
 import type { Lease } from '../../src/model/lease';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { macAddress } from '../../src/model/mac';
@@ -19,6 +19,7 @@ function responding({
   overlay = exampleOverlay({ resolve: ON_DEMAND }),
   peers = [examplePeer(2)],
   believes = true,
+  isComplete = true,
 } = {}) {
   const clock = new FakeClock();
   const store = new FakeStore(clock);
@@ -30,6 +31,7 @@ function responding({
   const found: string[] = [];
   const peerOf = ({ subnet }: Lease) =>
     believes ? examplePeer(Number(subnet.address.split('.')[2])) : undefined;
+  const meet = (subnet: Subnet) => (subnet.address === '10.5.3.0' ? examplePeer(3) : undefined);
   kernel.applyNow([...desiredState(overlay, [], []).values()].map((object) => ({ verb: 'put', object })));
   const begin = kernel.operations.length;
   const responder = new MissResponder(
@@ -37,7 +39,7 @@ function responding({
     registry,
     clock,
     log,
-    () => ({ overlay, subnetLength: 24, peers: table, peerOf }),
+    () => ({ overlay, subnetLength: 24, peers: table, isComplete, meet, peerOf }),
     (what) => damages.push(what),
     ({ publicIp }) => found.push(`${publicIp} after ${kernel.operations.length - begin} operations`),
   );
@@ -58,6 +60,20 @@ function responding({
 }
 
 const UNREACHABLE_9 = 'route unreachable 10.5.9.0/24 proto 84 metric 4294967295';
+
+describe('while a start judges the leases', () => {
+  it('whoever is asked for is judged first, and nobody is refused', async () => {
+    const { responder, answers, clock, stop } = responding({ isComplete: false });
+    responder.take([l3('10.5.3.0'), l3('10.5.9.0'), l2('02:00:00:00:00:09')]);
+    await clock.advance(5_000);
+    expect(answers()).toEqual([
+      'put fdb 02:00:00:00:00:03 dev flannel.1 dst 192.168.0.3 self permanent',
+      'put neigh 10.5.3.0 dev flannel.1 lladdr 02:00:00:00:00:03 learned',
+      'put route 10.5.3.0/24 via 10.5.3.0 dev flannel.1 proto 84 metric 4 onlink',
+    ]);
+    await stop();
+  });
+});
 
 describe('a miss for a known peer', () => {
   it('is answered at once: FDB entry, neighbor, route, and the asked address for a moment', async () => {

@@ -1,5 +1,5 @@
 import { PeerWatcher } from '../../src/engine/peer-watcher';
-import { printSubnet } from '../../src/model/address';
+import { ipAddress, printSubnet, subnet } from '../../src/model/address';
 import type { Lease, MalformedLease } from '../../src/model/lease';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import type { PeerChange } from '../../src/model/peer';
@@ -79,6 +79,20 @@ describe('the peer watcher', () => {
       { before: examplePeer(3), after: undefined },
     ]);
     expect([...watcher.peers]).toEqual([moved]);
+    await stop();
+  });
+
+  it('judges thousands of leases in turns, and before all others the one that a packet waits for', async () => {
+    const { clock, watcher, changes, stop } = await watching(...Array.from({ length: 200 }, (_, n) => n + 2));
+    let now = clock.now();
+    jest.spyOn(clock, 'now').mockImplementation(() => (now += 0.3));
+    const moved = { ...exampleSelf(), publicIp: ipAddress('192.168.0.201') };
+    const judged = watcher.identify(moved, exampleRange());
+    changes.length = 0;
+    expect(watcher.meet(subnet('10.5.201.0/24'))).toBeUndefined();
+    expect(changes).toEqual([{ before: examplePeer(201), after: undefined }]);
+    await judged;
+    expect(changes).toHaveLength(1);
     await stop();
   });
 
