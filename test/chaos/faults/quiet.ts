@@ -56,6 +56,8 @@ export const QUIET: Fault = {
   throughLoss: 'none',
   withinMilliseconds: 0,
   provoke: async (scene) => {
+    const age = performance.now() - scene.victim.agent.startedAt;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, SETTLED_MILLISECONDS - age)));
     const file = join(scene.lab.directory, `quiet-${performance.now()}`);
     const quiet = await observeQuiet(scene.victim.agent.pid!, file, 65_000, () => revisionOf(scene));
     const { netlinkWrites, revisions, sleepsPerSecond } = quiet;
@@ -66,6 +68,9 @@ export const QUIET: Fault = {
     return undefined;
   },
 };
+
+/** After this an agent has done what it does once after its start: it has loaded everything, and V8 has compiled what is hot. */
+const SETTLED_MILLISECONDS = 30_000;
 
 const SLEEPS_MILLISECONDS = 5_000;
 
