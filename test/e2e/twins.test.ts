@@ -51,7 +51,8 @@ test('of two clones that start in the same moment one gets the lease that both r
   const value = await lab.etcd.etcdctl('get', `${PREFIX}/subnets/${subnet.replace('/', '-')}`);
   first.agent.start();
   second.agent.start({ args: [`--public-ip=${first.publicIp}`] });
-  const words = await Promise.all([first, second].map(({ agent }) => agent.logged(contested)));
+  // Where both have claimed it, the one that gives way tries again after 7 to 15 s, and only then the other hears of it.
+  const words = await Promise.all([first, second].map(({ agent }) => agent.logged(contested, 30_000)));
   expect(words.map(({ error }) => String(error).split(',')[0]).sort()).toEqual([
     'it was there first',
     'we were there first',
