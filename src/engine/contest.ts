@@ -4,12 +4,15 @@ import type { Lease } from '../model/lease';
 import type { Clock, Log } from '../ports';
 import { Trouble } from './trouble';
 
-/** Whoever claims a lease and hears an objection within this is the newcomer, and gives way. */
-const CLAIM_MILLISECONDS = 30_000;
+/**
+ * Whoever claims a lease and hears an objection within this is the newcomer, and gives way. What comes later is no objection but the
+ * next try of one that gave way: were it taken for one, of two that started together each would give way to the other in turn.
+ */
+const CLAIM_MILLISECONDS = 7_000;
 /** Two that both hold the lease for theirs object in turn, each within this: the one that began gives way after so many times. */
 const COUNTER_MILLISECONDS = 5_000;
 const COUNTERS = 2;
-/** How often who gave way tries again: the other may have gone. Half of it, the least wait, must be no counter. */
+/** How often who gave way tries again: the other may have gone. Half of it, the least wait, must be neither counter nor objection. */
 const RETRY_BACKOFF = { minMilliseconds: 15_000, maxMilliseconds: 120_000 };
 /** So long after the last objection it is over. */
 export const CONTEST_MILLISECONDS = 300_000;
