@@ -1,10 +1,10 @@
 /** One etcd, behind several endpoints: tries them in turn, and follows its certificates when they are renewed. */
 import { setMaxListeners } from 'node:events';
+import { monotonicMilliseconds } from '../monotonic';
 import { RegistryError, UsageError } from '../model/errors';
 import { Connection, type CallLimits, type Login } from './connection';
 import { parseEndpoints, type Endpoint } from './endpoints';
 import { CallError } from './errors';
-import { now } from './now';
 import { TlsFiles, type TlsFilePaths } from './tls-files';
 
 export interface EtcdOptions extends TlsFilePaths {
@@ -183,8 +183,8 @@ export class EtcdClient {
   /** The connections to use now. Renewed certificates give new ones; what is under way on the old ones is left to end. */
   #currentSet(purpose: string): ConnectionSet {
     const old = this.#set;
-    if (old && now() - this.#tlsCheckedAt < TLS_CHECK_MILLISECONDS) return old;
-    this.#tlsCheckedAt = now();
+    if (old && monotonicMilliseconds() - this.#tlsCheckedAt < TLS_CHECK_MILLISECONDS) return old;
+    this.#tlsCheckedAt = monotonicMilliseconds();
     const usesTls = this.#endpoints.some(({ tls }) => tls);
     if (old?.tlsStamp === (usesTls ? this.#tlsFiles.stamp : '')) return old;
     try {

@@ -1,12 +1,12 @@
 /** Following the leases on etcd's own watch stream, so that nothing is ever lost silently. */
 import type { IDuplexStream, IEvent, IWatchRequest, IWatchResponse } from 'etcd3';
+import { monotonicMilliseconds } from '../monotonic';
 import { RegistryError } from '../model/errors';
 import type { LeaseBatch, LeaseChange } from '../ports';
 import type { Attempt, EtcdClient } from './client';
 import type { CallLimits, Connection } from './connection';
 import { CallError, callErrorOf, connectionLost, noAnswerWithin, serverErrorOf } from './errors';
 import type { Keys } from './keys';
-import { now } from './now';
 import { changeOf } from './stored';
 
 const PURPOSE = 'watch the leases';
@@ -175,12 +175,12 @@ class MessageQueue {
    */
   async next(): Promise<IWatchResponse[]> {
     for (;;) {
-      const rest = this.#takenAt + GULP_MILLISECONDS - now();
+      const rest = this.#takenAt + GULP_MILLISECONDS - monotonicMilliseconds();
       if (this.#messages.length > 0 && (rest <= 0 || this.#end)) break;
       if (this.#end) throw this.#end.error;
       await (this.#messages.length > 0 ? this.#rest(rest) : this.#arrival());
     }
-    this.#takenAt = now();
+    this.#takenAt = monotonicMilliseconds();
     const messages = this.#messages;
     this.#messages = [];
     if (this.#paused) {

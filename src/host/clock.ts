@@ -1,14 +1,13 @@
 /** Time as Linux's CLOCK_MONOTONIC counts it. */
+import { monotonicMilliseconds } from '../monotonic';
 import type { Clock } from '../ports';
 
 /** Node fires a longer timer at once. */
 const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
 
 export class MonotonicClock implements Clock {
-  /** Not `performance`, which Node loads when it is first asked for: 3 ms of every start. */
   now(): number {
-    const [seconds, nanoseconds] = process.hrtime();
-    return seconds * 1e3 + nanoseconds / 1e6;
+    return monotonicMilliseconds();
   }
 
   async sleep(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -10,9 +10,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: ['model'],
   ports: ['model'],
   engine: ['model', 'core', 'ports'],
-  etcd: ['model', 'ports'],
+  monotonic: [],
+  etcd: ['model', 'ports', 'monotonic'],
   kernel: ['model', 'ports', 'native'],
-  host: ['model', 'ports', 'native'],
+  host: ['model', 'ports', 'native', 'monotonic'],
   'log-line': ['model', 'ports'],
   log: ['model', 'ports', 'log-line'],
   cli: ['model', 'ports', 'package.json'],
@@ -53,7 +54,7 @@ const HOMES: Readonly<Record<string, string>> = {
 /** Parts that compute only: no files, no processes, no clock, no chance, no waiting. */
 const PURE = ['model', 'core'];
 const IMPURE_WORDS =
-  /\b(Date\.now|new Date\(\)|Math\.random|performance\.now|setTimeout|setInterval|setImmediate)\b/;
+  /\b(Date\.now|new Date\(\)|Math\.random|performance\.now|hrtime|monotonicMilliseconds|setTimeout|setInterval|setImmediate)\b/;
 
 interface Import {
   readonly file: string;

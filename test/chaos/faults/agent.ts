@@ -5,7 +5,7 @@ import { PREFIX } from '../../support/lab/lab';
 import { crashOf, survive } from '../crashes';
 import type { Fault } from '../fault';
 import { leaseValue, type Scene } from '../scene';
-import { stateFileIsCurrent } from './etcd';
+import { dieWithoutEtcd } from './etcd';
 
 /** How many deaths by chance. */
 const CRASHES = 100;
@@ -261,10 +261,7 @@ export const AGENT_FAULTS: readonly Fault[] = [
     what: 'the same while etcd is away, too: the agent serves from its state file, and removes nothing before etcd is back',
     provoke: async (scene) => {
       const { lab, victim } = scene;
-      await stateFileIsCurrent(scene);
-      await lab.etcd.stop();
-      scene.atEnd(() => lab.etcd.start());
-      await victim.agent.end('SIGKILL');
+      await dieWithoutEtcd(scene);
       await leaveThings(scene);
       const withThem = await scene.eyes1.see();
       victim.agent.start();

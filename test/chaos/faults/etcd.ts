@@ -394,10 +394,7 @@ export const ETCD_FAULTS: readonly Fault[] = [
     what: 'starts the agent while etcd is away: from the state file, all entries kept; etcd comes later',
     provoke: async (scene) => {
       const { lab, victim } = scene;
-      await stateFileIsCurrent(scene);
-      await lab.etcd.stop();
-      scene.atEnd(() => lab.etcd.start());
-      await victim.agent.end('SIGKILL');
+      await dieWithoutEtcd(scene);
       victim.agent.start();
       await victim.agent.ready(20_000);
       const milliseconds = performance.now() - victim.agent.startedAt;
@@ -441,11 +438,8 @@ export const ETCD_FAULTS: readonly Fault[] = [
     throughLoss: 'counted',
     provoke: async (scene) => {
       const { lab, victim } = scene;
-      await stateFileIsCurrent(scene);
       const { subnet } = victim;
-      await lab.etcd.stop();
-      scene.atEnd(() => lab.etcd.start());
-      await victim.agent.end('SIGKILL');
+      await dieWithoutEtcd(scene);
       await victim.namespace.ip('link', 'del', 'flannel.1');
       rmSync(victim.agent.subnetFile);
       victim.agent.start();
@@ -459,14 +453,23 @@ export const ETCD_FAULTS: readonly Fault[] = [
   },
 ];
 
+/** Ends etcd, and kills host 1's agent when its state file names every host. */
+export async function dieWithoutEtcd(scene: Scene): Promise<void> {
+  const { lab, victim } = scene;
+  await stateFileIsCurrent(scene);
+  await lab.etcd.stop();
+  scene.atEnd(() => lab.etcd.start());
+  await victim.agent.end('SIGKILL');
+}
+
 /** It is written at most every ten seconds. */
-export async function stateFileIsCurrent({ victim, lab }: Scene): Promise<void> {
+async function stateFileIsCurrent({ victim, lab }: Scene): Promise<void> {
   const file = victim.agent.subnetFile.replace('subnet.env', 'state.json');
   await until(
     'the state file names every host',
     async () => {
       const text = await victim.namespace.run('cat', [file]);
-      return lab.hosts.every((host) => text.includes(`"${host.publicIp}"`) || text.includes(host.publicIp));
+      return lab.hosts.every((host) => text.includes(host.publicIp));
     },
     { withinMilliseconds: 15_000, everyMilliseconds: 100 },
   );
