@@ -98,7 +98,7 @@ async function withoutLoss(work: () => Promise<void>): Promise<void> {
   const streams = [await Stream.start(first, second), await Stream.start(third, first)];
   await work();
   for (const report of await Promise.all(streams.map((stream) => stream.end()))) {
-    expect(report.sent).toBeGreaterThan(1_000);
+    expect(report.sent).toBeGreaterThan(100);
     expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
   }
 }

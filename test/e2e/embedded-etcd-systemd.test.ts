@@ -29,7 +29,7 @@ beforeAll(async () => {
   peer.agent.start({ args: (await invitation()).split(' ').slice(1) });
   await peer.agent.ready();
   await peer.attachContainer();
-  await answered(peer.container, host.containerAddress, 15_000);
+  await answered([peer.container], host.containerAddress, 15_000);
 }, 90_000);
 
 afterAll(async () => {

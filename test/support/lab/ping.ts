@@ -1,4 +1,5 @@
 /** Echo requests between containers. */
+import { run } from './command';
 import type { Host } from './host';
 import type { Namespace } from './namespace';
 
@@ -25,11 +26,13 @@ export async function ping(
   return new Map(Array.from(replies, ([, address, time]) => [address!, Number(time)]));
 }
 
-/** Resolves as soon as the address has answered an echo request; asks every 20 ms. Throws when the time is up. */
-export async function answered(from: Namespace, address: string, withinMilliseconds: number): Promise<void> {
-  // One process for all requests: spawning them would be most of what is measured. An ICMP error ends ping, and it begins anew.
-  const script = `until ping -n -q -c 1 -w ${Math.ceil(withinMilliseconds / 1000)} -i 0.02 ${address}; do :; done`;
-  await from.run('sh', ['-c', script], { withinMilliseconds });
+/** Resolves as soon as the address has answered all of these; each asks every 20 ms. Throws when the time is up. */
+export async function answered(from: readonly Namespace[], address: string, withinMilliseconds: number): Promise<void> {
+  // One process of ours, and one ping for all requests of a place: to spawn them would be most of what is measured. An ICMP
+  // error ends ping, and it begins anew.
+  const ask = `ping -n -q -c 1 -w ${Math.ceil(withinMilliseconds / 1000)} -i 0.02 ${address}`;
+  const asking = from.map(({ path }) => `(until nsenter --net=${path} ${ask}; do :; done) &`);
+  await run('timeout', [`${withinMilliseconds / 1000}`, 'sh', '-c', [...asking, 'wait'].join('\n')]);
 }
 
 /** One echo request from the container of each host to that of every other host. */
