@@ -357,7 +357,7 @@ export class Agent {
       if (until.aborted) resolve();
     });
     const firstPass = this.#reconciler.tried.then(() => this.#announcer.attempted);
-    const met = firstPass.then(() => (this.#arePeersLater ? this.#meetPeers(until) : undefined));
+    const met = firstPass.then(() => this.#meetPeers(until));
     void firstPass.then(() => this.#markStarted());
     const after = async (event: Promise<void>, loop: () => Promise<void>) => {
       await Promise.race([event, aborted]);
@@ -461,11 +461,13 @@ export class Agent {
     this.#recorder.trigger();
   }
 
-  /** Judges the leases after the base is in place, and answers what the kernel asked meanwhile. */
+  /** The base is in place: judges the leases, if they were to wait for it, and answers what the kernel asked meanwhile. */
   async #meetPeers(signal: AbortSignal): Promise<void> {
-    this.#arePeersLater = false;
-    await this.#watcher.identify(this.#self!, this.#network!.range);
-    this.#reconciler.trigger(IN_SYNC);
+    if (this.#arePeersLater) {
+      this.#arePeersLater = false;
+      await this.#watcher.identify(this.#self!, this.#network!.range);
+      this.#reconciler.trigger(IN_SYNC);
+    }
     this.#answerPendingMisses(signal);
   }
 

@@ -150,7 +150,8 @@ export const MISTAKES: readonly Mistake[] = [
     name: 'a watch that goes on from now after it was cut',
     violates: ['all converge', 'one owner per subnet', 'no live peer is removed'],
     plant: planted(ForgetfulWatch),
-    scene: { emphasis: { restore: 5, 'watches cut': 3 } },
+    // What is lost is what happens between the cut and the list: in every fourth world, so.
+    scene: { emphasis: { 'watches cut': 8, 'lease expired': 4, restore: 5 } },
   },
   {
     name: 'a failed read that looks like an empty registry',

@@ -97,6 +97,23 @@ describe('with many leases', () => {
   });
 });
 
+test('what the kernel asks while an agent starts is answered as soon as it can be', async () => {
+  const all = new AgentOnFakes({ resolve: { kind: 'on-demand', idleMilliseconds: 60_000 } });
+  const { agent, kernel, host, store } = all;
+  store.put('subnets/10.5.7.0-24', printLeaseAttributes(exampleLease(7).attributes));
+  const read = host.readSubnetFile.bind(host);
+  host.readSubnetFile = () => {
+    // Before it has a lease.
+    kernel.raiseMiss({ layer: 'l3', address: ipAddress('10.5.7.0') });
+    host.readSubnetFile = read;
+    return read();
+  };
+  await all.start();
+  expect(agent.status(false).work.missesAnswered).toBe(1);
+  expect(kernel.printedState().filter((object) => object.includes('lladdr'))).toHaveLength(1);
+  await all.stop();
+});
+
 test('it waits while another host has its PublicIP, and has a subnet soon after it was given another', async () => {
   const waiting = new AgentOnFakes();
   const { store, clock, kernel } = waiting;
