@@ -1,10 +1,10 @@
 /** The kernel asks, vtepd answers: on demand as the rule, in preload mode when something was damaged. */
-import type { Host } from '../support/lab/host';
-import { Lab } from '../support/lab/lab';
-import { raiseNeighborLimits } from '../support/lab/neighbor-limits';
-import { ping } from '../support/lab/ping';
-import { Receiver, sendBurst } from '../support/lab/stream';
-import { until } from '../support/lab/until';
+import type { Host } from '../../support/lab/host';
+import { Lab } from '../../support/lab/lab';
+import { raiseNeighborLimits } from '../../support/lab/neighbor-limits';
+import { ping } from '../../support/lab/ping';
+import { Receiver, sendBurst } from '../../support/lab/stream';
+import { until } from '../../support/lab/until';
 
 let lab: Lab;
 afterAll(() => lab?.end());

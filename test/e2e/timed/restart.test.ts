@@ -1,10 +1,10 @@
 /** Stopping, starting, crashing: packets flow on, and an agent that comes back finds nothing to do. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Host } from '../support/lab/host';
-import { Lab } from '../support/lab/lab';
-import { netlinkReads, netlinkWrites, traced } from '../support/lab/netlink-writes';
-import { Stream, type StreamReport } from '../support/lab/stream';
+import type { Host } from '../../support/lab/host';
+import { Lab } from '../../support/lab/lab';
+import { netlinkReads, netlinkWrites, traced } from '../../support/lab/netlink-writes';
+import { Stream, type StreamReport } from '../../support/lab/stream';
 
 let lab: Lab;
 let host: Host;

@@ -1,7 +1,7 @@
 /** Containers on all hosts reach each other, and hosts may join at any time. */
-import type { Host } from '../support/lab/host';
-import { Lab } from '../support/lab/lab';
-import { answered, pingAllPairs, unanswered } from '../support/lab/ping';
+import type { Host } from '../../support/lab/host';
+import { Lab } from '../../support/lab/lab';
+import { answered, pingAllPairs, unanswered } from '../../support/lab/ping';
 
 const SCENES = [
   { hosts: 3, etcdMembers: 1, resolve: 'preload' },
