@@ -86,6 +86,12 @@ export function lockFile(path: string): number;
  */
 export function setAmbient(capability: number, raised: boolean): void;
 
+/**
+ * Lets the threads that this process has now, besides the one that calls, give way: they do not interrupt when they wake up
+ * (SCHED_BATCH), and have that nice value (0 to 19). opendir(3) /proc/self/task, sched_setscheduler(2), setpriority(2).
+ */
+export function demoteHelpers(nice: number): void;
+
 /** How a program ended, or that it never ran. */
 export interface ProgramEnd {
   /** The errno name for a program that could not be started (ENOENT, EACCES, EMFILE, …), and the call that failed. */

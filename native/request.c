@@ -26,6 +26,7 @@ struct request_socket {
   int fd; /* -1 once closed */
   int timeout_milliseconds;
   int error; /* seen behind messages that came before it: for the next receive() */
+  int last_index; /* of an interface that was asked for by name; 0: none yet */
   unsigned char *buffer;
 };
 
@@ -121,18 +122,24 @@ static napi_value request_receive(napi_env env, napi_callback_info info) {
   return messages;
 }
 
-/* The index of the interface with that very name, 0 if there is none; -1 and errno when the kernel does not say. */
-static int interface_index(int fd, const char *name, size_t length) {
-  struct ifreq request = {0};
-  if (length == 0 || length >= IFNAMSIZ || strlen(name) != length) return 0;
-  memcpy(request.ifr_name, name, length);
-  if (ioctl(fd, SIOCGIFINDEX, &request) != 0) return errno == ENODEV ? 0 : -1;
-  int index = request.ifr_ifindex;
-  /* It is found by its alternative names, too. */
-  memset(&request, 0, sizeof request);
-  request.ifr_ifindex = index;
+/* 1 if that is the interface's own name (it may have alternative ones, too), else 0; -1 and errno when the kernel does not say. */
+static int has_name(int fd, int index, const char *name) {
+  struct ifreq request = {.ifr_ifindex = index};
   if (ioctl(fd, SIOCGIFNAME, &request) != 0) return errno == ENODEV ? 0 : -1;
-  return strncmp(request.ifr_name, name, IFNAMSIZ) == 0 ? index : 0;
+  return strncmp(request.ifr_name, name, IFNAMSIZ) == 0;
+}
+
+/* The index of the interface with that very name, 0 if there is none; -1 and errno when the kernel does not say. */
+static int interface_index(struct request_socket *request, const char *name, size_t length) {
+  struct ifreq found = {0};
+  if (length == 0 || length >= IFNAMSIZ || strlen(name) != length) return 0;
+  /* Mostly it is the one that was asked for last, and is still there. */
+  if (request->last_index > 0 && has_name(request->fd, request->last_index, name) == 1) return request->last_index;
+  memcpy(found.ifr_name, name, length);
+  if (ioctl(request->fd, SIOCGIFINDEX, &found) != 0) return errno == ENODEV ? 0 : -1;
+  int named = has_name(request->fd, found.ifr_ifindex, name);
+  if (named <= 0) return named;
+  return request->last_index = found.ifr_ifindex;
 }
 
 static napi_value request_interface_index(napi_env env, napi_callback_info info) {
@@ -143,7 +150,7 @@ static napi_value request_interface_index(napi_env env, napi_callback_info info)
   char *name = read_string(env, argument, "name", &length);
   if (name == NULL) return NULL;
   errno = EBADF;
-  int index = request->fd < 0 ? -1 : interface_index(request->fd, name, length);
+  int index = request->fd < 0 ? -1 : interface_index(request, name, length);
   int error = errno;
   free(name);
   if (index < 0) return throw_errno(env, error, "ioctl");

@@ -9,6 +9,7 @@ NAPI_MODULE_INIT() {
       {.utf8name = "sdNotify", .method = sd_notify, .attributes = napi_enumerable},
       {.utf8name = "lockFile", .method = lock_file, .attributes = napi_enumerable},
       {.utf8name = "setAmbient", .method = set_ambient, .attributes = napi_enumerable},
+      {.utf8name = "demoteHelpers", .method = demote_helpers, .attributes = napi_enumerable},
       {.utf8name = "runProgram", .method = run_program, .attributes = napi_enumerable},
   };
   CHECKED(napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));

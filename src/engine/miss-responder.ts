@@ -119,7 +119,7 @@ export class MissResponder {
       this.#apply(some.flatMap(({ miss, peer }) => answerWithPeer(situation.overlay, peer, miss)));
     }
     this.counters.unknown += unknown.length;
-    for (const miss of unknown) this.#refuse(this.#receiveUnknown(situation, miss));
+    for (const miss of unknown) this.#receiveUnknown(situation, miss);
     if (answered.length === 0) return;
     this.counters.answered += answered.length;
     this.#logAnswers(answered, start);
@@ -144,14 +144,16 @@ export class MissResponder {
     await Promise.all([this.#askRegistry(signal), this.#expire(signal)]);
   }
 
-  #refuse(operations: readonly Operation[]): void {
-    if (operations.length === 0) return;
-    if (this.#refusals.length >= WAITING_REFUSALS) {
-      this.counters.dropped++;
-      return;
+  /** Nobody has these addresses. */
+  #refuse(overlay: Overlay, addresses: Iterable<IpAddress>): void {
+    for (const address of addresses) {
+      if (this.#refusals.length >= WAITING_REFUSALS) {
+        this.counters.dropped++;
+        continue;
+      }
+      if (this.#refusals.length === 0) setImmediate(() => this.#drainRefusals());
+      this.#refusals.push(answerWithNobody(overlay, address));
     }
-    if (this.#refusals.length === 0) setImmediate(() => this.#drainRefusals());
-    this.#refusals.push(...operations);
   }
 
   #drainRefusals(): void {
@@ -178,37 +180,48 @@ export class MissResponder {
   }
 
   /** What can be said at once about a question no peer fits; otherwise it waits for the registry. */
-  #receiveUnknown(situation: MissSituation, miss: Miss): Operation[] {
+  #receiveUnknown(situation: MissSituation, miss: Miss): void {
     const { overlay, subnetLength } = situation;
     const subnet = miss.layer === 'l3' ? askedSubnet(overlay, subnetLength, miss.address) : undefined;
+    const askers = miss.layer === 'l3' ? [miss.address] : [];
     if (miss.layer === 'l3' && !subnet) {
       this.counters.absent++;
-      return [answerWithNobody(overlay, miss.address)];
+      this.#refuse(overlay, askers);
+      return;
     }
     const key = subnet ? printSubnet(subnet) : (miss as { mac: string }).mac;
-    if (this.#isAbsent(key)) return this.#nobody(overlay, subnet, miss.layer === 'l3' ? [miss.address] : []);
+    if (this.#isAbsent(key)) {
+      // It was on its way when the route of its subnet was made.
+      this.counters.absent++;
+      this.#refuse(overlay, askers);
+      return;
+    }
     const question = this.#questions.get(key);
     if (question) {
-      if (miss.layer === 'l3' && question.askers.size < ASKERS_PER_QUESTION)
-        question.askers.add(miss.address);
-      return [];
+      for (const address of askers)
+        if (question.askers.size < ASKERS_PER_QUESTION) question.askers.add(address);
+      return;
     }
     if (this.#questions.size >= WAITING_QUESTIONS) {
       this.counters.dropped++;
-      this.#remember(key, subnet);
-      return this.#nobody(overlay, subnet, miss.layer === 'l3' ? [miss.address] : []);
+      this.#settleAbsence(overlay, key, subnet, askers);
+      return;
     }
-    const askers = new Set(miss.layer === 'l3' ? [miss.address] : []);
-    this.#questions.set(key, { key, miss, subnet, askers });
+    this.#questions.set(key, { key, miss, subnet, askers: new Set(askers) });
     this.#questionWake.raise();
-    return [];
   }
 
-  #nobody(overlay: Overlay, subnet: Subnet | undefined, addresses: Iterable<IpAddress>): Operation[] {
+  /** Nobody has the subnet, or the MAC: the route first, which spares us further questions. */
+  #settleAbsence(
+    overlay: Overlay,
+    key: string,
+    subnet: Subnet | undefined,
+    askers: Iterable<IpAddress>,
+  ): void {
     this.counters.absent++;
-    const answer = [...addresses].map((address) => answerWithNobody(overlay, address));
-    if (subnet) answer.unshift(answerWithNoSubnet(subnet));
-    return answer;
+    this.#remember(key, subnet);
+    if (subnet) this.#apply([answerWithNoSubnet(subnet)]);
+    this.#refuse(overlay, askers);
   }
 
   async #askRegistry(signal: AbortSignal): Promise<void> {
@@ -251,8 +264,7 @@ export class MissResponder {
       });
       return;
     }
-    this.#remember(question.key, subnet);
-    this.#apply(this.#nobody(overlay, subnet, askers));
+    this.#settleAbsence(overlay, question.key, subnet, askers);
     this.log.debug('miss answered: nobody has it', { ...miss });
   }
 

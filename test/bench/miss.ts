@@ -6,7 +6,8 @@ import { until } from '../support/lab/until';
 import { figure, type Figure } from './figures';
 import { BENCH_CONFIG, leaseOfPeer, subnetOfPeer } from './leases';
 import { usageOf } from './start';
-import { Helper, type KernelEvent, type ProbeReport } from './talk';
+import { NeighborTrace } from './neighbor-trace';
+import { Helper } from './talk';
 
 /** Peers with leases; each is asked for once, for then it is programmed. */
 const PEERS = 6_000;
@@ -16,6 +17,7 @@ const STORM_NETWORK = '10.250';
 
 export async function benchMiss(singles: number): Promise<Figure[]> {
   const restoreLimits = raiseNeighborLimits();
+  let trace: NeighborTrace | undefined;
   const lab = await Lab.start({
     hosts: 1,
     config: BENCH_CONFIG,
@@ -24,24 +26,24 @@ export async function benchMiss(singles: number): Promise<Figure[]> {
   try {
     const host = lab.host(1);
     await lab.etcd.putAll(Array.from({ length: PEERS }, (_, n) => leaseOfPeer(n)));
-    const probe = await Helper.start(host.namespace, 'probe');
     const sender = await Helper.start(host.namespace, 'sender');
+    trace = new NeighborTrace(sender.pid);
     const stormer = await Helper.start(host.namespace, 'sender');
     host.agent.start();
     await host.agent.ready(60_000);
     const addresses = (from: number, count: number) =>
       Array.from({ length: count }, (_, n) => `${subnetOfPeer(from + n)}.5`);
 
-    const young = await ask(probe, sender, addresses(0, singles), 200);
+    const young = await ask(trace, sender, addresses(0, singles), 200);
     await sleep(SETTLED_MILLISECONDS);
-    const alone = await ask(probe, sender, addresses(singles, singles), 200);
-    const burst = await ask(probe, sender, addresses(2 * singles, 2_000), 0);
+    const alone = await ask(trace, sender, addresses(singles, singles), 200);
+    const burst = await ask(trace, sender, addresses(2 * singles, 2_000), 0);
     const absent = Array.from({ length: 65_536 }, (_, n) => `${STORM_NETWORK}.${n >> 8}.${n & 255}`);
     const storm = stormer.ask<{ milliseconds: number }>({ addresses: absent, perSecond: 0 });
-    const amid = await ask(probe, sender, addresses(2 * singles + 2_000, 400), 200);
+    const amid = await ask(trace, sender, addresses(2 * singles + 2_000, 400), 200);
     const { milliseconds } = await storm;
     const { peakMegabytes } = usageOf(host.agent.pid!);
-    for (const helper of [probe, sender, stormer]) helper.end();
+    for (const helper of [sender, stormer]) helper.end();
     return [
       figure('miss to answer in the first seconds, one at a time', 'ms', young.delays),
       figure('miss to answer, one at a time: median', 'ms', alone.delays, {
@@ -62,32 +64,24 @@ export async function benchMiss(singles: number): Promise<Figure[]> {
       figure('peak memory after the storm', 'MB', [peakMegabytes]),
     ];
   } finally {
+    trace?.end();
     lab.end();
     restoreLimits();
   }
 }
 
-/** Sends one packet to each address; for each, the milliseconds from the notice of its miss to that of its answer. */
-async function ask(probe: Helper, sender: Helper, addresses: readonly string[], perSecond: number) {
-  await probe.ask<ProbeReport>('forget');
+/** Sends one packet to each address; for each, the milliseconds from its miss to the answer. */
+async function ask(trace: NeighborTrace, sender: Helper, addresses: readonly string[], perSecond: number) {
+  trace.forget();
   await sender.ask({ addresses, perSecond });
-  const wanted = new Set(addresses);
-  const missed = new Map<string, number>();
-  const delays: number[] = [];
-  await until(
-    'every miss is answered',
-    async () => {
-      const { events } = await probe.ask<ProbeReport>('report');
-      for (const [nanoseconds, kind, key] of events as KernelEvent[]) {
-        if (!wanted.has(key)) continue;
-        if (kind === 'miss' && !missed.has(key)) missed.set(key, nanoseconds);
-        if (kind !== 'neighbor' || !missed.has(key)) continue;
-        wanted.delete(key);
-        delays.push((nanoseconds - missed.get(key)!) / 1e6);
-      }
-      return wanted.size === 0;
-    },
-    { withinMilliseconds: 4_000, everyMilliseconds: 50 },
-  ).catch(() => undefined);
-  return { delays, unanswered: wanted.size };
+  const answers = () => {
+    const all = trace.delays();
+    return addresses.flatMap((address) => all.get(address) ?? []);
+  };
+  await until('every miss is answered', () => answers().length === addresses.length, {
+    withinMilliseconds: 4_000,
+    everyMilliseconds: 200,
+  }).catch(() => undefined);
+  const delays = answers();
+  return { delays, unanswered: addresses.length - delays.length };
 }

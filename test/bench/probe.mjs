@@ -14,18 +14,6 @@ const KINDS = { 24: 'route', 25: 'route-gone', 28: 'neighbor', 29: 'neighbor-gon
 const AF_BRIDGE = 7;
 const NUD_FAILED = 0x20;
 
-/**
- * The kernel spares us what it tells of 10.250.0.0/16, the absent addresses of a storm (miss.ts): a Node that reads forty thousand
- * notifications a second knows of none when it came, and takes a processor from those it measures. A classic BPF program: the
- * first attribute of a neighbor's message is its address.
- */
-const NOT_OF_THE_STORM = [
-  [0x28, 0, 0, 32],
-  [0x15, 0, 1, (10 << 8) | 250],
-  [0x06, 0, 0, 0],
-  [0x06, 0, 0, 0xffffffff],
-];
-
 let events = [];
 let overruns = 0;
 
@@ -56,7 +44,6 @@ openMonitor(
     protocol: 0,
     groups: [RTNLGRP_NEIGH, RTNLGRP_IPV4_ROUTE],
     receiveBufferBytes: 64 << 20,
-    filter: NOT_OF_THE_STORM,
   },
   (messages, overrun) => {
     const now = Number(process.hrtime.bigint());

@@ -31,6 +31,10 @@ export class Helper {
     return helper;
   }
 
+  get pid(): number {
+    return this.child.pid!;
+  }
+
   async ask<Answer>(question: unknown): Promise<Answer> {
     this.child.stdin!.write(JSON.stringify(question) + '\n');
     return JSON.parse(await this.#next()) as Answer;

@@ -11,6 +11,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 test('The addon exports what its declaration names, and nothing else', () => {
   expect(Object.keys(load('../../native') as object).sort()).toEqual([
+    'demoteHelpers',
     'lockFile',
     'openMonitor',
     'openRequestSocket',

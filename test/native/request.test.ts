@@ -212,6 +212,23 @@ test('An interface has its index by its name, and only by that', () => {
   });
 });
 
+test('An interface that takes the place or the name of another has the index of its own', () => {
+  const [first, second, moved] = ['vn-first', 'vn-second', 'vn-moved'];
+  const rename = (from: string, to: string) => execFileSync('ip', ['link', 'set', from, 'down', 'name', to]);
+  const indexes = (...names: string[]) => names.map((name) => socket.interfaceIndex(name));
+  const before = addLink(first);
+  expect(indexes(first)).toEqual([before]);
+  rename(first, moved);
+  expect(indexes(first, moved)).toEqual([0, before]);
+  const after = addLink(second);
+  rename(second, first);
+  expect(indexes(moved, first, moved)).toEqual([before, after, before]);
+  removeLink(moved);
+  expect(indexes(moved, first)).toEqual([0, after]);
+  removeLink(first);
+  expect(indexes(first)).toEqual([0]);
+});
+
 test('A protocol the kernel does not have is refused with the name of the call', () => {
   const error = thrownBy(() => openRequestSocket({ ...OPTIONS, protocol: 31 }));
   expect(error).toMatchObject({ code: 'EPROTONOSUPPORT', syscall: 'socket' });
