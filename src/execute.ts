@@ -19,6 +19,7 @@ import { MonotonicClock } from './host/clock';
 import { openControlSocket, type CloseControlSocket } from './host/control-socket';
 import { EmbeddedEtcd, ETCD_PORTS, isOpen } from './host/embedded-etcd';
 import { startHealthServer } from './host/health';
+import { letHelpersGiveWay } from './host/helper-threads';
 import { incarnation } from './host/incarnation';
 import { LinuxHost } from './host/linux-host';
 import type { ServiceState } from './host/systemd';
@@ -68,6 +69,7 @@ export async function execute(
 
 async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Promise<number> {
   startFrugally();
+  letHelpersGiveWay();
   const log = createLog({
     format: options.logFormat,
     verbosity: options.verbosity,

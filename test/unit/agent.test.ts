@@ -62,10 +62,10 @@ test('it is not live while a pass lasts for longer than any pass could, and live
   expect(agent.liveness()).toMatchObject([{ ok: true }]);
 });
 
-test('it keeps its lease alive for days, though every few minutes an audit looks at it', async () => {
+test('it keeps its lease alive for longer than it would live, though every few minutes an audit looks at it', async () => {
   const { store } = all;
   const { revision } = store;
-  await clock.advance(72 * 3_600_000);
+  await clock.advance(30 * 3_600_000);
   expect(store.revision).toBe(revision);
   expect(agent.status(false).lease?.remainingSeconds).toBeGreaterThan(16 * 3600);
 }, 30_000);

@@ -27,7 +27,11 @@ export async function ping(
 }
 
 /** Resolves as soon as the address has answered all of these; each asks every 20 ms. Throws when the time is up. */
-export async function answered(from: readonly Namespace[], address: string, withinMilliseconds: number): Promise<void> {
+export async function answered(
+  from: readonly Namespace[],
+  address: string,
+  withinMilliseconds: number,
+): Promise<void> {
   // One process of ours, and one ping for all requests of a place: to spawn them would be most of what is measured. An ICMP
   // error ends ping, and it begins anew.
   const ask = `ping -n -q -c 1 -w ${Math.ceil(withinMilliseconds / 1000)} -i 0.02 ${address}`;
