@@ -12,8 +12,9 @@ import {
 } from '../model/lease';
 import { printLeaseName, vtepMacOf } from '../model/lease-codec';
 import type { SubnetRange } from '../model/network-config';
-import type { Clock, LeaseLife, LeaseRegistry, Log, LogFields } from '../ports';
+import type { Clock, LeaseRegistry, Log, LogFields } from '../ports';
 import { CONTEST_MILLISECONDS, Contest } from './contest';
+import { EtcdLeases } from './etcd-leases';
 import { Patience } from './patience';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
@@ -21,15 +22,6 @@ import { Wake } from './wake';
 const BACKOFF = { minMilliseconds: 200, maxMilliseconds: 30_000 };
 /** Lost races are tried again at once, but not so fast that fifty agents on one key spin. */
 const RACE_BACKOFF = { minMilliseconds: 5, maxMilliseconds: 500 };
-/** The first renewal comes soon after the start: of two that start together and share an etcd lease, the later one sees it. */
-const FIRST_RENEWAL_MILLISECONDS = [10_000, 30_000] as const;
-/** Whatever happens to our key, its etcd lease is asked for no more often than this. */
-const REST_MILLISECONDS = 60_000;
-/** Clocks of hosts differ by less, and etcd tells whole seconds. */
-const CLOCK_TOLERANCE = 0.05;
-const ROUNDING_SECONDS = 2;
-/** A request that was given up may be carried out so much later. */
-const LATE_MILLISECONDS = 30_000;
 /** A reservation needs no keeping alive; its loop only waits to be told of changes. */
 const LONG_WAIT_MILLISECONDS = 3_600_000;
 /** So long a living holder is given to object to a newcomer, before the newcomer relies on the lease. */
@@ -81,21 +73,8 @@ export class LeaseHolder {
   readonly #trouble: Trouble;
   readonly #contest: Contest;
   readonly #patience: Patience;
-  /** Etcd leases that none but this process has. */
-  readonly #ownEtcdLeases = new Set<string>();
-  /** Until the store has shown us our lease, those of an earlier process of this host count as ours, too. */
-  #inheritsEtcdLeases = true;
+  readonly #etcdLeases: EtcdLeases;
   #lease: Lease | undefined;
-  /** What was left of the lease when it was last kept alive, and when that was (monotonic milliseconds). */
-  #remainingSeconds = LEASE_TTL_SECONDS;
-  #keptAliveAt = 0;
-  /** What was kept alive then; undefined when somebody else may have done so for us, or a request of ours may come late. */
-  #kept: { readonly etcdLeaseId: string; readonly life: LeaseLife } | undefined;
-  #renewalFailedAt = -Infinity;
-  /** When it is to be kept alive again, whatever wakes us before (monotonic milliseconds). */
-  #renewAt = Infinity;
-  /** When we last asked how it stands. */
-  #askedAt = -Infinity;
   #isStale = false;
   /** What a watch saw of our key since we last looked. */
   #seen: { stored: Lease | MalformedLease | undefined } | undefined;
@@ -109,6 +88,7 @@ export class LeaseHolder {
     this.#trouble = new Trouble(clock, log);
     this.#contest = new Contest(clock, log);
     this.#patience = new Patience(clock, PATIENCE);
+    this.#etcdLeases = new EtcdLeases(registry, clock, options.renewMarginSeconds);
   }
 
   get lease(): Lease | undefined {
@@ -151,13 +131,13 @@ export class LeaseHolder {
   /** Holds a lease from memory, for a start without the registry; the first snapshot shows whether it still is ours. */
   adopt(lease: Lease, remainingSeconds: number): void {
     this.#lease = lease;
-    this.#keepFor(remainingSeconds);
+    this.#etcdLeases.keepFor(remainingSeconds);
   }
 
   /** For how many seconds the lease is good without being kept alive; Infinity for a reservation. */
   get remainingSeconds(): number {
     if (this.#lease?.etcdLeaseId === undefined) return Infinity;
-    return this.#remainingSeconds - (this.clock.now() - this.#keptAliveAt) / 1000;
+    return this.#etcdLeases.remainingSeconds;
   }
 
   /**
@@ -206,9 +186,7 @@ export class LeaseHolder {
   /** Keeps the lease until the signal aborts. Calls `onReplaced` whenever another lease or value has taken its place. */
   async run(onReplaced: (lease: Lease) => void, signal: AbortSignal): Promise<void> {
     let reported = this.#lease!;
-    const [least, most] = FIRST_RENEWAL_MILLISECONDS;
-    const firstRenewal = this.clock.now() + least + (most - least) * this.clock.random();
-    this.#renewAt = Math.min(this.#renewAt, firstRenewal);
+    this.#etcdLeases.keepSoon();
     for (let failures = 0; !signal.aborted;) {
       let seen: { stored: Lease | MalformedLease | undefined } | undefined;
       let isStale = false;
@@ -245,17 +223,8 @@ export class LeaseHolder {
     if (failures > 0) return backoffMilliseconds(failures - 1, BACKOFF, this.clock.random());
     if (this.hasGivenWay) return this.#contest.retryMilliseconds;
     const longest = this.#contest.trouble ? CONTEST_MILLISECONDS : LONG_WAIT_MILLISECONDS;
-    const untilRenewal = this.#lease?.etcdLeaseId === undefined ? Infinity : this.#renewAt - this.clock.now();
-    return Math.min(longest, Math.max(0, untilRenewal));
-  }
-
-  /** It is to be kept alive three times within its life, or more often if the margin asks for it. */
-  #keepFor(remainingSeconds: number): void {
-    this.#remainingSeconds = remainingSeconds;
-    this.#keptAliveAt = this.clock.now();
-    const margin = Math.max(remainingSeconds - this.options.renewMarginSeconds, remainingSeconds / 10);
-    const intervalSeconds = Math.min(remainingSeconds / 3, margin) * (0.9 + this.clock.random() / 10);
-    this.#renewAt = this.#keptAliveAt + intervalSeconds * 1000;
+    if (this.#lease?.etcdLeaseId === undefined) return longest;
+    return Math.min(longest, Math.max(0, this.#etcdLeases.untilRenewalMilliseconds));
   }
 
   /** False if the lease is lost. */
@@ -268,47 +237,17 @@ export class LeaseHolder {
     return this.hasGivenWay || this.#keepAlive(signal);
   }
 
-  /** Looks whether our etcd lease lives, and lives by us alone; prolongs it when it is time. */
+  /** False if the etcd lease that our key hangs on is gone. */
   async #keepAlive(signal: AbortSignal): Promise<boolean> {
     const held = this.#lease!;
     if (held.etcdLeaseId === undefined) return true;
-    const asked = this.clock.now();
-    if (asked < Math.min(this.#renewAt, this.#askedAt + REST_MILLISECONDS)) return true;
-    this.#askedAt = asked;
-    const life = await this.registry.lifeOf(held.etcdLeaseId, signal);
-    if (life === 'lost') return false;
-    if (this.#isProlonged(held.etcdLeaseId, life, asked)) return this.#claimAnew(held, signal);
-    if (this.#renewAt > this.clock.now()) return true;
-    if (!(await this.#renew(held.etcdLeaseId, signal))) return false;
-    const fields = { subnet: printSubnet(held.subnet), seconds: this.#remainingSeconds };
-    this.log.debug('lease kept alive', fields);
-    return true;
-  }
-
-  /** Gives an etcd lease its whole time again. False if it is gone. */
-  async #renew(etcdLeaseId: string, signal: AbortSignal): Promise<boolean> {
-    this.#kept = undefined;
-    try {
-      const life = await this.registry.keepAlive(etcdLeaseId, signal);
-      if (life === 'lost') return false;
-      this.#keepFor(life.remainingSeconds);
-      this.#kept = { etcdLeaseId, life };
-      return true;
-    } catch (error) {
-      this.#renewalFailedAt = this.clock.now();
-      throw error;
+    const state = await this.#etcdLeases.check(held.etcdLeaseId, signal);
+    if (state === 'shared') return this.#claimAnew(held, signal);
+    if (state === 'renewed') {
+      const seconds = Math.round(this.remainingSeconds);
+      this.log.debug('lease kept alive', { subnet: printSubnet(held.subnet), seconds });
     }
-  }
-
-  /** True if an etcd lease has longer to live than we have left it: somebody else keeps it alive, too. */
-  #isProlonged(etcdLeaseId: string, life: LeaseLife, asked: number): boolean {
-    const kept = this.#kept;
-    // A new leader of the store's gives every lease its whole time again.
-    if (kept?.etcdLeaseId !== etcdLeaseId || kept.life.term !== life.term) return false;
-    const since = Math.max(this.#keptAliveAt, this.#renewalFailedAt + LATE_MILLISECONDS);
-    const elapsedSeconds = Math.max(0, asked - since) / 1000;
-    const most = kept.life.remainingSeconds - elapsedSeconds * (1 - CLOCK_TOLERANCE) + ROUNDING_SECONDS;
-    return life.remainingSeconds > most;
+    return state !== 'lost';
   }
 
   /** Whoever shares our etcd lease is shown by another that we live; if it lives, it objects. */
@@ -317,7 +256,7 @@ export class LeaseHolder {
       lease: held.name,
     });
     // It may be a copy of this very process: nothing that we got so far is ours alone.
-    this.#ownEtcdLeases.clear();
+    this.#etcdLeases.disown();
     const claimed = await this.#claim(held, signal);
     if (!claimed) return this.#look(await this.#read(held.name, signal), signal);
     this.#hold(claimed);
@@ -377,8 +316,7 @@ export class LeaseHolder {
   /** From now on this lease is ours, and so is what it hangs on. */
   #hold(lease: Lease): void {
     this.#lease = lease;
-    this.#inheritsEtcdLeases = false;
-    if (lease.etcdLeaseId !== undefined) this.#ownEtcdLeases.add(lease.etcdLeaseId);
+    this.#etcdLeases.hold(lease.etcdLeaseId);
   }
 
   async #read(name: string, signal: AbortSignal): Promise<Lease | MalformedLease | undefined> {
@@ -413,23 +351,10 @@ export class LeaseHolder {
     if (stored.etcdLeaseId === undefined && this.#lease?.etcdLeaseId === undefined) return undefined;
     for (const id of [stored.etcdLeaseId, this.#lease?.etcdLeaseId]) {
       // A stranger's is not ours to hang on to, nor to keep alive.
-      if (id !== undefined && this.#isOwn(id) && (await this.#renew(id, signal))) return id;
+      if (id !== undefined && this.#etcdLeases.isOwn(id) && (await this.#etcdLeases.renew(id, signal)))
+        return id;
     }
-    return this.#grant(signal);
-  }
-
-  async #grant(signal: AbortSignal): Promise<string> {
-    const id = await this.registry.grant(LEASE_TTL_SECONDS, signal);
-    this.#ownEtcdLeases.add(id);
-    return id;
-  }
-
-  /** Ends an etcd lease that nothing hangs on (or, after an unclear failure, only our own key). */
-  async #giveBack(etcdLeaseId: string, signal: AbortSignal): Promise<void> {
-    await this.registry.revoke(etcdLeaseId, signal).then(
-      () => this.#ownEtcdLeases.delete(etcdLeaseId),
-      () => undefined,
-    );
+    return this.#etcdLeases.grant(signal);
   }
 
   async #takeBack(lost: Lease, signal: AbortSignal): Promise<void> {
@@ -479,7 +404,10 @@ export class LeaseHolder {
       const isUncontested = this.options.isProven(lease) || (await this.#isHeard(claimed, signal));
       if (!isUncontested) return { kind: 'contested', lease };
       lease = claimed;
-    } else if (lease.etcdLeaseId !== undefined && !(await this.#renew(lease.etcdLeaseId, signal))) {
+    } else if (
+      lease.etcdLeaseId !== undefined &&
+      !(await this.#etcdLeases.renew(lease.etcdLeaseId, signal))
+    ) {
       return 'raced';
     }
     const attributes = this.options.attributesFor(lease, lease.name);
@@ -498,8 +426,9 @@ export class LeaseHolder {
   async #create(subnet: Subnet, avoid: Subnet[], signal: AbortSignal): Promise<Lease | 'raced'> {
     // Taken back again and again, the key goes on hanging on one etcd lease.
     const held = this.#lease?.etcdLeaseId;
-    const isHeldAlive = held !== undefined && this.#isOwn(held) && (await this.#renew(held, signal));
-    const id = isHeldAlive ? held : await this.#grant(signal);
+    const isHeldAlive =
+      held !== undefined && this.#etcdLeases.isOwn(held) && (await this.#etcdLeases.renew(held, signal));
+    const id = isHeldAlive ? held : await this.#etcdLeases.grant(signal);
     let isWritten = false;
     try {
       const subnets = { subnet, ipv6Subnet: undefined };
@@ -510,22 +439,17 @@ export class LeaseHolder {
         return 'raced';
       }
       isWritten = true;
-      if (!isHeldAlive) this.#keepFor(LEASE_TTL_SECONDS);
+      if (!isHeldAlive) this.#etcdLeases.keepFor(LEASE_TTL_SECONDS);
       this.#tell('info', 'lease acquired', { subnet: printSubnet(subnet) });
       return result.lease;
     } finally {
-      if (!isWritten && id !== held) await this.#giveBack(id, signal);
+      if (!isWritten && id !== held) await this.#etcdLeases.giveBack(id, signal);
     }
   }
 
   /** True for a key that hangs on an etcd lease of another host, or of this one before it was booted. */
   #isStrangers({ etcdLeaseId }: Lease): boolean {
-    return etcdLeaseId !== undefined && !this.#isOwn(etcdLeaseId);
-  }
-
-  #isOwn(etcdLeaseId: string): boolean {
-    if (this.#ownEtcdLeases.has(etcdLeaseId)) return true;
-    return this.#inheritsEtcdLeases && this.registry.isGrantedToUs(etcdLeaseId);
+    return etcdLeaseId !== undefined && !this.#etcdLeases.isOwn(etcdLeaseId);
   }
 
   /** True if what is stored in place of what we hold was written by another host with our PublicIP. */
@@ -548,20 +472,20 @@ export class LeaseHolder {
       this.#contest.claim();
       return result.lease;
     }
-    const id = await this.#grant(signal);
+    const id = await this.#etcdLeases.grant(signal);
     let isWritten = false;
     try {
       const result = await this.registry.update(lease, lease.attributes, id, signal);
       if (result.kind !== 'written') return undefined;
       isWritten = true;
       this.#contest.claim();
-      this.#keepFor(LEASE_TTL_SECONDS);
+      this.#etcdLeases.keepFor(LEASE_TTL_SECONDS);
       this.log.info('lease claimed: its key hung on an etcd lease of another host, or of an earlier boot', {
         lease: lease.name,
       });
       return result.lease;
     } finally {
-      if (!isWritten) await this.#giveBack(id, signal);
+      if (!isWritten) await this.#etcdLeases.giveBack(id, signal);
     }
   }
 
@@ -576,7 +500,7 @@ export class LeaseHolder {
       !('reason' in stored) &&
       sameAttributes(stored.attributes, claimed.attributes);
     if (!isOurs && etcdLeaseId !== undefined && stored?.etcdLeaseId !== etcdLeaseId)
-      await this.#giveBack(etcdLeaseId, signal);
+      await this.#etcdLeases.giveBack(etcdLeaseId, signal);
     return isOurs;
   }
 
