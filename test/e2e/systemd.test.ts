@@ -1,5 +1,5 @@
 /** The unit and Docker's drop-in under a real systemd: one machine boots, and goes through a day. */
-import { copyFileSync, existsSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../support/lab/host';
@@ -106,6 +106,17 @@ describe('the sandbox', () => {
       expect(status).toContain(`Cap${set}:\t${CAP_NET_ADMIN}\n`);
     expect(status).toMatch(/^NoNewPrivs:\t1$/m);
     expect(status).toMatch(/^Seccomp:\t2$/m);
+  });
+
+  test('lets the agent put its event loop before its other threads', async () => {
+    const pid = await machine.pidOf('vtepd');
+    const policies = readdirSync(`/proc/${pid}/task`).map((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+      return [thread, stat.slice(stat.lastIndexOf(')')).split(' ')[39]];
+    });
+    const SCHED_BATCH = '3';
+    expect(policies.filter(([, policy]) => policy === SCHED_BATCH).length).toBeGreaterThan(2);
+    expect(policies).toContainEqual([`${pid}`, '0']);
   });
 
   test('keeps all of the system from being written but for the settings of the network', async () => {
