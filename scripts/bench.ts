@@ -1,6 +1,8 @@
 /** bench.ts WHAT RUNS JSONFILE: measures and prints; see scripts/bench. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { demoteHelpers } from '../native';
 import type { Figure } from '../test/bench/figures';
 import { printFigures } from '../test/bench/figures';
@@ -28,19 +30,38 @@ const LEAST = 19;
 
 async function main([what = 'all', runs = '5', file = '']: string[]): Promise<void> {
   const names = what === 'all' ? Object.keys(BENCHES) : what.split(',');
-  const figures: Figure[] = [];
-  demoteHelpers(LEAST);
-  for (const name of names) {
-    const bench = BENCHES[name];
-    if (!bench) throw new Error(`there is no bench '${name}'; there are: ${Object.keys(BENCHES).join(', ')}`);
-    process.stderr.write(`bench: ${name}…\n`);
-    // Just before each bench, for the machine may be busier in the next.
-    figures.push(...calibrate(Number(runs)), ...(await bench(Number(runs))));
-  }
+  for (const name of names)
+    if (!BENCHES[name])
+      throw new Error(`there is no bench '${name}'; there are: ${Object.keys(BENCHES).join(', ')}`);
+  const [only] = names;
+  const figures =
+    names.length === 1
+      ? await measure(only!, Number(runs))
+      : names.flatMap((name) => measureApart(name, Number(runs)));
   const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
   const machine = `${cpus().length} × ${model}, Linux ${release()}, Node ${process.version}`;
   process.stdout.write(`${machine}\n\n${printFigures(figures)}\n`);
   if (file) writeFileSync(file, JSON.stringify({ machine, figures }, undefined, 2) + '\n');
+}
+
+async function measure(name: string, runs: number): Promise<Figure[]> {
+  process.stderr.write(`bench: ${name}…\n`);
+  demoteHelpers(LEAST);
+  // Just before each bench, for the machine may be busier in the next.
+  return [...calibrate(runs), ...(await BENCHES[name]!(runs))];
+}
+
+/** In a process of its own: what one bench leaves behind in memory is not collected while another measures. */
+function measureApart(name: string, runs: number): Figure[] {
+  const directory = mkdtempSync(join(tmpdir(), 'vtepd-bench-'));
+  try {
+    const file = join(directory, 'figures.json');
+    const words = [...process.execArgv, __filename, name, String(runs), file];
+    execFileSync(process.execPath, words, { stdio: ['ignore', 'ignore', 'inherit'] });
+    return (JSON.parse(readFileSync(file, 'utf8')) as { figures: Figure[] }).figures;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 main(process.argv.slice(2)).then(
