@@ -1,6 +1,8 @@
 /** How fast this machine is now: what figures of different machines, or of a busy one, can be compared by. */
 import { spawnSync } from 'node:child_process';
+import type { Namespace } from '../support/lab/namespace';
 import { figure, type Figure } from './figures';
+import { Helper } from './talk';
 
 /** Node itself, started to do nothing: the part of every start that is not ours. */
 export function calibrate(runs: number): Figure[] {
@@ -21,4 +23,18 @@ export function calibrate(runs: number): Figure[] {
     figure('for measure, a Node that does nothing: time', 'ms', times),
     figure('for measure, a Node that does nothing: CPU', 'ms', cpus),
   ];
+}
+
+/** Two processes that do nothing but wake each other, now and then: what an answer takes at least, and how uneven this machine is. */
+export async function calibrateWaking(
+  namespace: Namespace,
+  times: number,
+  perSecond: number,
+): Promise<Figure> {
+  const echo = await Helper.start(namespace, 'echo');
+  const asker = await Helper.start(namespace, 'echo');
+  const { port } = await echo.ask<{ port: number }>({});
+  const milliseconds = await asker.ask<number[]>({ port, times, perSecond });
+  for (const helper of [echo, asker]) helper.end();
+  return figure('for measure, a packet to an idle Node and back', 'ms', milliseconds);
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../support/lab/lab';
 import { raiseNeighborLimits } from '../support/lab/neighbor-limits';
 import { until } from '../support/lab/until';
+import { calibrateWaking } from './calibration';
 import { figure, type Figure } from './figures';
 import { BENCH_CONFIG, leaseOfPeer, subnetOfPeer } from './leases';
 import { usageOf } from './start';
@@ -36,6 +37,7 @@ export async function benchMiss(singles: number): Promise<Figure[]> {
 
     const young = await ask(trace, sender, addresses(0, singles), 200);
     await sleep(SETTLED_MILLISECONDS);
+    const waking = await calibrateWaking(host.namespace, singles, 200);
     const alone = await ask(trace, sender, addresses(singles, singles), 200);
     const burst = await ask(trace, sender, addresses(2 * singles, 2_000), 0);
     const absent = Array.from({ length: 65_536 }, (_, n) => `${STORM_NETWORK}.${n >> 8}.${n & 255}`);
@@ -46,6 +48,7 @@ export async function benchMiss(singles: number): Promise<Figure[]> {
     for (const helper of [sender, stormer]) helper.end();
     return [
       figure('miss to answer in the first seconds, one at a time', 'ms', young.delays),
+      waking,
       figure('miss to answer, one at a time: median', 'ms', alone.delays, {
         reach: 0.3,
         remark: 'flannel 0.5.5: 0.48',
