@@ -1,6 +1,6 @@
 /** What to tell the kernel when it asks. */
 import { contains, subnetOf, type IpAddress, type Subnet } from '../model/address';
-import type { Neighbor } from '../model/kernel-state';
+import type { KernelObject, Neighbor } from '../model/kernel-state';
 import type { Miss } from '../model/miss';
 import type { Operation } from '../model/operation';
 import { linkNameOf, type Overlay } from '../model/overlay';
@@ -8,22 +8,16 @@ import type { Peer } from '../model/peer';
 import { peerObjects, unreachableRoute } from './desired';
 
 /**
- * The answer that leads to a peer: its three objects in their order. An address other than the peer's gateway gets a neighbor
- * of its own for a moment: it releases the packets the kernel has queued for it; from then on the peer's route is used.
+ * The answer that leads to a peer. An address other than the peer's gateway gets a neighbor of its own for a moment: it releases
+ * the packets the kernel has queued for it, and comes as early as they can be sent; once the peer's route is there, that is used.
  */
 export function answerWithPeer(overlay: Overlay, peer: Peer, miss: Miss): Operation[] {
   const [fdbEntry, neighbor, route] = peerObjects(overlay, peer);
-  if (miss.layer === 'l2') return [{ verb: 'put', object: fdbEntry }];
-  const answer: Operation[] = [
-    { verb: 'put', object: fdbEntry },
-    { verb: 'put', object: neighbor },
-    { verb: 'put', object: route },
-  ];
-  if (miss.address !== neighbor.address) {
-    const asked: Neighbor = { ...neighbor, address: miss.address };
-    answer.push({ verb: 'put', object: asked }, { verb: 'remove', object: asked });
-  }
-  return answer;
+  const put = (object: KernelObject): Operation => ({ verb: 'put', object });
+  if (miss.layer === 'l2') return [put(fdbEntry)];
+  if (miss.address === neighbor.address) return [put(fdbEntry), put(neighbor), put(route)];
+  const asked: Neighbor = { ...neighbor, address: miss.address };
+  return [put(fdbEntry), put(asked), put(neighbor), put(route), { verb: 'remove', object: asked }];
 }
 
 /** The answer "nobody": senders waiting for this address hear "host unreachable" at once. */
