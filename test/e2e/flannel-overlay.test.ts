@@ -89,9 +89,10 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
     // Another lease than the key has now: its end means nothing.
     await lab.etcd.etcdctl('lease', 'revoke', first);
     // A lease of its own is what comes after all that: when it is judged, they were.
-    await lab.etcd.put(`${PREFIX}/subnets/10.5.254.0-24`, '{"PublicIP":"172.30.254.1"}');
-    await ours.agent.logged(({ lease }) => lease === '10.5.254.0-24');
-    await lab.etcd.etcdctl('del', `${PREFIX}/subnets/10.5.254.0-24`);
+    const lease = `${await lab.freeSubnet()}.0-24`;
+    await lab.etcd.put(`${PREFIX}/subnets/${lease}`, '{"PublicIP":"172.30.254.1"}');
+    await ours.agent.logged((line) => line['lease'] === lease);
+    await lab.etcd.etcdctl('del', `${PREFIX}/subnets/${lease}`);
     for (const stream of streams) expect(await stream.end()).toMatchObject({ lost: 0, failed: 0 });
     expect(netlinkWrites(trace).slice(before)).toEqual([]);
     expect(ours.agent.log().filter(({ message }) => /^peer (left|changed)|expired/.test(message))).toEqual(

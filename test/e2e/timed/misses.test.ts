@@ -75,24 +75,27 @@ describe('on demand', () => {
   }, 30_000);
 
   test('whoever asks for an address that nobody leases hears "host unreachable" at once', async () => {
-    await expectUnreachable(host, '10.5.250.7');
+    const absent = await lab.freeSubnet();
+    await expectUnreachable(host, `${absent}.7`);
     // The second time it is known already.
-    await expectUnreachable(host, '10.5.250.8');
+    await expectUnreachable(host, `${absent}.8`);
   });
 
   test('a host that is leased the very subnet that was absent a moment ago is reachable at once', async () => {
-    await expectUnreachable(host, '10.5.251.2');
+    const subnet = await lab.freeSubnet();
+    const address = `${subnet}.2`;
+    await expectUnreachable(host, address);
     const late = lab.host(3);
     await late.agent.end('SIGKILL');
     await late.namespace.ip('link', 'del', 'flannel.1');
     await lab.etcd.etcdctl('del', `/coreos.com/network/subnets/${late.subnet.replace('/', '-')}`);
     await lab.etcd.put(
-      '/coreos.com/network/subnets/10.5.251.0-24',
+      `/coreos.com/network/subnets/${subnet}.0-24`,
       JSON.stringify({ PublicIP: late.publicIp }),
     );
     await lab.startAgents([late]);
-    expect(late.containerAddress).toBe('10.5.251.2');
-    expect((await ping(host.container, ['10.5.251.2'])).size).toBe(1);
+    expect(late.containerAddress).toBe(address);
+    expect((await ping(host.container, [address])).size).toBe(1);
   }, 30_000);
 });
 
@@ -215,7 +218,7 @@ describe('damage in preload mode', () => {
   });
 
   test('an address of nobody is unreachable at once here as well', async () => {
-    await expectUnreachable(host, '10.5.250.7');
+    await expectUnreachable(host, `${await lab.freeSubnet()}.7`);
   });
 });
 

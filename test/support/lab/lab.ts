@@ -82,6 +82,14 @@ export class Lab {
     return this.etcd.list(`${PREFIX}/subnets/`);
   }
 
+  /** The first three numbers of a /24 that nobody leases now: chance may have given any of them to a host. */
+  async freeSubnet(): Promise<string> {
+    const leases = await this.leases();
+    let number = 254;
+    while (leases.has(`10.5.${number}.0-24`)) number--;
+    return `10.5.${number}`;
+  }
+
   /** Starts the agents of these hosts (of all, if none are named), waits until they are ready and attaches the containers. */
   async startAgents(hosts: readonly Host[] = this.hosts, readyWithinMilliseconds = 30_000): Promise<void> {
     for (const host of hosts) host.agent.start();

@@ -29,6 +29,8 @@ if [ ${#namespaces[@]} -gt 0 ]; then
     kill -KILL $pids 2> /dev/null
     sleep 0.02
   done
+  # The kernel gives the number of a namespace to a later one, which would seem to have had these agents.
+  stat -L -c '%i' "${namespaces[@]}" | while read -r number; do rm -f "/run/vtepd/$number-"*.lock; done
   for namespace in "${namespaces[@]}"; do echo "netns del ${namespace##*/}"; done | ip -force -batch -
 fi
 
