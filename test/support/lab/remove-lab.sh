@@ -30,7 +30,7 @@ if [ ${#namespaces[@]} -gt 0 ]; then
     sleep 0.02
   done
   # The kernel gives the number of a namespace to a later one, which would seem to have had these agents.
-  stat -L -c '%i' "${namespaces[@]}" | while read -r number; do rm -f "/run/vtepd/$number-"*.lock; done
+  stat -L -c '%i' "${namespaces[@]}" | while read -r number; do rm -f "/run/vtepd/$number-"*; done
   for namespace in "${namespaces[@]}"; do echo "netns del ${namespace##*/}"; done | ip -force -batch -
 fi
 
