@@ -11,7 +11,7 @@ import { setFlagsFromString } from 'node:v8';
 export function startFrugally(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
   setFlagsFromString('--no-opt');
-  // It takes half a millisecond, and would wait for other threads, which come after the event loop (host/helper-threads.ts).
+  // A young collection takes half a millisecond, and would wait for threads that come after the event loop (host/helper-threads.ts).
   setFlagsFromString('--no-parallel-scavenge');
 }
 

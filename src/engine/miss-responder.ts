@@ -73,7 +73,8 @@ export class MissResponder {
   readonly #questions = new Map<string, Question>();
   /** Until when (monotonic milliseconds) a subnet or MAC counts as absent. */
   readonly #absences = new Map<string, { readonly subnet: Subnet | undefined; readonly until: number }>();
-  readonly #refusals: Operation[] = [];
+  /** Addresses that nobody has, to be refused a few at a time. */
+  readonly #refusals: IpAddress[] = [];
   readonly counters = { answered: 0, unknown: 0, absent: 0, dropped: 0, failed: 0 };
 
   constructor(
@@ -145,20 +146,27 @@ export class MissResponder {
   }
 
   /** Nobody has these addresses. */
-  #refuse(overlay: Overlay, addresses: Iterable<IpAddress>): void {
+  #refuse(addresses: Iterable<IpAddress>): void {
     for (const address of addresses) {
       if (this.#refusals.length >= WAITING_REFUSALS) {
         this.counters.dropped++;
         continue;
       }
       if (this.#refusals.length === 0) setImmediate(() => this.#drainRefusals());
-      this.#refusals.push(answerWithNobody(overlay, address));
+      this.#refusals.push(address);
     }
   }
 
   #drainRefusals(): void {
+    const { overlay, peers } = this.situation()!;
     const end = this.clock.now() + REFUSING_MILLISECONDS;
-    do this.#apply(this.#refusals.splice(0, REFUSALS_AT_ONCE));
+    const answer = (address: IpAddress): Operation[] => {
+      const miss: Miss = { layer: 'l3', address };
+      // Somebody may have joined while it waited.
+      const peer = findPeer(peers, miss);
+      return peer ? answerWithPeer(overlay, peer, miss) : [answerWithNobody(overlay, address)];
+    };
+    do this.#apply(this.#refusals.splice(0, REFUSALS_AT_ONCE).flatMap(answer));
     while (this.#refusals.length > 0 && this.clock.now() < end);
     if (this.#refusals.length > 0) setImmediate(() => this.#drainRefusals());
   }
@@ -184,16 +192,11 @@ export class MissResponder {
     const { overlay, subnetLength } = situation;
     const subnet = miss.layer === 'l3' ? askedSubnet(overlay, subnetLength, miss.address) : undefined;
     const askers = miss.layer === 'l3' ? [miss.address] : [];
-    if (miss.layer === 'l3' && !subnet) {
+    const key = miss.layer === 'l2' ? miss.mac : subnet && printSubnet(subnet);
+    // No lease could be for it; or it was on its way when the route of its subnet was made.
+    if (key === undefined || this.#isAbsent(key)) {
       this.counters.absent++;
-      this.#refuse(overlay, askers);
-      return;
-    }
-    const key = subnet ? printSubnet(subnet) : (miss as { mac: string }).mac;
-    if (this.#isAbsent(key)) {
-      // It was on its way when the route of its subnet was made.
-      this.counters.absent++;
-      this.#refuse(overlay, askers);
+      this.#refuse(askers);
       return;
     }
     const question = this.#questions.get(key);
@@ -204,7 +207,7 @@ export class MissResponder {
     }
     if (this.#questions.size >= WAITING_QUESTIONS) {
       this.counters.dropped++;
-      this.#settleAbsence(overlay, key, subnet, askers);
+      this.#settleAbsence(key, subnet, askers);
       return;
     }
     this.#questions.set(key, { key, miss, subnet, askers: new Set(askers) });
@@ -212,16 +215,11 @@ export class MissResponder {
   }
 
   /** Nobody has the subnet, or the MAC: the route first, which spares us further questions. */
-  #settleAbsence(
-    overlay: Overlay,
-    key: string,
-    subnet: Subnet | undefined,
-    askers: Iterable<IpAddress>,
-  ): void {
+  #settleAbsence(key: string, subnet: Subnet | undefined, askers: Iterable<IpAddress>): void {
     this.counters.absent++;
     this.#remember(key, subnet);
     if (subnet) this.#apply([answerWithNoSubnet(subnet)]);
-    this.#refuse(overlay, askers);
+    this.#refuse(askers);
   }
 
   async #askRegistry(signal: AbortSignal): Promise<void> {
@@ -264,7 +262,7 @@ export class MissResponder {
       });
       return;
     }
-    this.#settleAbsence(overlay, question.key, subnet, askers);
+    this.#settleAbsence(question.key, subnet, askers);
     this.log.debug('miss answered: nobody has it', { ...miss });
   }
 

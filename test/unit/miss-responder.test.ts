@@ -225,6 +225,20 @@ describe('a miss for somebody unknown', () => {
     await stop();
   });
 
+  it('is answered, and not refused, when such a peer joins while the refusal waits', async () => {
+    const { responder, table, answers, clock, stop } = responding();
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(0);
+    const before = answers().length;
+    responder.take([l3('10.5.9.6')]);
+    responder.peersChanged([table.put(examplePeer(9))!]);
+    await clock.advance(0);
+    const since = answers().slice(before);
+    expect(since.filter((answer) => answer.includes('failed'))).toEqual([]);
+    expect(since.at(-1)).toContain('remove neigh 10.5.9.6');
+    await stop();
+  });
+
   it.each([
     ['in our own subnet', '10.5.1.9'],
     ['outside the network', '192.0.2.1'],
