@@ -14,7 +14,7 @@ const level = (name, extra = {}) => ({
 });
 
 module.exports = {
-  testTimeout: 120_000,
+  testTimeout: 240_000,
   projects: [
     level('unit'),
     level('simulation'),

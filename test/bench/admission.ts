@@ -107,7 +107,7 @@ async function joinAgainAndAgain(joiner: Host, host: Host, times: number): Promi
     await joiner.agent.command('leave');
     const { publicIp } = joiner;
     const isForgotten = async () => !(await host.fdb()).some(({ dst }) => dst === publicIp);
-    await until('the host that left is forgotten', isForgotten, { withinMilliseconds: 10_000 });
+    await until('the host that left is forgotten', isForgotten);
   }
   return lost;
 }

@@ -31,7 +31,7 @@ export async function benchMiss(singles: number): Promise<Figure[]> {
     trace = new NeighborTrace(sender.pid);
     const stormer = await Helper.start(host.namespace, 'sender');
     host.agent.start();
-    await host.agent.ready(60_000);
+    await host.agent.ready();
     const addresses = (from: number, count: number) =>
       Array.from({ length: count }, (_, n) => `${subnetOfPeer(from + n)}.5`);
 

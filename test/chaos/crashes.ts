@@ -91,7 +91,6 @@ export async function survive(scene: Scene, crash: Crash, isJoining: boolean): P
     'it dies',
     () => !agent.running || performance.now() - agent.startedAt > crash.afterMilliseconds,
     {
-      withinMilliseconds: 10_000,
       everyMilliseconds: 5,
     },
   );
@@ -101,7 +100,7 @@ export async function survive(scene: Scene, crash: Crash, isJoining: boolean): P
   if (isJoining) await lab.etcd.etcdctl('del', key);
   agent.start();
   await agent.ready();
-  await scene.settle(20_000);
+  await scene.settle();
   return wasReady;
 }
 

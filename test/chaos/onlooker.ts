@@ -62,7 +62,7 @@ export class Onlooker {
    * between the last good look before the damage and the first after it: never less than it took. Damage that no look saw was there for less than
    * the longest time between two looks.
    */
-  async repaired(withinMilliseconds: number): Promise<number> {
+  async repaired(withinMilliseconds?: number): Promise<number> {
     let look: Look | undefined;
     const first = (await this.#ask<Look>({ do: 'tell' })).looks;
     await until(
@@ -82,14 +82,10 @@ export class Onlooker {
   /** Throws if anything was not as it should be since it was armed; looks once more at least. */
   async undamaged(): Promise<void> {
     const { looks } = await this.#ask<Look>({ do: 'tell' });
-    const look = await until(
-      'it was looked at once more',
-      async () => {
-        const now = await this.#ask<Look>({ do: 'tell' });
-        return now.looks > looks && now;
-      },
-      { withinMilliseconds: 5_000 },
-    );
+    const look = await until('it was looked at once more', async () => {
+      const now = await this.#ask<Look>({ do: 'tell' });
+      return now.looks > looks && now;
+    });
     await this.#ask({ do: 'disarm' });
     if (look.damagedSince !== undefined)
       throw new Error(

@@ -34,14 +34,10 @@ export class Scene {
       const others = lab.hosts.length - 1;
       const baselines: string[][] = [];
       for (const onlooker of eyes) {
-        const seen = await until(
-          'every host knows every other',
-          async () => {
-            const objects = await onlooker.see();
-            return objects.filter((object) => object.startsWith('fdb ')).length === others && objects;
-          },
-          { withinMilliseconds: 20_000 },
-        );
+        const seen = await until('every host knows every other', async () => {
+          const objects = await onlooker.see();
+          return objects.filter((object) => object.startsWith('fdb ')).length === others && objects;
+        });
         baselines.push(seen);
       }
       return new Scene(lab, eyes, baselines, random);
@@ -88,14 +84,14 @@ export class Scene {
   }
 
   /** Does something to the kernel of host 1, and waits until it is undone; returns the milliseconds that took. */
-  async damage(what: () => Promise<unknown>, withinMilliseconds = 10_000): Promise<number> {
+  async damage(what: () => Promise<unknown>, withinMilliseconds?: number): Promise<number> {
     await this.eyes1.arm(this.baselines[0]!);
     await what();
     return this.eyes1.repaired(withinMilliseconds);
   }
 
   /** Milliseconds until something becomes true. */
-  async took(what: string, look: () => unknown, bound: Bound): Promise<number> {
+  async took(what: string, look: () => unknown, bound: Bound = {}): Promise<number> {
     const start = performance.now();
     await until(what, look, { everyMilliseconds: 5, ...bound });
     return performance.now() - start;
@@ -118,14 +114,13 @@ export class Scene {
   }
 
   /** Waits until the agent of host 1 says something, since the fault began. */
-  said(words: RegExp, withinMilliseconds: number): Promise<LogLine> {
+  said(words: RegExp): Promise<LogLine> {
     return until(
       () =>
         `host 1 says ${String(words)}; it said: ${this.log()
           .map(({ message }) => message)
           .join('; ')}`,
       () => this.log().find((line) => words.test(line.message)),
-      { withinMilliseconds },
     );
   }
 
@@ -135,17 +130,17 @@ export class Scene {
   }
 
   /** Resolves when host 1 hears of what happens in etcd: of a lease that comes, and of its end. */
-  async followsEtcd(withinMilliseconds = 30_000): Promise<void> {
+  async followsEtcd(): Promise<void> {
     const subnet = this.freeSubnet(9);
     const key = `${PREFIX}/subnets/${subnet}-24`;
     const has = async () =>
       (await this.victim.neighbors()).some(({ dst, lladdr }) => dst === subnet && lladdr === WITNESS.vtepMac);
-    const bound = { withinMilliseconds, everyMilliseconds: 10 };
+    const often = { everyMilliseconds: 10 };
     // Written again and again until it is: an etcd that comes back refuses the first writes.
-    await until('etcd takes a lease', () => this.#puts(key, leaseValue(WITNESS)), bound);
-    await until('host 1 hears of a lease that comes', has, bound);
+    await until('etcd takes a lease', () => this.#puts(key, leaseValue(WITNESS)), often);
+    await until('host 1 hears of a lease that comes', has, often);
     await this.lab.etcd.etcdctl('del', key);
-    await until('host 1 hears of a lease that goes', async () => !(await has()), bound);
+    await until('host 1 hears of a lease that goes', async () => !(await has()), often);
   }
 
   #puts(key: string, value: string): Promise<boolean> {
@@ -169,11 +164,11 @@ export class Scene {
   }
 
   /** Waits until everything is as it was; throws, with what is not. */
-  async settle(withinMilliseconds = 30_000): Promise<void> {
+  async settle(): Promise<void> {
     await Promise.all(
       this.eyes.map(async (onlooker, n) => {
         await onlooker.arm(this.baselines[n]!);
-        await onlooker.repaired(withinMilliseconds);
+        await onlooker.repaired();
       }),
     );
   }

@@ -7,15 +7,13 @@ import { Lab } from '../support/lab/lab';
 import { ping } from '../support/lab/ping';
 import { until } from '../support/lab/until';
 
-jest.setTimeout(120_000);
-
 let lab: Lab;
 let host: Host;
 
 beforeAll(async () => {
   lab = await Lab.start({ hosts: 2 });
   host = lab.host(1);
-}, 30_000);
+});
 
 afterEach(async () => {
   for (const { agent } of lab.hosts) if (agent.running) await agent.end();
@@ -32,7 +30,7 @@ function get(url: string): Promise<string> {
 
 async function start(...args: string[]): Promise<void> {
   host.agent.start({ args });
-  await host.agent.ready(30_000);
+  await host.agent.ready();
 }
 
 describe('with --ip-blackhole-route', () => {
@@ -58,9 +56,7 @@ describe('with --ip-blackhole-route', () => {
   test('it is put back when it is deleted', async () => {
     await start('--ip-blackhole-route');
     await host.namespace.ip('route', 'del', 'blackhole', host.subnet, 'proto', '84');
-    await until('it is there again', async () => (await blackholes()).length === 1, {
-      withinMilliseconds: 5_000,
-    });
+    await until('it is there again', async () => (await blackholes()).length === 1);
   });
 
   test('it stays while the agent is away, and goes with the option, and with cleanup', async () => {
@@ -189,10 +185,8 @@ describe('the health server', () => {
   test('a port in use costs no packet: it is said, and taken once it is free', async () => {
     const program = "require('node:net').createServer().listen(8080, '0.0.0.0')";
     const squatter = host.namespace.start(process.execPath, ['-e', program], { stdio: 'ignore' });
-    await until(
-      'the port is taken',
-      async () => (await host.namespace.run('ss', ['-ltn'])).includes(':8080'),
-      { withinMilliseconds: 5_000 },
+    await until('the port is taken', async () =>
+      (await host.namespace.run('ss', ['-ltn'])).includes(':8080'),
     );
     await start('--healthz-port=8080');
     const isComplaint = ({ message }: LogLine) => message.startsWith('health checks are not answered');
@@ -201,8 +195,6 @@ describe('the health server', () => {
       error: 'cannot listen for health checks on 0.0.0.0:8080: the address is in use',
     });
     squatter.kill();
-    await until('it answers', async () => (await get('http://127.0.0.1:8080/healthz')).startsWith('200'), {
-      withinMilliseconds: 10_000,
-    });
+    await until('it answers', async () => (await get('http://127.0.0.1:8080/healthz')).startsWith('200'));
   });
 });

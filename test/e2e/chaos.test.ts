@@ -9,7 +9,7 @@ const lines = new Map<string, Line>();
 
 beforeAll(async () => {
   await tryFaults(SHORT, randomOf(1), (line) => lines.set(line.name, line));
-}, 240_000);
+});
 
 test.each(SHORT.map(({ name, what }) => [name, what]))(
   '%s (%s) is repaired, and hosts that nobody touched lose no packet',

@@ -13,7 +13,7 @@ beforeAll(async () => {
   for (const { agent } of lab.hosts) agent.start();
   await Promise.all(lab.hosts.map(({ agent }) => agent.ready()));
   hosts = lab.hosts.map((host) => new CniHost(host));
-}, 60_000);
+});
 
 afterAll(() => {
   for (const host of hosts ?? []) host.end();

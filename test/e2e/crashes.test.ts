@@ -31,7 +31,7 @@ beforeAll(async () => {
   } finally {
     scene.end();
   }
-}, 240_000);
+});
 
 test(`after each of ${COUNT} deaths (seed ${SEED}) the next start puts everything in order`, () => {
   expect(failure).toBeUndefined();

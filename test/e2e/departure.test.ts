@@ -14,7 +14,7 @@ beforeEach(async () => {
   host = lab.host(1);
   subnet = host.subnet;
   await host.agent.end();
-}, 60_000);
+});
 
 afterEach(() => lab?.end());
 
@@ -31,10 +31,9 @@ test('leave gives the lease back and removes everything of ours; the others forg
   await until(
     'the others have forgotten the host',
     async () => !(await lab.host(2).routes()).some(({ dst }) => dst === subnet),
-    { withinMilliseconds: 5000 },
   );
   expect(unanswered(await pingAllPairs(lab.hosts.slice(1)))).toEqual([]);
-}, 30_000);
+});
 
 test('cleanup removes everything of ours from the kernel and keeps the lease', async () => {
   expect(await host.agent.command('cleanup')).toMatchObject({ status: 0 });
@@ -43,7 +42,7 @@ test('cleanup removes everything of ours from the kernel and keeps the lease', a
   await lab.startAgents([host]);
   expect(host.subnet).toBe(subnet);
   expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
-}, 30_000);
+});
 
 test('cleanup finds a device that is down, which has lost the routes that mark it, and no other', async () => {
   await host.namespace.batch([
@@ -53,7 +52,7 @@ test('cleanup finds a device that is down, which has lost the routes that mark i
   expect(await host.agent.command('cleanup')).toMatchObject({ status: 0 });
   expect((await host.namespace.attempt('ip', ['link', 'show', 'flannel.1'])).status).not.toBe(0);
   expect((await host.namespace.attempt('ip', ['link', 'show', 'flannel.7'])).status).toBe(0);
-}, 60_000);
+});
 
 test.each(['leave', 'cleanup'])(
   '%s refuses to pull the ground from under a running agent, and changes nothing, even while its device is gone',

@@ -8,8 +8,6 @@ import type { Host } from '../support/lab/host';
 import { Lab } from '../support/lab/lab';
 import { until } from '../support/lab/until';
 
-jest.setTimeout(30_000);
-
 let lab: Lab;
 let image: string;
 /** Of hosts 1, 2 and, from its time on, 3. */
@@ -22,7 +20,7 @@ beforeAll(async () => {
   image = join(lab.directory, 'image.tar');
   await writeImage(image);
   await addHosts(1, 2);
-}, 60_000);
+});
 
 afterAll(async () => {
   await Promise.all(dockers.map((docker) => docker.end()));
@@ -105,9 +103,7 @@ test('an agent that starts after a Docker that drops what is forwarded lets the 
 
   host.agent.start(agentOf(host));
   await host.agent.ready();
-  await until('containers reach each other again', () => answers(dockers[0]!, addresses[1]!), {
-    withinMilliseconds: 5_000,
-  });
+  await until('containers reach each other again', () => answers(dockers[0]!, addresses[1]!));
   expect(await seenAs(dockers[1]!, addresses[0]!)).toBe(addresses[1]);
 });
 
@@ -118,10 +114,8 @@ test('a container that Docker starts again after its own restart is reached at o
   await docker.start(...options(lab.host(3)), '--live-restore=false');
   await docker.stop();
   await docker.start(...options(lab.host(3)), '--live-restore=false');
-  const address = await until('it has an address', () => docker.addressOf('who'), {
-    withinMilliseconds: 5_000,
-  });
-  await until('it answers', () => answers(dockers[0]!, address), { withinMilliseconds: 5_000 });
+  const address = await until('it has an address', () => docker.addressOf('who'));
+  await until('it answers', () => answers(dockers[0]!, address));
 });
 
 /** What two containers of any two hosts are to each other; the tests of each number of hosts. */
@@ -230,9 +224,7 @@ class Transfer {
     const name = `transfer${Transfer.#next++}`;
     const [sender, receiver] = [dockers[from - 1]!, dockers[to - 1]!];
     const address = await receiver.container(name, ['iperf3', '--server', '--one-off', '--forceflush']);
-    await until('the server listens', async () => (await receiver.run('logs', name)).includes('listening'), {
-      withinMilliseconds: 5_000,
-    });
+    await until('the server listens', async () => (await receiver.run('logs', name)).includes('listening'));
     const client = ['iperf3', '--client', address, '--json', '--time', '60', '--interval', '0.5'];
     await sender.container(name, client);
     return new Transfer(name, sender, receiver);

@@ -32,7 +32,7 @@ test('the first keeps its lease, the second says what to do, nobody loses a pack
   await first.agent.end('SIGTERM');
   await second.agent.ready(70_000);
   expect(second.subnet).toBe(subnet);
-}, 150_000);
+});
 
 const contested = ({ message }: { message: string }) => /another host has our PublicIP/.test(message);
 
@@ -52,7 +52,7 @@ test('of two clones that start in the same moment one gets the lease that both r
   first.agent.start();
   second.agent.start({ args: [`--public-ip=${first.publicIp}`] });
   // Where both have claimed it, the one that gives way tries again after 7 to 15 s, and only then the other hears of it.
-  const words = await Promise.all([first, second].map(({ agent }) => agent.logged(contested, 30_000)));
+  const words = await Promise.all([first, second].map(({ agent }) => agent.logged(contested)));
   expect(words.map(({ error }) => String(error).split(',')[0]).sort()).toEqual([
     'it was there first',
     'we were there first',
@@ -61,7 +61,7 @@ test('of two clones that start in the same moment one gets the lease that both r
   const statuses = await Promise.all([first, second].map(({ agent }) => agent.command('status')));
   expect(statuses.map(({ status }) => status).sort()).toEqual([0, 1]);
   for (const { stdout } of statuses) expect(stdout).toContain('another host has our PublicIP');
-}, 60_000);
+});
 
 test('copies of one running machine, alike in all and even in the boot, hear of each other within half a minute', async () => {
   lab = await Lab.start({ hosts: 2 });
@@ -78,7 +78,7 @@ test('copies of one running machine, alike in all and even in the boot, hear of 
   copy.start({
     under: ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /run/vtepd && exec "$@"', 'sh'],
   });
-  const words = await Promise.all([first.agent, copy].map((agent) => agent.logged(contested, 40_000)));
+  const words = await Promise.all([first.agent, copy].map((agent) => agent.logged(contested)));
   expect(words.map(({ error }) => String(error).split(',')[0]).sort()).toEqual([
     'it was there first',
     'we were there first',
@@ -86,4 +86,4 @@ test('copies of one running machine, alike in all and even in the boot, hear of 
   expect([first.subnet, (await lab.leases()).size]).toEqual([subnet, 2]);
   expect(await stream.end()).toMatchObject({ lost: 0 });
   await copy.end('SIGTERM');
-}, 90_000);
+});

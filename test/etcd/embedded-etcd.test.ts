@@ -75,8 +75,7 @@ function pid(): number | undefined {
 
 const store = () => storeFirstConfig(wish, { registry, clock, log }, never);
 const stored = async () => (await registry.readConfig(never))?.text;
-const complaint = () =>
-  until('it complains', () => keeper.trouble?.complaint, { withinMilliseconds: 15_000 });
+const complaint = () => until('it complains', () => keeper.trouble?.complaint);
 const started = () => log.messages('info').filter((line) => line === 'embedded etcd started').length;
 
 test('a first host has an etcd of its own, whose data is nobody else’s to read', async () => {
@@ -93,7 +92,7 @@ test('an etcd that dies is started again, with its data', async () => {
   const before = pid()!;
   process.kill(before, 'SIGKILL');
   expect(await complaint()).toBe('the embedded etcd does not run; trying on: ended by SIGKILL');
-  await until('it has the data', stored, { withinMilliseconds: 10_000 });
+  await until('it has the data', stored);
   expect(pid()).not.toBe(before);
 });
 
@@ -122,7 +121,7 @@ describe('what an agent that was killed left', () => {
     );
     const left = spawn(command!, rest, { stdio: 'ignore' });
     others.push(left);
-    await until('it is there', pid, { withinMilliseconds: 5_000 });
+    await until('it is there', pid);
     return left.pid!;
   }
 
@@ -141,8 +140,8 @@ describe('what an agent that was killed left', () => {
     start();
     await stored();
     process.kill(left, 'SIGKILL');
-    await until('another one runs', () => started() === 2, { withinMilliseconds: 15_000 });
-    await until('it has the data', stored, { withinMilliseconds: 10_000 });
+    await until('another one runs', () => started() === 2);
+    await until('it has the data', stored);
   });
 
   test('is stopped where the host has another address by now: it would listen in vain', async () => {
@@ -161,19 +160,13 @@ test('a host whose address changes serves at the new one, and tells members that
   await store();
   const before = pid();
   keeper.settle({ address: '127.0.0.9' as IpAddress, publicIp: '127.0.0.9' as IpAddress });
-  await until('another one runs', () => pid() !== undefined && pid() !== before, {
-    withinMilliseconds: 10_000,
-  });
+  await until('another one runs', () => pid() !== undefined && pid() !== before);
   expect(await stored()).toContain('10.5.0.0/16');
   const there = { method: 'POST', body: '{}' };
-  await until(
-    'it has its new address',
-    async () => {
-      const response = await fetch(`http://127.0.0.9:${plan.clientPort}/v3/cluster/member/list`, there);
-      return (await response.text()).includes(`"peerURLs":["http://127.0.0.9:${plan.peerPort}"]`);
-    },
-    { withinMilliseconds: 10_000 },
-  );
+  await until('it has its new address', async () => {
+    const response = await fetch(`http://127.0.0.9:${plan.clientPort}/v3/cluster/member/list`, there);
+    return (await response.text()).includes(`"peerURLs":["http://127.0.0.9:${plan.peerPort}"]`);
+  });
   expect(log.messages('warn')).toEqual([]);
 });
 
@@ -208,9 +201,7 @@ describe('another program on the port', () => {
     start();
     await complaint();
     await new Promise((resolve) => other.close(resolve));
-    await until('it runs', () => store().then(() => keeper.trouble === undefined), {
-      withinMilliseconds: 30_000,
-    });
+    await until('it runs', () => store().then(() => keeper.trouble === undefined));
     expect(log.messages('info')).toContain('the embedded etcd runs again');
   });
 });
@@ -240,10 +231,10 @@ describe('a disk of its own', () => {
     expect(await complaint()).toMatch(
       /exit code 2: failed to create WAL: no space left on device; there is not enough room on the disk of .*: etcd reserves some 130 MB there$/,
     );
-    await until('it was tried again', () => started() >= 3, { withinMilliseconds: 15_000 });
+    await until('it was tried again', () => started() >= 3);
     expect(complaints()).toHaveLength(1);
     await resize('200m');
-    await until('it has a configuration', () => store(), { withinMilliseconds: 15_000 });
+    await until('it has a configuration', () => store());
     expect(log.messages('info').filter((line) => line === 'the embedded etcd runs again')).toHaveLength(1);
   });
 
@@ -254,11 +245,9 @@ describe('a disk of its own', () => {
     const before = await stored();
     await run('sh', ['-c', `dd if=/dev/zero of=${home}/fill bs=64k 2> /dev/null || :`]);
     process.kill(pid()!, 'SIGKILL');
-    await until('there is no room for it', () => /not enough room/.test(keeper.trouble?.complaint ?? ''), {
-      withinMilliseconds: 20_000,
-    });
+    await until('there is no room for it', () => /not enough room/.test(keeper.trouble?.complaint ?? ''));
     await run('rm', [join(home, 'fill')]);
-    await until('it has the data', async () => (await stored()) === before, { withinMilliseconds: 20_000 });
+    await until('it has the data', async () => (await stored()) === before);
   });
 });
 

@@ -53,7 +53,7 @@ class Keeper {
   /** The first line of that message, after the first so many. */
   said(message: string, after = 0): Promise<Line> {
     const look = () => this.lines.slice(after).find((line) => line.message === message);
-    return until(() => `'${message}' in ${JSON.stringify(this.lines)}`, look, { withinMilliseconds: 15_000 });
+    return until(() => `'${message}' in ${JSON.stringify(this.lines)}`, look);
   }
 
   async settled(): Promise<this> {
@@ -147,16 +147,13 @@ describe.each([
     monitor.stdout!.setEncoding('utf8').on('data', (text: string) => (heard += text));
     const mark = async (name: string) => {
       await nft(`add table ip ${name}\ndelete table ip ${name}`);
-      await until(name, () => heard.includes(name), { withinMilliseconds: 5_000 });
+      await until(name, () => heard.includes(name));
     };
-    await until(
-      'nft monitor listens',
-      () =>
-        mark('begin').then(
-          () => true,
-          () => false,
-        ),
-      { withinMilliseconds: 20_000 },
+    await until('nft monitor listens', () =>
+      mark('begin').then(
+        () => true,
+        () => false,
+      ),
     );
     await keepers[0]!.stop();
     // A new life, with a resync as often as can be, finds everything as it left it.
@@ -310,7 +307,7 @@ it('a table that its owner keeps to himself is left alone: a warning says what t
       owner.stdin!.write(`${line}\n`);
     }
     const isThere = async () => (await sh('nft list chains')).includes('filter_FORWARD');
-    await until('the table is there', isThere, { withinMilliseconds: 5_000 });
+    await until('the table is there', isThere);
     const keeper = await new Keeper({ enableNfTables: true }).settled();
     const line = await keeper.said('another firewall may drop what we forward');
     expect(line).toMatchObject({

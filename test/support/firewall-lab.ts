@@ -67,7 +67,7 @@ class Station {
   }
 
   async ready(): Promise<void> {
-    await until('the station is there', () => this.#isReady, { withinMilliseconds: 30_000 });
+    await until('the station is there', () => this.#isReady);
   }
 
   ask(question: object): Promise<string> {
@@ -190,7 +190,7 @@ export class FirewallLab {
       await this.#stations.get('outside')!.ask(question);
     }
     const isHeard = () => heard.some(({ heard: source }) => source === last);
-    await until('the last packet is heard', isHeard, { withinMilliseconds: 5_000 });
+    await until('the last packet is heard', isHeard);
     return heard.map(({ heard: source }) => source);
   }
 

@@ -87,8 +87,7 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       await host.writeSubnetFile(TEXT);
       const stop = new AbortController();
       let changes = 0;
-      const changed = (before: number) =>
-        until('a change was told', () => changes > before, { withinMilliseconds: 5_000 });
+      const changed = (before: number) => until('a change was told', () => changes > before);
       host.watchSubnetFile(() => changes++, stop.signal);
       await host.removeSubnetFile();
       await changed(0);

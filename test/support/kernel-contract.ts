@@ -196,7 +196,7 @@ export class NoticeProbe {
   }
 
   until(what: string, condition: (probe: NoticeProbe) => boolean): Promise<unknown> {
-    return until(what, () => condition(this), { withinMilliseconds: 10_000 });
+    return until(what, () => condition(this));
   }
 
   stop(): void {

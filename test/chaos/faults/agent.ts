@@ -38,7 +38,7 @@ function underFailures(calls: string, what: string): Fault['provoke'] {
     });
     await agent.end('SIGKILL');
     agent.start({ under: failing(calls, what) });
-    await agent.ready(60_000);
+    await agent.ready();
     return scene.damage(
       () => namespace.batch([`route del ${scene.peer.subnet} dev flannel.1 proto 84`]),
       70_000,
@@ -63,7 +63,7 @@ async function killedAgain(
   agent.start();
   await agent.ready();
   const milliseconds = performance.now() - agent.startedAt;
-  await scene.settle(20_000);
+  await scene.settle();
   return milliseconds;
 }
 
@@ -147,9 +147,9 @@ export const AGENT_FAULTS: readonly Fault[] = [
       const text = readFileSync(subnetFile, 'utf8');
       const isBack = () => existsSync(subnetFile) && readFileSync(subnetFile, 'utf8') === text;
       rmSync(subnetFile);
-      const milliseconds = await scene.took('subnet.env is back', isBack, { withinMilliseconds: 5_000 });
+      const milliseconds = await scene.took('subnet.env is back', isBack);
       writeFileSync(subnetFile, '');
-      return milliseconds + (await scene.took('it is whole', isBack, { withinMilliseconds: 5_000 }));
+      return milliseconds + (await scene.took('it is whole', isBack));
     },
   },
   {
@@ -212,7 +212,7 @@ export const AGENT_FAULTS: readonly Fault[] = [
       await scene.lasts(3000);
       if (!agent.running) throw new Error('the agent has ended');
       await limit('1024');
-      await scene.followsEtcd(60_000);
+      await scene.followsEtcd();
       return milliseconds;
     },
   },
@@ -251,7 +251,7 @@ export const AGENT_FAULTS: readonly Fault[] = [
       await scene.eyes1.arm(scene.baselines[0]!);
       agent.start();
       await agent.ready();
-      await scene.eyes1.repaired(5_000);
+      await scene.eyes1.repaired();
       return performance.now() - agent.startedAt;
     },
   },
@@ -265,14 +265,14 @@ export const AGENT_FAULTS: readonly Fault[] = [
       await leaveThings(scene);
       const withThem = await scene.eyes1.see();
       victim.agent.start();
-      await victim.agent.ready(20_000);
+      await victim.agent.ready();
       await scene.eyes1.arm(withThem);
       await scene.lasts(2000);
       await scene.eyes1.undamaged();
       await scene.eyes1.arm(scene.baselines[0]!);
       const start = performance.now();
       await lab.etcd.start();
-      await scene.eyes1.repaired(30_000);
+      await scene.eyes1.repaired();
       return performance.now() - start;
     },
     withinMilliseconds: 30_000,

@@ -31,9 +31,7 @@ async function startedUnder(
   await scene.lasts(UNREADABLE_MILLISECONDS);
   await eyes1.undamaged();
   await lab.etcd.etcdctl('role', 'grant-permission', '--prefix=true', 'overlay', 'readwrite', `${PREFIX}/`);
-  return scene.took('host 1 is as the new configuration says, and nothing of the old is left', isAsItShould, {
-    withinMilliseconds: 20_000,
-  });
+  return scene.took('host 1 is as the new configuration says, and nothing of the old is left', isAsItShould);
 }
 
 async function isAlone({ victim }: Scene, link: string): Promise<boolean> {
@@ -63,7 +61,7 @@ export const CONFIGURATION_FAULTS: readonly Fault[] = [
       await lab.putConfig(NETWORK_CONFIG);
       victim.agent.start();
       await victim.agent.ready();
-      await until('flannel.7 is gone, too', () => isAlone(scene, 'flannel.1'), { withinMilliseconds: 5_000 });
+      await until('flannel.7 is gone, too', () => isAlone(scene, 'flannel.1'));
       return milliseconds;
     },
   },

@@ -33,7 +33,7 @@ function onSpoiledDisk(
       under: ['unshare', '--mount', 'sh', '-c', mount, 'sh'],
       args: [`--subnet-file=${place}/subnet.env`, '--state-file='],
     });
-    await scene.said(/subnet file written/, 15_000);
+    await scene.said(/subnet file written/);
     const { pid } = victim.agent;
     const root = `/proc/${pid}/root${place}`;
     const remount: Remount = (how) =>
@@ -42,7 +42,7 @@ function onSpoiledDisk(
     await spoil(root, remount);
     scene.atEnd(() => victim.namespace.ip('link', 'set', 'eth0', 'mtu', '1500'));
     await victim.namespace.ip('link', 'set', 'eth0', 'mtu', '1400');
-    await scene.said(/cannot write the subnet file/, 10_000);
+    await scene.said(/cannot write the subnet file/);
     if (readFileSync(`${root}/subnet.env`, 'utf8') !== before)
       throw new Error('the old subnet.env is not what it was');
     await mend(root, remount);
@@ -99,17 +99,13 @@ export const MACHINE_FAULTS: readonly Fault[] = [
         'link set eth0 up',
       ]);
       scene.atEnd(giveBack);
-      await until(
-        'the kernel has refused it',
-        () => scene.log().some((line) => line.level === 'warn' && /EBUSY|busy/i.test(String(line['error']))),
-        { withinMilliseconds: 10_000 },
+      await until('the kernel has refused it', () =>
+        scene.log().some((line) => line.level === 'warn' && /EBUSY|busy/i.test(String(line['error']))),
       );
       const hasRoute = async () => (await scene.victim.routes()).some(({ dst }) => dst === scene.peer.subnet);
       await namespace.ip('route', 'del', scene.peer.subnet, 'dev', 'flannel.1', 'proto', '84');
-      const whileBusy = await scene.took('the route is back, busy or not', hasRoute, {
-        withinMilliseconds: 5_000,
-      });
-      const afterwards = await scene.damage(giveBack, 35_000);
+      const whileBusy = await scene.took('the route is back, busy or not', hasRoute);
+      const afterwards = await scene.damage(giveBack);
       return Math.max(whileBusy, afterwards);
     },
     withinMilliseconds: 35_000,
@@ -135,7 +131,7 @@ export const MACHINE_FAULTS: readonly Fault[] = [
       process.kill(agent.pid!, 'SIGCONT');
       await scene.settle();
       const milliseconds = performance.now() - start;
-      await scene.said(/more to tell than we could read/, 5_000);
+      await scene.said(/more to tell than we could read/);
       return milliseconds;
     },
   },

@@ -30,7 +30,7 @@ export async function observeQuiet(
   const sleepsPerSecond = ((sleepsOf(pid) - sleepsBefore) * 1000) / SLEEPS_MILLISECONDS;
   const [command, ...words] = traced(file).filter((word) => word !== '-D');
   const tracer = spawn(command!, [...words, '-p', String(pid)], { stdio: 'ignore' });
-  await until('strace is attached', () => tracerOf(pid) !== 0, { withinMilliseconds: 5_000 });
+  await until('strace is attached', () => tracerOf(pid) !== 0);
   const before = await revision();
   await new Promise((resolve) => setTimeout(resolve, milliseconds));
   const after = await revision();

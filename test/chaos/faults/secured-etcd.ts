@@ -40,9 +40,7 @@ async function writesAgain(scene: Scene, meanwhile?: () => Promise<unknown>): Pr
   const key = scene.keyOf(scene.victim);
   await etcd.etcdctl('del', key);
   await meanwhile?.();
-  return scene.took('the key is back', async () => (await etcd.inspect(key)).length === 1, {
-    withinMilliseconds: 30_000,
-  });
+  return scene.took('the key is back', async () => (await etcd.inspect(key)).length === 1);
 }
 
 /** Ends etcd politely and starts it again: every connection is made anew. The time is that until host 1 follows it. */
@@ -111,11 +109,9 @@ export const SECURED_ETCD_FAULTS: readonly Fault[] = [
       const permission = ['overlay', `${PREFIX}/`, '--prefix=true'];
       await etcd.etcdctl('role', 'revoke-permission', ...permission);
       await writesAgain(scene, async () => {
-        await scene.said(/lease/, 4_000);
-        const denied = await until(
-          'host 1 says that it is denied',
-          () => scene.log().find((line) => JSON.stringify(line).includes('permission denied')),
-          { withinMilliseconds: 10_000 },
+        await scene.said(/lease/);
+        const denied = await until('host 1 says that it is denied', () =>
+          scene.log().find((line) => JSON.stringify(line).includes('permission denied')),
         );
         if (denied.level === 'debug') throw new Error('a denied permission is no secret');
         await scene.lasts(5000);

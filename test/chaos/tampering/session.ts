@@ -44,9 +44,7 @@ export async function tamper(
     const host = lab.host(1);
     await lab.etcd.putAll(Array.from({ length: PEERS }, (_, n) => leaseOf(n)));
     await lab.startAgents();
-    await until('all peers are programmed', async () => (await host.fdb()).length === PEERS, {
-      withinMilliseconds: 10_000,
-    });
+    await until('all peers are programmed', async () => (await host.fdb()).length === PEERS);
     await addForeign(host);
     const program = join(__dirname, 'program.ts');
     const words = ['--import', 'tsx', program, 'flannel.1', NETWORK, String(seed), String(count)];

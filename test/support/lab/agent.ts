@@ -82,7 +82,7 @@ export class Agent {
   }
 
   /** Returns once it is ready to carry packets: it says so in its log. */
-  async ready(withinMilliseconds = 15_000): Promise<void> {
+  async ready(withinMilliseconds?: number): Promise<void> {
     let exit: Exit | undefined;
     void exitOf(this.#process!).then((how) => (exit = how));
     await until(
@@ -98,7 +98,7 @@ export class Agent {
   }
 
   /** Returns the first line it logged since its start that is as described; waits for it. */
-  logged(described: (line: LogLine) => boolean, withinMilliseconds = 10_000): Promise<LogLine> {
+  logged(described: (line: LogLine) => boolean, withinMilliseconds?: number): Promise<LogLine> {
     return until(
       () => `the log of ${this.namespace.name} has a certain line; it ends\n${this.#tail()}`,
       () => this.log().find(described),
@@ -115,7 +115,7 @@ export class Agent {
   /** Sends a signal and waits until it ended. */
   async end(
     signal: NodeJS.Signals = 'SIGTERM',
-    withinMilliseconds = 5_000,
+    withinMilliseconds?: number,
   ): Promise<Exit & { milliseconds: number }> {
     const child = this.#process;
     if (!child) throw new Error('it was never started');

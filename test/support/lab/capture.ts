@@ -19,14 +19,12 @@ export class Capture {
     // Not as another user, who could not write where we want it.
     const args = ['-U', '-n', '--immediate-mode', '-Z', 'root', '-i', link, '-w', file, filter];
     const process = namespace.start('tcpdump', args, { stdio: ['ignore', words, words] });
-    await until('tcpdump listens', () => readFileSync(`${file}.log`, 'utf8').includes('listening on'), {
-      withinMilliseconds: 5000,
-    });
+    await until('tcpdump listens', () => readFileSync(`${file}.log`, 'utf8').includes('listening on'));
     return new Capture(process, file);
   }
 
   /** Returns the packets as text once there are at least `count`, and ends the capture. */
-  async take(count: number, withinMilliseconds = 5000): Promise<string[]> {
+  async take(count: number, withinMilliseconds?: number): Promise<string[]> {
     const packets = await until(
       `tcpdump saw ${count} packets`,
       async () => enough(await this.#decode(), count),

@@ -44,7 +44,7 @@ export class Docker {
       { stdio: 'ignore', detached: true },
     );
     anchor.unref();
-    await until('the place for Docker is ready', () => existsSync(ready), { withinMilliseconds: 5_000 });
+    await until('the place for Docker is ready', () => existsSync(ready));
     const children = readFileSync(`/proc/${anchor.pid}/task/${anchor.pid}/children`, 'utf8');
     return new Docker(host, place, anchor, Number(children.trim()), `/${host.namespace.name}`);
   }
@@ -76,7 +76,7 @@ export class Docker {
         if (this.#failure) throw new Error(`it ended: ${JSON.stringify(this.#failure)}`);
         return (await this.attempt('info')).status === 0;
       },
-      { withinMilliseconds: 15_000, everyMilliseconds: 50 },
+      { everyMilliseconds: 50 },
     );
   }
 
@@ -123,7 +123,7 @@ export class Docker {
   }
 
   attempt(...words: string[]): Promise<CommandResult> {
-    return attempt(DOCKER, [`--host=unix://${this.#socket}`, ...words], { withinMilliseconds: 15_000 });
+    return attempt(DOCKER, [`--host=unix://${this.#socket}`, ...words]);
   }
 
   get log(): string {
@@ -134,28 +134,24 @@ export class Docker {
   async end(): Promise<void> {
     this.anchor.kill('SIGKILL');
     await exitOf(this.anchor);
-    await until(
-      `the cgroups of ${this.cgroup} are empty`,
-      async () => {
-        const places = ['-path', `*${this.cgroup}`, '-o', '-path', `*${this.cgroup}/*`];
-        await attempt('find', [
-          '/sys/fs/cgroup',
-          '-depth',
-          '-type',
-          'd',
-          '(',
-          ...places,
-          ')',
-          '-exec',
-          'rmdir',
-          '{}',
-          ';',
-        ]);
-        const left = await run('find', ['/sys/fs/cgroup', '-type', 'd', '-path', `*${this.cgroup}`]);
-        return left.trim() === '';
-      },
-      { withinMilliseconds: 5_000 },
-    );
+    await until(`the cgroups of ${this.cgroup} are empty`, async () => {
+      const places = ['-path', `*${this.cgroup}`, '-o', '-path', `*${this.cgroup}/*`];
+      await attempt('find', [
+        '/sys/fs/cgroup',
+        '-depth',
+        '-type',
+        'd',
+        '(',
+        ...places,
+        ')',
+        '-exec',
+        'rmdir',
+        '{}',
+        ';',
+      ]);
+      const left = await run('find', ['/sys/fs/cgroup', '-type', 'd', '-path', `*${this.cgroup}`]);
+      return left.trim() === '';
+    });
   }
 
   get #socket(): string {

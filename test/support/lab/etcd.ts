@@ -39,7 +39,6 @@ export class Etcd {
     await until(
       'etcd is healthy',
       async () => (await this.#attempt('endpoint', 'health', '--command-timeout=500ms')).status === 0,
-      { withinMilliseconds: 15_000 },
     );
   }
 

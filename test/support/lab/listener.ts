@@ -22,9 +22,7 @@ export class Listener {
     const listener = new Listener(
       namespace.start(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] }),
     );
-    await until('the listener is there', () => listener.#heard.includes('ready'), {
-      withinMilliseconds: 10_000,
-    });
+    await until('the listener is there', () => listener.#heard.includes('ready'));
     return listener;
   }
 

@@ -65,7 +65,6 @@ export class SystemdMachine {
         init ||= initIn(namespace);
         return init !== 0 && (await inside(init, 'systemctl', ['list-jobs'])).status === 0;
       },
-      { withinMilliseconds: 15_000 },
     );
     if (script.exitCode !== null) {
       throw new Error(`it does not boot:\n${readFileSync(join(directory, 'console.log'), 'utf8')}`);
@@ -97,7 +96,7 @@ export class SystemdMachine {
   async shows(
     unit: string,
     wanted: Readonly<Record<string, string>>,
-    withinMilliseconds = 15_000,
+    withinMilliseconds?: number,
   ): Promise<void> {
     let last: Record<string, string> = {};
     await until(

@@ -1,8 +1,14 @@
 /** Waiting for something to become true, never for time to pass. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/**
+ * Longer than anything takes, also on a machine on which fifty other programs start: to come too late for that is to hang. What
+ * has to be quick says its own bound.
+ */
+export const PATIENCE_MILLISECONDS = 60_000;
+
 export interface Bound {
-  readonly withinMilliseconds: number;
+  readonly withinMilliseconds?: number;
   /** Pause between two looks. */
   readonly everyMilliseconds?: number;
 }
@@ -14,9 +20,9 @@ export interface Bound {
 export async function until<T>(
   what: string | (() => string),
   look: () => T | Promise<T>,
-  bound: Bound,
+  { withinMilliseconds = PATIENCE_MILLISECONDS, everyMilliseconds = 20 }: Bound = {},
 ): Promise<Exclude<T, undefined | null | false | 0 | ''>> {
-  const end = performance.now() + bound.withinMilliseconds;
+  const end = performance.now() + withinMilliseconds;
   let lastError: unknown;
   for (;;) {
     try {
@@ -29,8 +35,8 @@ export async function until<T>(
     if (performance.now() > end) {
       const missed = typeof what === 'string' ? what : what();
       const why = lastError instanceof Error ? `: ${lastError.message}` : '';
-      throw new Error(`not within ${bound.withinMilliseconds} ms: ${missed}${why}`, { cause: lastError });
+      throw new Error(`not within ${withinMilliseconds} ms: ${missed}${why}`, { cause: lastError });
     }
-    await sleep(bound.everyMilliseconds ?? 20);
+    await sleep(everyMilliseconds);
   }
 }

@@ -18,7 +18,7 @@ beforeAll(async () => {
   host.agent.start({ under: traced(firstTrace()) });
   await host.agent.ready();
   await host.attachContainer();
-}, 60_000);
+});
 
 afterAll(() => lab?.end());
 
@@ -43,7 +43,7 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('an agent that is ended by %s and
     // What an agent breaks it may break after it is ready.
     await sleep(1000);
     reports = await Promise.all(streams.map((stream) => stream.end()));
-  }, 60_000);
+  });
 
   test('has the same subnet, MAC and kernel state as before', async () => {
     expect(await snapshot(host)).toEqual(before);

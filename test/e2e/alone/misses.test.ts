@@ -24,7 +24,7 @@ describe('on demand', () => {
     };
     await Promise.all(lab.hosts.map(({ namespace }) => namespace.configure(soon)));
     [host, peer] = lab.hosts as [Host, Host];
-  }, 60_000);
+  });
 
   afterAll(() => lab.end());
 
@@ -54,7 +54,7 @@ describe('on demand', () => {
     );
     expect(await host.neighbors()).toEqual([]);
     expect((await ping(host.container, [peer.containerAddress])).size).toBe(1);
-  }, 30_000);
+  });
 
   test('a peer in use is not dropped', async () => {
     const { stdout } = await host.container.attempt('ping', [
@@ -72,7 +72,7 @@ describe('on demand', () => {
       .filter((line) => line.message === 'miss answered' && line['subnet'] === peer.subnet);
     // Once in the first test, once after it was dropped.
     expect(asked.length).toBeLessThanOrEqual(4);
-  }, 30_000);
+  });
 
   test('whoever asks for an address that nobody leases hears "host unreachable" at once', async () => {
     const absent = await lab.freeSubnet();
@@ -96,7 +96,7 @@ describe('on demand', () => {
     await lab.startAgents([late]);
     expect(late.containerAddress).toBe(address);
     expect((await ping(host.container, [address])).size).toBe(1);
-  }, 30_000);
+  });
 });
 
 describe('a burst of 2000 packets to 2000 addresses of peers the kernel does not know yet', () => {
@@ -108,7 +108,7 @@ describe('a burst of 2000 packets to 2000 addresses of peers the kernel does not
     restore = raiseNeighborLimits();
     lab = await Lab.start({ hosts: PEERS + 1, agentOptions: ['--resolve=on-demand'] });
     await lab.startAgents();
-  }, 60_000);
+  });
 
   afterAll(() => {
     restore?.();
@@ -130,7 +130,7 @@ describe('a burst of 2000 packets to 2000 addresses of peers the kernel does not
     expect(sending).toMatchObject({ sent: PEERS * ADDRESSES, failed: 0 });
     for (const receiver of receivers)
       expect(await receiver.count(ADDRESSES, 5000)).toMatchObject({ lost: 0, gaps: [] });
-  }, 30_000);
+  });
 });
 
 describe('damage in preload mode', () => {
@@ -143,7 +143,7 @@ describe('damage in preload mode', () => {
     await lab.startAgents();
     [host, peer] = lab.hosts as [Host, Host];
     peerMac = (await peer.vtepMac())!;
-  }, 60_000);
+  });
 
   afterAll(() => lab.end());
 

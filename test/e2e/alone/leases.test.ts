@@ -1,9 +1,9 @@
 /** Who gets which subnet: many at once, reservations, bad neighbors in the store, a configuration that comes late. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Lab, NETWORK_CONFIG, PREFIX } from '../support/lab/lab';
-import { pingAllPairs, unanswered } from '../support/lab/ping';
-import { until } from '../support/lab/until';
+import { Lab, NETWORK_CONFIG, PREFIX } from '../../support/lab/lab';
+import { pingAllPairs, unanswered } from '../../support/lab/ping';
+import { until } from '../../support/lab/until';
 
 let lab: Lab;
 afterEach(() => lab?.end());
@@ -34,7 +34,7 @@ test('a reservation is honoured, and stays one', async () => {
   expect(lab.host(1).subnet).toBe('10.5.99.0/24');
   expect(await lab.etcd.inspect(key)).toMatchObject([{ key, lease: undefined }]);
   expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
-}, 60_000);
+});
 
 test('an agent that lost its lease and its kernel state takes its previous subnet, which subnet.env names', async () => {
   lab = await Lab.start({ hosts: 2 });
@@ -47,7 +47,7 @@ test('an agent that lost its lease and its kernel state takes its previous subne
   await lab.startAgents([host]);
   expect(host.subnet).toBe(subnet);
   expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
-}, 60_000);
+});
 
 test('the VTEP MAC survives a reboot: it is taken back from our own lease', async () => {
   lab = await Lab.start({ hosts: 2 });
@@ -61,7 +61,7 @@ test('the VTEP MAC survives a reboot: it is taken back from our own lease', asyn
   await lab.startAgents([host]);
   expect(await host.vtepMac()).toBe(mac);
   expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
-}, 60_000);
+});
 
 test('a lease that is deleted under a running agent is taken back', async () => {
   lab = await Lab.start({ hosts: 2 });
@@ -69,12 +69,10 @@ test('a lease that is deleted under a running agent is taken back', async () => 
   const host = lab.host(1);
   const { subnet } = host;
   await lab.etcd.etcdctl('del', `${PREFIX}/subnets/${subnet.replace('/', '-')}`);
-  await until('the lease is back', async () => (await lab.leases()).has(subnet.replace('/', '-')), {
-    withinMilliseconds: 10_000,
-  });
+  await until('the lease is back', async () => (await lab.leases()).has(subnet.replace('/', '-')));
   expect(host.agent.running).toBe(true);
   expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
-}, 60_000);
+});
 
 test('an agent told to stop rather than to take another subnet stops, and leaves everything as it is; so does its next start', async () => {
   lab = await Lab.start({ hosts: 2, agentOptions: ['--subnet-lost=stop'] });
@@ -98,7 +96,7 @@ test('an agent told to stop rather than to take another subnet stops, and leaves
   host.agent.start();
   await host.agent.ready();
   expect(host.subnet).toBe(subnet);
-}, 60_000);
+});
 
 test('garbage and foreign keys below subnets harm nobody, and are named in the log', async () => {
   lab = await Lab.start({ hosts: 3 });
@@ -130,7 +128,7 @@ test('garbage and foreign keys below subnets harm nobody, and are named in the l
   }
   const stored = await lab.leases();
   for (const [name, value] of Object.entries(garbage)) expect(stored.get(name)).toBe(value);
-}, 60_000);
+});
 
 describe('the network configuration', () => {
   test('is waited for when it is missing, and mended input is picked up without a restart', async () => {
@@ -149,7 +147,7 @@ describe('the network configuration', () => {
       FLANNEL_MTU: '1450',
       FLANNEL_IPMASQ: 'false',
     });
-  }, 60_000);
+  });
 
   test('is written, shown and checked by `vtepd config`', async () => {
     lab = await Lab.start({ hosts: 1, config: null });
@@ -170,5 +168,5 @@ describe('the network configuration', () => {
       expect(shown.stdout).toContain(part);
     agent.start();
     await agent.ready();
-  }, 60_000);
+  });
 });

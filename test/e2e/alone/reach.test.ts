@@ -24,7 +24,7 @@ describe.each(SCENES)('$hosts hosts, $etcdMembers etcd, $resolve', ({ hosts, etc
     early = lab.hosts.slice(0, -1);
     joiner = lab.host(hosts);
     await lab.startAgents(early);
-  }, 60_000);
+  });
 
   afterAll(() => lab?.end());
 
