@@ -68,6 +68,29 @@ export function openMonitor(
   callback: (messages: Buffer | null, overrun: boolean) => void,
 ): Monitor;
 
+/** A thread that answers L3 misses of IPv4 for the subnets it was told of: also while JavaScript runs, collects or waits. */
+export interface Answerer {
+  /** The nl_pid of its socket: what its changes to neighbors carry in notifications. */
+  readonly portId: number;
+  /**
+   * From now on it answers for these subnets; the longest that holds an address counts. 16 bytes for each: its address (4 bytes, in
+   * network byte order, no host bits), its prefix length, a byte of no meaning, the MAC (6), and the address (4) to send to.
+   */
+  put(records: Uint8Array): void;
+  /** When this returns, no answer for these subnets is under way, and none will be. Of each record the subnet counts. */
+  remove(records: Uint8Array): void;
+  /** Ends the thread. A second call does nothing; the other methods throw EBADF afterwards. */
+  close(): void;
+}
+
+/**
+ * Answers RTM_GETNEIGH (state NUD_INCOMPLETE) about the interface of that name in this network namespace, whatever its index, with
+ * an FDB entry (permanent, self) and then the neighbor that was asked for (reachable, extern_learn), which is not made anew: one
+ * datagram, sendto(2), and no acknowledgement. What it cannot do is not reported: whoever listens to RTNLGRP_NEIGH
+ * hears of each question as well. pthread_create(3), eventfd(2), ioctl(2) SIOCGIFNAME.
+ */
+export function openAnswerer(interfaceName: string): Answerer;
+
 /**
  * Sends one datagram to the socket that systemd names in NOTIFY_SOCKET (a path, or `@` and an abstract name): sendto(2) AF_UNIX.
  * Throws ENAMETOOLONG above 107 bytes of path, EAGAIN when the receiver's queue stays full for a second.

@@ -1,10 +1,10 @@
 /**
- * Opens and closes sockets of both kinds, thousands of them, with messages waiting and without, and forgets some altogether. Prints how
+ * Opens and closes sockets and answerers, thousands of them, with messages waiting and without, and forgets some altogether. Prints how
  * many descriptors are left and how memory grew after the first rounds.
  */
 import { readdirSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { openMonitor, openRequestSocket } from '../../../native';
+import { openAnswerer, openMonitor, openRequestSocket } from '../../../native';
 import { NLM_F_ACK, RTNLGRP_NEIGH, getLink, putNeighbor } from '../support/messages';
 import { addLink } from '../support/namespace';
 
@@ -14,6 +14,7 @@ const PER_ROUND = 50;
 const index = addLink('vn-churn');
 const changer = openRequestSocket({ protocol: 0, receiveBufferBytes: 4096, timeoutMilliseconds: 0 });
 const changes = Buffer.concat(Array.from({ length: 100 }, (_, i) => putNeighbor(index, 1, i)));
+const RECORD = Uint8Array.of(10, 0, 0, 0, 24, 0, 2, 0, 0, 0, 0, 2, 192, 168, 0, 2);
 let opened = 0;
 
 function openMany(): void {
@@ -27,6 +28,9 @@ function openMany(): void {
       monitor.close(),
     );
     if (i % 2 === 0) monitor.close();
+    const answerer = openAnswerer('vn-churn');
+    answerer.put(RECORD);
+    if (i % 5 !== 0) answerer.close();
   }
 }
 
