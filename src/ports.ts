@@ -13,6 +13,7 @@ import type { Miss } from './model/miss';
 import type { MacAddress } from './model/mac';
 import type { NetworkInterface, ResolvedRoute } from './model/network-interface';
 import type { FailedOperation, Operation } from './model/operation';
+import type { PeerChange } from './model/peer';
 
 /**
  * Where leases are kept: etcd v3 in flannel's layout. Methods throw {@link RegistryError} (and nothing else, but for an
@@ -147,6 +148,12 @@ export interface Kernel {
    * our own changes. Calls back with all notices that were waiting, in order. Throws if it cannot start to listen.
    */
   listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void;
+  /**
+   * Answers kept ready for a link of that name, until the signal aborts: an L3 miss for a peer that it was told of is answered without
+   * us, sooner than we could and also while we are busy, by the peer's FDB entry and a learned neighbor for the address.
+   * Listeners hear of the miss all the same (nothing of the changes), for what else belongs to an answer. Throws if there can be none.
+   */
+  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers;
   /** The L3 misses that still wait for an answer (neighbors on the link in state INCOMPLETE): what to read after an overrun. */
   pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]>;
   /** All network interfaces with their addresses. */
@@ -160,6 +167,11 @@ export interface Kernel {
   /** Names of the vxlan links that carry routes with our protocol number, up or not: what `cleanup` removes. */
   ownLinks(signal: AbortSignal): Promise<readonly string[]>;
   close(): void;
+}
+
+export interface StandingAnswers {
+  /** What is answered from now on. When this returns, no answer that leads to a peer of before is under way. */
+  peersChanged(changes: readonly PeerChange[]): void;
 }
 
 export interface Scope {
@@ -261,7 +273,7 @@ export interface Clock {
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Constant text and fields with agreed names (docs/operations.md). */
+/** Constant text, and fields that are called the same in every line. */
 export interface Log {
   error(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;

@@ -7,7 +7,7 @@ import type { KernelState } from '../model/kernel-state';
 import type { Miss } from '../model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
 import type { FailedOperation, Operation } from '../model/operation';
-import type { Kernel, KernelNotice, Scope } from '../ports';
+import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../ports';
 import { Protocol } from './constants';
 import { Changes } from './changes';
 import { Listening } from './listening';
@@ -17,6 +17,7 @@ import { dumpAll, findLink, observe } from './observation';
 import { systemErrorOf } from './refusal';
 import { Rtnetlink } from './rtnetlink';
 import { readSettings } from './settings';
+import { LinuxStandingAnswers } from './standing-answers';
 import { readDefaultRoutes, readInterfaces, readOwnLinks, resolveRoute } from './underlay';
 import { FAMILIES, StateBit } from './wire';
 
@@ -37,6 +38,7 @@ class LinuxKernel implements Kernel {
   #dumps = openRtnetlink();
   #lastDump: Promise<unknown> = Promise.resolve();
   readonly #listenings = new Set<Listening>();
+  readonly #standing = new Set<LinuxStandingAnswers>();
   readonly #changes = new Changes(this.#requests, this.#listenings);
   readonly #closing = new AbortController();
 
@@ -76,14 +78,16 @@ class LinuxKernel implements Kernel {
         return undefined;
       }
     };
-    const listening = new Listening(linkName, this.#requests.portId, lookUp, listener);
+    const listening = new Listening(linkName, this.#requests.portId, lookUp, this.#standing, listener);
     isOpen = true;
-    this.#listenings.add(listening);
-    const stop = () => {
-      this.#listenings.delete(listening);
-      listening.close();
-    };
-    AbortSignal.any([signal, this.#closing.signal]).addEventListener('abort', stop, { once: true });
+    this.#during(signal, this.#listenings, listening);
+  }
+
+  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
+    signal.throwIfAborted();
+    const answers = new LinuxStandingAnswers(linkName);
+    this.#during(signal, this.#standing, answers);
+    return answers;
   }
 
   pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]> {
@@ -126,6 +130,16 @@ class LinuxKernel implements Kernel {
     this.#closing.abort();
     this.#requests.close();
     this.#dumps.close();
+  }
+
+  /** What is open until the signal aborts, or we are closed. */
+  #during<T extends { close(): void }>(signal: AbortSignal, all: Set<T>, one: T): void {
+    all.add(one);
+    const stop = () => {
+      all.delete(one);
+      one.close();
+    };
+    AbortSignal.any([signal, this.#closing.signal]).addEventListener('abort', stop, { once: true });
   }
 
   /** One at a time: the kernel keeps one dump per socket. After a failure the socket may be in the midst of one. */

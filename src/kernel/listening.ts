@@ -8,6 +8,7 @@ import type { LinkRecord } from './links';
 import { NoticeReader } from './notices';
 import { notificationFilter } from './notification-filter';
 import { systemErrorOf } from './refusal';
+import type { LinuxStandingAnswers } from './standing-answers';
 
 /** Some 20 000 notifications. Beyond that an overrun is told, and everything read anew. */
 const BUFFER_BYTES = 8 << 20;
@@ -39,12 +40,13 @@ export class Listening {
     linkName: string,
     ownPortId: number,
     lookUp: (link: string | number) => LinkRecord | undefined,
+    standing: Iterable<LinuxStandingAnswers>,
     private readonly listener: (notices: readonly KernelNotice[]) => void,
   ) {
     this.#monitor = open(ownPortId, (messages, isOverrun) => this.#hear(messages, isOverrun));
     try {
       // After the monitor was opened, so that nothing is lost between the two.
-      this.#reader = new NoticeReader(linkName, lookUp);
+      this.#reader = new NoticeReader(linkName, lookUp, standing);
     } catch (error) {
       this.close();
       throw error;

@@ -1,8 +1,8 @@
 /** Writes netlink requests one after the other into one buffer: a batch that one system call sends. */
 import { readU16, writeU16, writeU32 } from 'netlink/dist/structs';
-import { addressToBytes, familyOf, type IpAddress } from '../model/address';
+import { familyOf, type IpAddress } from '../model/address';
 import type { MacAddress } from '../model/mac';
-import { HEADER_BYTES } from './wire';
+import { HEADER_BYTES, encodeAddress, encodeMac } from './wire';
 
 /** More than any message of ours needs. */
 const ROOM_BYTES = 4096;
@@ -104,21 +104,18 @@ export class MessageWriter {
 
   /** Four or sixteen bytes. */
   address(type: number, address: IpAddress): void {
-    this.#putAddress(this.#attribute(type, bytesOf(address)), address);
+    encodeAddress(this.#buffer, this.#attribute(type, bytesOf(address)), address);
   }
 
   /** Two addresses, one behind the other, as one value. */
   addresses(type: number, first: IpAddress, second: IpAddress): void {
     const at = this.#attribute(type, bytesOf(first) + bytesOf(second));
-    this.#putAddress(at, first);
-    this.#putAddress(at + bytesOf(first), second);
+    encodeAddress(this.#buffer, at, first);
+    encodeAddress(this.#buffer, at + bytesOf(first), second);
   }
 
   mac(type: number, mac: MacAddress): void {
-    const at = this.#attribute(type, 6);
-    for (let octet = 0; octet < 6; octet++) {
-      this.#buffer[at + octet] = (digit(mac, octet * 3) << 4) | digit(mac, octet * 3 + 1);
-    }
+    encodeMac(this.#buffer, this.#attribute(type, 6), mac);
   }
 
   /** Attributes that a codec of the netlink package made, or anything else that is aligned already. */
@@ -148,20 +145,6 @@ export class MessageWriter {
     writeU16.call(this.#buffer, readU16.call(this.#buffer, this.#start + 6) | FLAG_ACK, this.#start + 6);
   }
 
-  /** IPv4 is written here: thousands of them are, at every start. */
-  #putAddress(at: number, address: IpAddress): void {
-    if (familyOf(address) === 'ipv6') return void this.#buffer.set(addressToBytes(address), at);
-    let octet = 0;
-    for (let index = 0; index < address.length; index++) {
-      const code = address.charCodeAt(index);
-      if (code === 0x2e) {
-        this.#buffer[at++] = octet;
-        octet = 0;
-      } else octet = octet * 10 + code - 0x30;
-    }
-    this.#buffer[at] = octet;
-  }
-
   /** Makes room for an attribute; returns where its value goes. */
   #attribute(type: number, length: number): number {
     const at = this.#end;
@@ -175,9 +158,4 @@ export class MessageWriter {
 
 function bytesOf(address: IpAddress): number {
   return familyOf(address) === 'ipv6' ? 16 : 4;
-}
-
-function digit(mac: MacAddress, index: number): number {
-  const code = mac.charCodeAt(index);
-  return code >= 0x61 ? code - 0x57 : code - 0x30;
 }

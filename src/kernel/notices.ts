@@ -9,6 +9,7 @@ import { neighborIndexOf, parseNeighbor, type NeighborRecord } from './neighbors
 import { OwnChanges } from './own-changes';
 import { isOwnRoute, isUnicastAddress } from './ownership';
 import { parseRoute } from './routes';
+import type { LinuxStandingAnswers } from './standing-answers';
 import { AF_BRIDGE, FlagBit, StateBit } from './wire';
 
 /** So many changes are told one by one; whoever flushes ten thousand neighbors need not be heard ten thousand times. */
@@ -38,6 +39,8 @@ export class NoticeReader {
   constructor(
     private readonly linkName: string,
     private readonly lookUp: (link: string | number) => LinkRecord | undefined,
+    /** What is done on our behalf, without us. */
+    private readonly standing: Iterable<Pick<LinuxStandingAnswers, 'didCause' | 'leadsTo'>> = [],
   ) {
     this.#adopt(lookUp(linkName));
   }
@@ -105,10 +108,12 @@ export class NoticeReader {
       if (mac === undefined) return false;
       const isRelevant = record.flags & FlagBit.SELF && state & StateBit.PERMANENT;
       if (!isRelevant || this.ownChanges.isFdbEntry(mac, isGone ? undefined : address)) return true;
+      if (!isGone && some(this.standing, (answers) => answers.leadsTo(mac, address))) return true;
       this.#change(`fdb-entry ${mac} ${isGone ? 'removed' : `now leads to ${address ?? 'nowhere'}`}`);
       return true;
     }
     if (address === undefined) return false;
+    if (some(this.standing, (answers) => answers.didCause(message.portId))) return true;
     if (isUnicastAddress(address))
       this.#change(`neighbor ${address} ${isGone || state & StateBit.FAILED ? 'removed' : 'changed'}`);
     return true;
@@ -216,6 +221,11 @@ export class NoticeReader {
   #change(what: string): void {
     if (++this.#changes <= CHANGES_AT_ONCE) this.#notices.push({ kind: 'changed', what });
   }
+}
+
+function some<T>(all: Iterable<T>, isSo: (one: T) => boolean): boolean {
+  for (const one of all) if (isSo(one)) return true;
+  return false;
 }
 
 /** What the kernel asks with an RTM_GETNEIGH; undefined for what is no question to us. */

@@ -7,7 +7,7 @@ import type { KernelState } from '../../src/model/kernel-state';
 import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
 import type { FailedOperation, Operation } from '../../src/model/operation';
-import type { Kernel, KernelNotice, Scope } from '../../src/ports';
+import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
 import type { FakeKernel } from '../support/fake-kernel';
 import type { Process } from './process';
 
@@ -76,6 +76,11 @@ export class SlowKernel implements Kernel {
         if (!signal.aborted) listener(notices);
       });
     this.inner.listen(linkName, tell, AbortSignal.any([signal, this.#stop.signal]));
+  }
+
+  /** Its thread dies with the process. */
+  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
+    return this.inner.standingAnswers(linkName, AbortSignal.any([signal, this.#stop.signal]));
   }
 
   pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]> {

@@ -15,8 +15,9 @@ import { macAddress } from '../../src/model/mac';
 import type { KernelSettings } from '../../src/model/kernel-settings';
 import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
+import { MutablePeerTable, type PeerChange } from '../../src/model/peer';
 import { printOperation, type FailedOperation, type Operation } from '../../src/model/operation';
-import type { Kernel, KernelNotice, Scope } from '../../src/ports';
+import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
 
 type Listener = (notices: readonly KernelNotice[]) => void;
 
@@ -76,6 +77,8 @@ export class FakeKernel implements Kernel {
   /** Neighbors that failed by themselves. */
   readonly #givenUp = new Set<string>();
   readonly #pending = new Set<IpAddress>();
+  /** By link: whom misses are answered with. */
+  readonly #standing = new Map<string, MutablePeerTable>();
   readonly #indexes = new Map<string, number>();
   #nextIndex = 10;
   #gate: Promise<void> | undefined;
@@ -144,7 +147,11 @@ export class FakeKernel implements Kernel {
 
   /** Somebody sends to an address or MAC that the kernel must ask about. */
   raiseMiss(...misses: readonly Miss[]): void {
-    for (const miss of misses) if (miss.layer === 'l3') this.#pending.add(miss.address);
+    for (const miss of misses) {
+      if (miss.layer === 'l2') continue;
+      this.#pending.add(miss.address);
+      this.#answer(miss.address);
+    }
     this.notify(...misses.map((miss) => ({ kind: 'miss', miss }) as const));
   }
 
@@ -218,6 +225,20 @@ export class FakeKernel implements Kernel {
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
   }
 
+  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
+    signal.throwIfAborted();
+    const peers = new MutablePeerTable();
+    this.#standing.set(linkName, peers);
+    signal.addEventListener('abort', () => this.#standing.delete(linkName), { once: true });
+    return {
+      peersChanged: (changes: readonly PeerChange[]) => {
+        for (const { before, after } of changes)
+          if (after) peers.put(after);
+          else if (before) peers.remove(before.subnet);
+      },
+    };
+  }
+
   async pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]> {
     await this.#turn(signal);
     if (!this.#link(linkName)) return [];
@@ -280,6 +301,16 @@ export class FakeKernel implements Kernel {
   #tell(linkName: string | undefined, notices: readonly KernelNotice[]): void {
     for (const [listener, name] of [...this.#listeners]) {
       if (linkName === undefined || linkName === name) listener(notices);
+    }
+  }
+
+  #answer(address: IpAddress): void {
+    for (const [link, peers] of this.#standing) {
+      const peer = this.#link(link)?.up ? peers.byAddress(address) : undefined;
+      if (!peer || familyOf(address) === 'ipv6') continue;
+      const { vtepMac: mac, publicIp: destination } = peer;
+      this.#put({ kind: 'fdb-entry', link, mac, destination });
+      this.#put({ kind: 'neighbor', link, address, mac, state: 'learned' });
     }
   }
 

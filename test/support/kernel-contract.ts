@@ -19,7 +19,8 @@ import {
 import { macAddress } from '../../src/model/mac';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { FailedOperation, Operation } from '../../src/model/operation';
-import type { Kernel, KernelNotice, Scope } from '../../src/ports';
+import type { Peer } from '../../src/model/peer';
+import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
 import { until } from './lab/until';
 
 /** A network namespace for one test, with an underlay interface `eth0` that has 192.168.0.1/24 and is up. */
@@ -482,6 +483,92 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       await probe.until('an L3 miss', ({ misses }) => misses.includes('l3 10.5.2.5'));
       expectDone(kernel.applyNow([put(failedNeighbor('10.5.2.5'))]));
       expect(await kernel.pendingMisses(LINK, signal)).toEqual([]);
+    });
+
+    describe('standing answers', () => {
+      const peer = (vtepMac: string, publicIp: string, of = '10.5.2.0/24'): Peer => ({
+        subnet: subnet(of),
+        vtepMac: macAddress(vtepMac),
+        publicIp: ipAddress(publicIp),
+      });
+      const first = peer('02:00:00:00:00:02', '192.168.0.2');
+      const moved = peer('02:00:00:00:00:03', '192.168.0.3');
+      const within = peer('02:00:00:00:00:04', '192.168.0.4', '10.5.2.128/25');
+      let end: AbortController;
+      let answers: StandingAnswers;
+      let probe: NoticeProbe;
+
+      const open = () => (answers = kernel.standingAnswers(LINK, end.signal));
+      const join = (...peers: Peer[]) =>
+        answers.peersChanged(peers.map((after) => ({ before: undefined, after })));
+      const isWaiting = async () => (await kernel.pendingMisses(LINK, signal)).length > 0;
+      /** What there is more than before, once the miss has been told, and answered or not. */
+      const asked = async (address: string, isAnswered = true) => {
+        const count = probe.notices.length;
+        const before = await observed();
+        await environment.send(ipAddress(address));
+        await probe.until('the miss', () => probe.misses.includes(`l3 ${address}`));
+        if (isAnswered) await until('the answer', async () => !(await isWaiting()));
+        // What was changed comes after it.
+        await environment.tamper(put(peerRoute('10.5.77.0/24', 3)));
+        await probe.until('the end', () => probe.changes.some((change) => change.includes('10.5.77.0/24')));
+        await environment.tamper(remove(peerRoute('10.5.77.0/24', 3)));
+        const others = probe.changes.filter((change) => !change.includes('10.5.77.0/24'));
+        expect([count, others]).toEqual([0, []]);
+        return (await observed()).filter((line) => !before.includes(line));
+      };
+
+      beforeEach(async () => {
+        end = new AbortController();
+        await putAll(exampleBase(underlay));
+        open();
+        probe = listen();
+      });
+
+      afterEach(() => end.abort());
+
+      test('a miss for a peer is answered without us, and told', async () => {
+        join(first);
+        expect(await asked('10.5.2.5')).toEqual(
+          printed([
+            fdbEntryOf(first.vtepMac, first.publicIp),
+            neighborOf('10.5.2.5', first.vtepMac, 'learned'),
+          ]),
+        );
+      });
+
+      test('a peer of a longer prefix has its own answer, and its neighbor another', async () => {
+        join(first, within);
+        expect(await asked('10.5.2.129')).toContain(
+          printed([neighborOf('10.5.2.129', within.vtepMac, 'learned')])[0],
+        );
+      });
+
+      test('who moved is answered with as he is now', async () => {
+        join(first);
+        answers.peersChanged([{ before: first, after: moved }]);
+        expect(await asked('10.5.2.5')).toEqual(
+          printed([
+            fdbEntryOf(moved.vtepMac, moved.publicIp),
+            neighborOf('10.5.2.5', moved.vtepMac, 'learned'),
+          ]),
+        );
+      });
+
+      test.each([
+        ['who left', () => answers.peersChanged([{ before: first, after: undefined }])],
+        ['whom the signal ended', () => end.abort()],
+      ])('%s is answered with no more', async (_who, leave) => {
+        join(first);
+        leave();
+        expect(await asked('10.5.2.5', false)).toEqual([]);
+        expect(await isWaiting()).toBe(true);
+      });
+
+      test('there is none after the signal aborted', () => {
+        end.abort();
+        expect(open).toThrow('aborted');
+      });
     });
 
     test('no link, no misses', async () => {
