@@ -31,7 +31,7 @@ import { statusLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
 import { UnderlayWatcher } from './engine/underlay-watcher';
 import { contains, printSubnet, type IpAddress, type Subnet } from './model/address';
-import { UnsupportedError, describeError } from './model/errors';
+import { KernelError, UnsupportedError, describeError } from './model/errors';
 import type { Lease } from './model/lease';
 import { vtepMacOf } from './model/lease-codec';
 import type { MacAddress } from './model/mac';
@@ -39,7 +39,17 @@ import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
 import type { AgentStatus } from './model/status';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
-import type { Clock, Firewall, Host, Kernel, KernelNotice, LeaseRegistry, Log, VxlanGuard } from './ports';
+import type {
+  Clock,
+  Firewall,
+  Host,
+  Kernel,
+  KernelNotice,
+  LeaseRegistry,
+  Log,
+  StandingAnswers,
+  VxlanGuard,
+} from './ports';
 
 export interface AgentOptions {
   /** Where the network configuration is looked for, for a person: `/coreos.com/network/config`. */
@@ -104,6 +114,7 @@ export class Agent {
   #network: Network | undefined;
   #configWatcher: ConfigWatcher | undefined;
   #overlay: Overlay | undefined;
+  #standing: StandingAnswers | undefined;
   #self: Self | undefined;
   /** The leases are judged once the base of the overlay is in place. */
   #arePeersLater = false;
@@ -151,6 +162,7 @@ export class Agent {
           this.audit(IN_SYNC);
           this.#admission?.trigger();
         },
+        tableChanged: (changes) => this.#standing?.peersChanged(changes),
         peersChanged: (changes) => {
           // First, for an answer comes back the moment we can ask.
           this.#admission?.peersChanged(changes);
@@ -278,6 +290,7 @@ export class Agent {
     await awaitKernel(this.#waiting, signal, () =>
       kernel.listen(linkName, (notices) => this.#hear(notices, signal), signal),
     );
+    this.#standing = this.#standingAnswers(linkName, signal);
     const [existingMac, previous] = await Promise.all([
       this.#existingMac(network, linkName, signal),
       this.#previousSubnet(),
@@ -384,6 +397,18 @@ export class Agent {
       // One loop that broke takes the others with it.
       loops.abort();
       await Promise.allSettled(run);
+    }
+  }
+
+  /** For who waits for the kernel to ask. Without them the event loop answers alone, only later. */
+  #standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers | undefined {
+    if (this.options.resolve.kind === 'preload') return undefined;
+    try {
+      return this.ports.kernel.standingAnswers(linkName, signal);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.ports.log.warn('misses are answered later than they could be', { error: describeError(error) });
+      return undefined;
     }
   }
 

@@ -56,7 +56,9 @@ interface Departure {
 export interface PeerWatcherEvents {
   /** Called once, after the first snapshot. */
   inSync(): void;
-  /** Called after the table has changed, with what changed. */
+  /** Called whenever the table has changed, also while leases are still being judged: it may change again before others hear of it. */
+  tableChanged(changes: readonly PeerChange[]): void;
+  /** Called after the table has changed, with all that changed since the last call. */
   peersChanged(changes: readonly PeerChange[]): void;
   /** Called when our own key was written or deleted, by whomever. */
   ownLeaseChanged(stored: Lease | MalformedLease | undefined): void;
@@ -429,7 +431,9 @@ export class PeerWatcher {
       }
     }
     this.#complaints.log(this.log);
-    return mergedChanges(changes.filter((change) => change !== undefined));
+    const merged = mergedChanges(changes.filter((change) => change !== undefined));
+    if (merged.length > 0) this.events.tableChanged(merged);
+    return merged;
   }
 
   #logChanges(changes: readonly PeerChange[]): void {

@@ -2,9 +2,9 @@
 import { ipAddress } from '../../src/model/address';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { parseMemory } from '../../src/model/memory-codec';
-import { UnsupportedError } from '../../src/model/errors';
+import { KernelError, UnsupportedError } from '../../src/model/errors';
 import { AgentOnFakes } from '../support/agent-on-fakes';
-import { exampleLease } from '../support/examples';
+import { exampleLease, examplePeer } from '../support/examples';
 import { FAKE_UNDERLAY } from '../support/fake-kernel';
 
 const all = new AgentOnFakes({ hasBlackholeRoute: true });
@@ -112,6 +112,66 @@ test('what the kernel asks while an agent starts is answered as soon as it can b
   expect(agent.status(false).work.missesAnswered).toBe(1);
   expect(kernel.printedState().filter((object) => object.includes('lladdr'))).toHaveLength(1);
   await all.stop();
+});
+
+describe('answers that stand ready', () => {
+  const ON_DEMAND = { resolve: { kind: 'on-demand', idleMilliseconds: 60_000 } } as const;
+  const key = 'subnets/10.5.7.0-24';
+  const { vtepMac, attributes } = { ...examplePeer(7), ...exampleLease(7) };
+  const answer = `neigh 10.5.7.9 dev flannel.1 lladdr ${vtepMac} learned`;
+  /** What there is once the kernel asked for an address of the peer, while the agent itself does nothing. */
+  const afterMiss = ({ kernel }: AgentOnFakes) => {
+    const applyNow = kernel.applyNow.bind(kernel);
+    kernel.applyNow = () => [];
+    kernel.raiseMiss({ layer: 'l3', address: ipAddress('10.5.7.9') });
+    kernel.applyNow = applyNow;
+    return kernel.printedState();
+  };
+
+  it('are those of the peers there are, from the moment they join until they leave', async () => {
+    const all = await new AgentOnFakes(ON_DEMAND).start();
+    expect(afterMiss(all)).not.toContain(answer);
+    all.store.put(key, printLeaseAttributes(attributes));
+    await all.clock.advance(10);
+    expect(afterMiss(all)).toContain(answer);
+    all.kernel.tamper({
+      verb: 'remove',
+      object: {
+        kind: 'neighbor',
+        link: 'flannel.1',
+        address: ipAddress('10.5.7.9'),
+        mac: vtepMac,
+        state: 'learned',
+      },
+    });
+    all.store.delete(key);
+    await all.clock.advance(10_000);
+    expect(afterMiss(all)).not.toContain(answer);
+    await all.stop();
+  });
+
+  it('are not needed where all peers are written', async () => {
+    const all = new AgentOnFakes();
+    all.store.put(key, printLeaseAttributes(attributes));
+    await all.start();
+    expect(afterMiss(all)).not.toContain(answer);
+    await all.stop();
+  });
+
+  it('can be done without', async () => {
+    const all = new AgentOnFakes(ON_DEMAND);
+    all.kernel.standingAnswers = () => {
+      throw new KernelError('EAGAIN', 'no thread');
+    };
+    all.store.put(key, printLeaseAttributes(attributes));
+    await all.start();
+    expect(all.log.lines).toContainEqual(
+      expect.objectContaining({ level: 'warn', message: 'misses are answered later than they could be' }),
+    );
+    all.kernel.raiseMiss({ layer: 'l3', address: ipAddress('10.5.7.9') });
+    expect(all.agent.status(false).work.missesAnswered).toBe(1);
+    await all.stop();
+  });
 });
 
 test('it waits while another host has its PublicIP, and has a subnet soon after it was given another', async () => {

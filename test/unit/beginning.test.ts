@@ -32,6 +32,7 @@ function starting(prepare: (host: FakeHost, store: FakeStore, clock: FakeClock) 
   prepare(host, store, clock);
   const events = {
     inSync: () => undefined,
+    tableChanged: () => undefined,
     peersChanged: () => undefined,
     ownLeaseChanged: () => undefined,
     ownMacClaimed: () => undefined,

@@ -31,6 +31,7 @@ async function watchingWith(graceMilliseconds: number, ...peers: number[]) {
     log,
     {
       inSync: () => undefined,
+      tableChanged: () => undefined,
       peersChanged: (some) => changes.push(...some),
       ownLeaseChanged: (stored) => own.push(stored),
       ownMacClaimed: (lease) => claims.push(lease.name),
@@ -343,6 +344,7 @@ describe('the peer watcher', () => {
     const nothing = () => undefined;
     const events = {
       inSync: nothing,
+      tableChanged: nothing,
       peersChanged: nothing,
       ownLeaseChanged: nothing,
       ownMacClaimed: nothing,
