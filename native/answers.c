@@ -49,9 +49,10 @@ struct table {
 };
 
 struct answerer {
-  /* Of the table; held while an answer is sent, so that there is none for a subnet after it was removed. */
+  /* Of what follows it; held while an answer is sent, so that there is none for a subnet after it was removed. */
   pthread_mutex_t lock;
   struct table table;
+  bool paused;
   pthread_t thread;
   int fd, stop_fd; /* -1 once closed */
   napi_env env;
@@ -219,7 +220,7 @@ static void hear(struct answerer *answerer, size_t length) {
     if (!read_question(header, &index, &address)) continue;
     pthread_mutex_lock(&answerer->lock);
     const struct record *record = look_up(&answerer->table, address);
-    if (record != NULL && is_ours(answerer, index)) answer(answerer, index, address, record);
+    if (record != NULL && !answerer->paused && is_ours(answerer, index)) answer(answerer, index, address, record);
     pthread_mutex_unlock(&answerer->lock);
   }
 }
@@ -312,6 +313,19 @@ static napi_value answerer_put(napi_env env, napi_callback_info info) { return c
 
 static napi_value answerer_remove(napi_env env, napi_callback_info info) { return change(env, info, false); }
 
+static napi_value set_paused(napi_env env, napi_callback_info info, bool paused) {
+  struct answerer *answerer = read_this(env, info, &ANSWERER, 0, NULL);
+  if (answerer == NULL) return NULL;
+  pthread_mutex_lock(&answerer->lock);
+  answerer->paused = paused;
+  pthread_mutex_unlock(&answerer->lock);
+  return NULL;
+}
+
+static napi_value answerer_pause(napi_env env, napi_callback_info info) { return set_paused(env, info, true); }
+
+static napi_value answerer_resume(napi_env env, napi_callback_info info) { return set_paused(env, info, false); }
+
 static napi_value answerer_close(napi_env env, napi_callback_info info) {
   struct answerer *answerer = read_this(env, info, &ANSWERER, 0, NULL);
   if (answerer != NULL) stop(answerer);
@@ -366,6 +380,8 @@ static napi_value make_object(napi_env env, int fd) {
       {.utf8name = "portId", .value = port_id, .attributes = napi_enumerable},
       {.utf8name = "put", .method = answerer_put},
       {.utf8name = "remove", .method = answerer_remove},
+      {.utf8name = "pause", .method = answerer_pause},
+      {.utf8name = "resume", .method = answerer_resume},
       {.utf8name = "close", .method = answerer_close},
   };
   CHECKED(napi_create_object(env, &object));

@@ -79,7 +79,10 @@ export interface Answerer {
   put(records: Uint8Array): void;
   /** When this returns, no answer for these subnets is under way, and none will be. Of each record the subnet counts. */
   remove(records: Uint8Array): void;
-  /** Ends the thread. A second call does nothing; the other methods throw EBADF afterwards. */
+  /** When this returns, no answer is under way, and none will be until {@link resume}. Whoever asks meanwhile is not answered later. */
+  pause(): void;
+  resume(): void;
+  /** Ends the thread. A second call does nothing; put and remove throw EBADF afterwards. */
   close(): void;
 }
 

@@ -136,7 +136,7 @@ export interface Kernel {
   observe(scope: Scope, signal: AbortSignal): Promise<KernelState>;
   /**
    * Carries out the operations in order, yielding to the event loop now and then; returns those the kernel refused. One
-   * refused operation does not stop the others.
+   * refused operation does not stop the others. What {@link applyNow} puts meanwhile is newer than the operations, and not removed.
    */
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]>;
   /**

@@ -12,6 +12,7 @@ import {
   type Neighbor,
   type Route,
 } from '../model/kernel-state';
+import type { MacAddress } from '../model/mac';
 import { linkNameOf, type Overlay } from '../model/overlay';
 import type { Peer, PeerTable } from '../model/peer';
 import { complete, type Steps } from '../model/steps';
@@ -146,21 +147,33 @@ export function* programmedPeersInSteps(
   const { idleMilliseconds } = overlay.resolve;
   const link = linkNameOf(overlay.backend);
   const used = new Map<string, Peer>();
-  for (const object of actual.values()) {
-    yield;
-    const gateway = gatewayOf(object, link);
-    const peer = gateway === undefined ? undefined : peers.byAddress(gateway);
-    if (peer?.subnet.address !== gateway || peer === undefined) continue;
+  const usedMacs = new Set<MacAddress>();
+  const note = (peer: Peer) => {
     const neighbor = actual.get(keyOf(peerObjects(overlay, peer)[1]));
     const isIdle =
       neighbor?.kind === 'neighbor' &&
       (neighbor.state === 'failed' || (neighbor.idleMilliseconds ?? 0) >= idleMilliseconds);
-    if (!isIdle) used.set(printSubnet(peer.subnet), peer);
+    if (isIdle) return;
+    used.set(printSubnet(peer.subnet), peer);
+    usedMacs.add(peer.vtepMac);
+  };
+  for (const object of actual.values()) {
+    yield;
+    const gateway = gatewayOf(object, link);
+    const peer = gateway === undefined ? undefined : peers.byAddress(gateway);
+    if (peer?.subnet.address === gateway && peer) note(peer);
+  }
+  // An answer that is being given may show by its FDB entry alone: it is completed, for to take it away would lose packets.
+  for (const object of actual.values()) {
+    yield;
+    if (object.kind !== 'fdb-entry' || object.link !== link || usedMacs.has(object.mac)) continue;
+    const peer = peers.byMac(object.mac);
+    if (peer) note(peer);
   }
   return used.values();
 }
 
-/** The peer gateway an object stands for, if it is one that shows a peer in use: its neighbor or its route. */
+/** The peer gateway that an object names: as a neighbor, or as a route's. */
 function gatewayOf(object: KernelObject, link: string) {
   if (object.kind === 'neighbor' && object.link === link) return object.address;
   if (object.kind === 'route' && object.link === link) return object.gateway;

@@ -14,6 +14,7 @@ import { Listening } from './listening';
 import type { Message } from './message';
 import { getNeighbors, parseNeighbor } from './neighbors';
 import { dumpAll, findLink, observe } from './observation';
+import { Overtaken } from './overtaken';
 import { systemErrorOf } from './refusal';
 import { Rtnetlink } from './rtnetlink';
 import { readSettings } from './settings';
@@ -39,6 +40,7 @@ class LinuxKernel implements Kernel {
   #lastDump: Promise<unknown> = Promise.resolve();
   readonly #listenings = new Set<Listening>();
   readonly #standing = new Set<LinuxStandingAnswers>();
+  readonly #overtaken = new Overtaken();
   readonly #changes = new Changes(this.#requests, this.#listenings);
   readonly #closing = new AbortController();
 
@@ -53,16 +55,29 @@ class LinuxKernel implements Kernel {
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
     signal.throwIfAborted();
-    const failed: FailedOperation[] = [];
-    for (let at = 0; at < operations.length; at += OPERATIONS_AT_ONCE) {
-      if (at > 0) await nextTurn();
-      signal.throwIfAborted();
-      failed.push(...this.#changes.apply(operations.slice(at, at + OPERATIONS_AT_ONCE)));
+    // Of a peer that goes the route is first, so that the kernel asks for it again: an answer would lose what it rests on.
+    const isPeerGoing = operations.some(
+      ({ verb, object }) => verb === 'remove' && object.kind === 'fdb-entry',
+    );
+    const paused = isPeerGoing ? [...this.#standing] : [];
+    for (const answers of paused) answers.pause();
+    try {
+      return await this.#overtaken.during(async (due) => {
+        const failed: FailedOperation[] = [];
+        for (let at = 0; at < operations.length; at += OPERATIONS_AT_ONCE) {
+          if (at > 0) await nextTurn();
+          signal.throwIfAborted();
+          failed.push(...this.#changes.apply(due(operations.slice(at, at + OPERATIONS_AT_ONCE))));
+        }
+        return failed;
+      });
+    } finally {
+      for (const answers of paused) answers.resume();
     }
-    return failed;
   }
 
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
+    this.#overtaken.note(operations);
     return this.#changes.apply(operations);
   }
 

@@ -19,6 +19,8 @@ export class LinuxStandingAnswers implements StandingAnswers {
   /** Where each MAC is: what the thread may have told the kernel. */
   readonly #destinations = new Map<MacAddress, IpAddress>();
 
+  #pauses = 0;
+
   /** Throws a KernelError. */
   constructor(linkName: string) {
     try {
@@ -49,6 +51,15 @@ export class LinuxStandingAnswers implements StandingAnswers {
   /** True for what the thread's socket did. */
   didCause(portId: number): boolean {
     return portId === this.#answerer.portId;
+  }
+
+  /** When this returns, no answer is under way, and none will be until {@link resume} was called as often as this. */
+  pause(): void {
+    if (this.#pauses++ === 0) this.#answerer.pause();
+  }
+
+  resume(): void {
+    if (--this.#pauses === 0) this.#answerer.resume();
   }
 
   close(): void {

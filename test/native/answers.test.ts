@@ -26,6 +26,14 @@ test('A subnet may be put twice and removed twice, and any number of them at a t
   answerer.close();
 });
 
+test('It may be paused and resumed at any time, also when it was closed', () => {
+  const answerer = openAnswerer('flannel.1');
+  for (const step of ['pause', 'pause', 'resume', 'resume', 'pause'] as const) answerer[step]();
+  answerer.put(record());
+  answerer.close();
+  answerer.resume();
+});
+
 test('After it was closed, closing does nothing and the rest fails as on a closed descriptor', () => {
   const answerer = openAnswerer('flannel.1');
   answerer.close();

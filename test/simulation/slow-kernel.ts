@@ -1,5 +1,6 @@
 /** A host's kernel as one process reaches it: it takes its time, refuses now and then, and is spoken to no more after a kill. */
 import { setMaxListeners } from 'node:events';
+import { Overtaken } from '../../src/kernel/overtaken';
 import { KernelError } from '../../src/model/errors';
 import type { IpAddress } from '../../src/model/address';
 import type { KernelSettings } from '../../src/model/kernel-settings';
@@ -30,6 +31,7 @@ setMaxListeners(0, NEVER);
 
 export class SlowKernel implements Kernel {
   readonly #stop = new AbortController();
+  readonly #overtaken = new Overtaken();
 
   constructor(
     private readonly inner: FakeKernel,
@@ -47,26 +49,29 @@ export class SlowKernel implements Kernel {
 
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
     this.witness.asked(operations);
-    return this.process.wait(signal, (resolve) => {
-      const failed: FailedOperation[] = [];
-      let done = 0;
-      // Other things happen between two parts, a kill too.
-      const part = () => {
-        const rest = operations.length - done;
-        const isWhole = rest <= 1 || this.process.chance.chance(0.8);
-        const count = isWhole ? rest : 1 + this.process.chance.below(rest - 1);
-        failed.push(...this.#execute(operations.slice(done, done + count)));
-        done += count;
-        if (done < operations.length) this.process.later(this.#latency(), 'applies more', part);
-        else this.process.later(this.#latency(), 'has applied', () => resolve(failed));
-      };
-      this.process.later(this.#latency(), 'applies', part);
-    });
+    return this.#overtaken.during((due) =>
+      this.process.wait(signal, (resolve) => {
+        const failed: FailedOperation[] = [];
+        let done = 0;
+        // Other things happen between two parts, a kill too.
+        const part = () => {
+          const rest = operations.length - done;
+          const isWhole = rest <= 1 || this.process.chance.chance(0.8);
+          const count = isWhole ? rest : 1 + this.process.chance.below(rest - 1);
+          failed.push(...this.#execute(due(operations.slice(done, done + count))));
+          done += count;
+          if (done < operations.length) this.process.later(this.#latency(), 'applies more', part);
+          else this.process.later(this.#latency(), 'has applied', () => resolve(failed));
+        };
+        this.process.later(this.#latency(), 'applies', part);
+      }),
+    );
   }
 
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
     if (!this.process.isAlive) return [];
     this.witness.asked(operations);
+    this.#overtaken.note(operations);
     return this.#execute(operations);
   }
 

@@ -17,6 +17,7 @@ import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
 import { MutablePeerTable, type PeerChange } from '../../src/model/peer';
 import { printOperation, type FailedOperation, type Operation } from '../../src/model/operation';
+import { Overtaken } from '../../src/kernel/overtaken';
 import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
 
 type Listener = (notices: readonly KernelNotice[]) => void;
@@ -77,6 +78,7 @@ export class FakeKernel implements Kernel {
   /** Neighbors that failed by themselves. */
   readonly #givenUp = new Set<string>();
   readonly #pending = new Set<IpAddress>();
+  readonly #overtaken = new Overtaken();
   /** By link: whom misses are answered with. */
   readonly #standing = new Map<string, MutablePeerTable>();
   readonly #indexes = new Map<string, number>();
@@ -196,11 +198,18 @@ export class FakeKernel implements Kernel {
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
-    await this.#turn(signal);
-    return this.applyNow(operations);
+    return this.#overtaken.during(async (due) => {
+      await this.#turn(signal);
+      return this.#applyAll(due(operations));
+    });
   }
 
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
+    this.#overtaken.note(operations);
+    return this.#applyAll(operations);
+  }
+
+  #applyAll(operations: readonly Operation[]): readonly FailedOperation[] {
     const fault = isDue(this.#applyFault) ? this.#applyFault : undefined;
     const failed: FailedOperation[] = [];
     for (const operation of operations) {

@@ -170,6 +170,8 @@ export function exampleBase(underlay: NetworkInterface, changes: Partial<Link> =
   ];
 }
 
+const macOf = (n: number) => `02:00:00:00:01:${n.toString(16).padStart(2, '0')}`;
+
 export const PEER: readonly KernelObject[] = [
   fdbEntryOf('02:00:00:00:00:02', '192.168.0.2'),
   neighborOf('10.5.2.0', '02:00:00:00:00:02'),
@@ -413,6 +415,19 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       ]);
       expect(failed.map(({ error }) => error.code)).toEqual(['ENODEV']);
       expectDone(kernel.applyNow(PEER.map(remove)));
+      expect(await observed()).toEqual(printed(exampleBase(underlay)));
+    });
+
+    test('what was put at once while a long change was under way is not removed by it', async () => {
+      await putAll(exampleBase(underlay));
+      const others = Array.from({ length: 200 }, (_, n) => fdbEntryOf(macOf(n), '192.168.0.2'));
+      await putAll([...others, ...PEER]);
+      const applying = kernel.apply([...others, ...PEER].map(remove), signal);
+      expectDone(kernel.applyNow(PEER.map(put)));
+      expectDone(await applying);
+      expect(await observed()).toEqual(printed([...exampleBase(underlay), ...PEER]));
+      // Later ones may.
+      await apply(...PEER.map(remove));
       expect(await observed()).toEqual(printed(exampleBase(underlay)));
     });
 

@@ -1,12 +1,14 @@
 import fc from 'fast-check';
-import { desiredState, programmedPeers, unreachableRoute } from '../../src/core/desired';
+import { desiredState, peerObjects, programmedPeers, unreachableRoute } from '../../src/core/desired';
 import { plan } from '../../src/core/plan';
 import { ipAddress, subnet } from '../../src/model/address';
 import {
   kernelStateOf,
   keyOf,
+  type FdbEntry,
   type KernelObject,
   type KernelState,
+  type Neighbor,
   type Link,
 } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
@@ -255,6 +257,26 @@ describe('peers on demand', () => {
       [...held(0).values()].filter(({ kind }) => kind !== 'neighbor' && kind !== 'fdb-entry'),
     );
     expect([...programmedPeers(lazy, peers, damaged)]).toEqual([examplePeer(2)]);
+  });
+
+  it('are completed when an answer has only begun, but not when they are idle', () => {
+    const [fdbEntry, neighbor] = peerObjects(lazy, examplePeer(2));
+    const asked: Neighbor = { ...neighbor, address: ipAddress('10.5.2.9') };
+    const strange: FdbEntry = { ...fdbEntry, mac: macAddress('02:00:00:00:00:99') };
+    const idle = { ...neighbor, idleMilliseconds: IDLE_MILLISECONDS };
+    const programmed = (...objects: KernelObject[]) => [
+      ...programmedPeers(lazy, peers, kernelStateOf(objects)),
+    ];
+    expect(programmed(fdbEntry)).toEqual([examplePeer(2)]);
+    expect(programmed(fdbEntry, asked)).toEqual([examplePeer(2)]);
+    expect(programmed(strange)).toEqual([]);
+    expect(programmed(fdbEntry, idle)).toEqual([]);
+  });
+
+  it('are not kept by an FDB entry that they share with one in use', () => {
+    const twin = { ...examplePeer(3), vtepMac: examplePeer(2).vtepMac, publicIp: examplePeer(2).publicIp };
+    const both = new MutablePeerTable([twin, examplePeer(2)]);
+    expect([...programmedPeers(lazy, both, held(0))]).toEqual([examplePeer(2)]);
   });
 });
 
