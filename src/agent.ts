@@ -37,6 +37,7 @@ import { vtepMacOf } from './model/lease-codec';
 import type { MacAddress } from './model/mac';
 import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
+import type { PeerChange } from './model/peer';
 import type { AgentStatus } from './model/status';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
 import type {
@@ -151,7 +152,7 @@ export class Agent {
       log,
       () => this.#missSituation(),
       (what) => this.#reconciler.trigger(what),
-      (peer) => this.#admission?.admit(peer),
+      (peer) => this.#admission?.admit([peer]),
     );
     this.#watcher = new PeerWatcher(
       registry,
@@ -162,9 +163,8 @@ export class Agent {
           this.audit(IN_SYNC);
           this.#admission?.trigger();
         },
-        tableChanged: (changes) => this.#standing?.peersChanged(changes),
+        tableChanged: (changes) => this.#noteTable(changes),
         peersChanged: (changes) => {
-          // First, for an answer comes back the moment we can ask.
           this.#admission?.peersChanged(changes);
           this.#responder.peersChanged(changes);
           this.#reconciler.peersChanged(changes);
@@ -410,6 +410,12 @@ export class Agent {
       this.ports.log.warn('misses are answered later than they could be', { error: describeError(error) });
       return undefined;
     }
+  }
+
+  /** Whoever is answered for may answer the moment after: he is admitted first. */
+  #noteTable(changes: readonly PeerChange[]): void {
+    this.#admission?.admit(changes.flatMap(({ after }) => after ?? []));
+    this.#standing?.peersChanged(changes);
   }
 
   /** The MAC of the device that is there, if it can stay: peers know it already. */

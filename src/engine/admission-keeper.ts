@@ -95,9 +95,9 @@ export class AdmissionKeeper {
     this.#change(changes.flatMap(present), changes.flatMap(past));
   }
 
-  /** Admits a peer that the registry told of before its change came. */
-  admit(peer: Peer): void {
-    this.#change([peer], []);
+  /** Admits peers who may be asked before {@link peersChanged} tells of them. */
+  admit(peers: readonly Peer[]): void {
+    this.#change(peers, []);
   }
 
   /** Makes passes until the signal aborts, and leaves the guard as it is. */

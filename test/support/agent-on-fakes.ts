@@ -1,5 +1,6 @@
 /** The whole agent of one host, with nothing real around it. */
 import { Agent, type AgentOptions } from '../../src/agent';
+import type { VxlanGuard } from '../../src/ports';
 import type { Check } from '../../src/engine/conditions';
 import { FakeClock } from './fake-clock';
 import { FakeHost } from './fake-host';
@@ -20,7 +21,7 @@ export class AgentOnFakes {
   readonly #stop = new AbortController();
   #running = Promise.resolve();
 
-  constructor(options: Partial<AgentOptions> = {}) {
+  constructor(options: Partial<AgentOptions> = {}, guard?: VxlanGuard) {
     this.store.put('config', NETWORK_CONFIG);
     const { clock, registry, kernel, host, log } = this;
     this.agent = new Agent(
@@ -38,7 +39,7 @@ export class AgentOnFakes {
         firewall: { ipMasq: false, fullyRandom: true, forward: true },
         ...options,
       },
-      { registry, kernel, firewall: undefined, guard: undefined, host, clock, log },
+      { registry, kernel, firewall: undefined, guard, host, clock, log },
     );
   }
 

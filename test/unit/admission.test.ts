@@ -115,7 +115,7 @@ describe('the admission keeper', () => {
   it('admits a peer that etcd told of before the watch did; if the watch never does, not for long', async () => {
     const { guard, clock, keeper, stop } = setUp();
     await clock.advance(0);
-    keeper.admit(examplePeer(7));
+    keeper.admit([examplePeer(7)]);
     expect(guard.calls.at(-1)).toBe(`add ${line(7)} remove `);
     await clock.advance(60_000);
     expect(guard.calls.at(-1)).toBe(`add  remove ${line(7)}`);

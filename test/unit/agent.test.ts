@@ -5,6 +5,7 @@ import { parseMemory } from '../../src/model/memory-codec';
 import { KernelError, UnsupportedError } from '../../src/model/errors';
 import { AgentOnFakes } from '../support/agent-on-fakes';
 import { exampleLease, examplePeer } from '../support/examples';
+import { FakeVxlanGuard } from '../support/fake-vxlan-guard';
 import { FAKE_UNDERLAY } from '../support/fake-kernel';
 
 const all = new AgentOnFakes({ hasBlackholeRoute: true });
@@ -155,6 +156,27 @@ describe('answers that stand ready', () => {
     all.store.put(key, printLeaseAttributes(attributes));
     await all.start();
     expect(afterMiss(all)).not.toContain(answer);
+    await all.stop();
+  });
+
+  it('are given after who joined was admitted: he may answer the moment after', async () => {
+    const guard = new FakeVxlanGuard();
+    const all = new AgentOnFakes({ ...ON_DEMAND, admitsPeersOnly: true }, guard);
+    const admittedWhenAnswered: string[] = [];
+    const standingAnswers = all.kernel.standingAnswers.bind(all.kernel);
+    all.kernel.standingAnswers = (...words) => {
+      const answers = standingAnswers(...words);
+      return {
+        peersChanged: (changes) => {
+          admittedWhenAnswered.push([...guard.installed.get('flannel.1')!.peers.keys()].join());
+          answers.peersChanged(changes);
+        },
+      };
+    };
+    await all.start();
+    all.store.put(key, printLeaseAttributes(attributes));
+    await all.clock.advance(10);
+    expect(admittedWhenAnswered).toEqual(['192.168.0.7 10.5.7.0/24']);
     await all.stop();
   });
 
