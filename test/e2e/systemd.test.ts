@@ -271,6 +271,17 @@ test('Docker does not start without subnet.env, says why, and starts once there 
   await machine.shows('docker', { ActiveState: 'active' });
 });
 
+test('on demand, the sandbox lets the agent answer the kernel on a thread', async () => {
+  await machine.run('sh', '-c', 'echo FLANNELD_RESOLVE=on-demand >> /etc/default/vtepd');
+  await machine.run('systemctl', 'restart', 'vtepd');
+  const pid = await machine.pidOf('vtepd');
+  const threads = readdirSync(`/proc/${pid}/task`).map((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').trim(),
+  );
+  expect(threads).toContain('answerer');
+  expect((await ping(host.container, [peer.containerAddress])).size).toBe(1);
+});
+
 test('a command line that is wrong is not tried again and again', async () => {
   await machine.run('systemctl', 'stop', 'vtepd');
   await machine.run('sh', '-c', 'echo FLANNELD_HEALTHZ_PORT=many >> /etc/default/vtepd');
