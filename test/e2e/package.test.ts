@@ -51,7 +51,8 @@ beforeAll(async () => {
   cpSync(join(directory, 'next', `vtepd_${NEXT}_amd64.deb`), join(system, 'root/next.deb'));
   machine = await SystemdMachine.boot(host.namespace, join(lab.directory, 'machine'), {
     units: [],
-    files: {},
+    // NetworkManager is to run for its own tests only: vtepd, which waits for the network, would start it by this unit.
+    files: { '/etc/systemd/system/NetworkManager-wait-online.service': '' },
     root: system,
   });
   pathsBefore = await paths();
@@ -197,6 +198,60 @@ describe('told where etcd is, and enabled,', () => {
   });
 });
 
+describe('NetworkManager', () => {
+  // It hides the package's file, of the same name in /usr/lib.
+  const hider = '/etc/NetworkManager/conf.d/10-vtepd.conf';
+  const becomes = (state: string) =>
+    until(`flannel.1 is ${state}`, async () =>
+      (await machine.run('nmcli', '--terse', '--fields=DEVICE,STATE', 'device'))
+        .split('\n')
+        .includes(`flannel.1:${state}`),
+    );
+
+  afterAll(() => machine.run('systemctl', 'stop', 'NetworkManager'));
+
+  test('would make a connection of its own of our device', async () => {
+    machine.write(hider, '');
+    await machine.run('systemctl', 'start', 'NetworkManager');
+    await becomes('connected (externally)');
+    expect(await machine.run('nmcli', '--terse', '--fields=NAME,TYPE', 'connection')).toContain(
+      'flannel.1:vxlan\n',
+    );
+  });
+
+  test('keeps its hands off it by the file that the package brings, and loses no packet', async () => {
+    const held = () =>
+      host.namespace.run('sh', [
+        '-c',
+        'ip -d address show dev flannel.1; ip route show dev flannel.1; bridge fdb show dev flannel.1',
+      ]);
+    await machine.run('rm', hider);
+    await until('its addresses are there to stay', async () => !(await held()).includes('tentative'));
+    const before = await held();
+    const reports = await underStreams(async () => {
+      await machine.run('systemctl', 'restart', 'NetworkManager');
+      await becomes('unmanaged');
+      await machine.run('systemctl', 'kill', '--signal=KILL', 'NetworkManager');
+      await becomes('unmanaged');
+      await machine.run('nmcli', 'connection', 'reload');
+      await machine.run('nmcli', 'general', 'reload');
+      // Without our file it does both; the first takes addresses and routes away and puts back its own idea of them.
+      for (const word of ['reapply', 'disconnect'])
+        expect((await machine.attempt('nmcli', 'device', word, 'flannel.1')).stderr).toMatch(/ is not activ/);
+      await becomes('unmanaged');
+      await machine.run('systemctl', 'stop', 'NetworkManager');
+    });
+    for (const report of reports) expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
+    expect(await held()).toBe(before);
+  });
+
+  test('has read that file, and finds nothing to complain of in it', async () => {
+    const journal = await machine.journal('NetworkManager');
+    expect(journal).toMatch(/Read config: .*\(lib: 10-vtepd\.conf\)/);
+    expect(journal).not.toMatch(/<(warn|error)>.*(config|keyfile|unmanaged-devices|flannel)/);
+  });
+});
+
 test('an upgrade runs the new agent, keeps the configuration, and loses no packet', async () => {
   const pid = (await machine.show('vtepd', 'MainPID')).MainPID;
   const reports = await underStreams(async () => {
@@ -242,9 +297,10 @@ describe('purged', () => {
   });
 });
 
-/** Minimal Debian 12 with systemd; and Node as a package, made of the one that runs this. */
+/** Minimal Debian 12 with systemd, and with NetworkManager, which does not start by itself; and Node as a package, made of the one that runs this. */
 async function makeSystem(): Promise<void> {
-  const include = '--include=systemd-sysv,procps';
+  // debootstrap does not know who provides the D-Bus and the logind that NetworkManager depends on.
+  const include = '--include=systemd-sysv,procps,network-manager,dbus,libpam-systemd';
   await run('debootstrap', ['--variant=minbase', include, 'bookworm', system], {
     withinMilliseconds: 300_000,
   });
@@ -266,8 +322,13 @@ async function makeSystem(): Promise<void> {
 /** Both directions, a thousand packets a second each, while something is done. */
 async function underStreams(act: () => Promise<unknown>): Promise<StreamReport[]> {
   const streams = [await Stream.start(host, peer), await Stream.start(peer, host)];
-  await act();
-  const reports = await Promise.all(streams.map((stream) => stream.end()));
+  let reports: StreamReport[];
+  try {
+    await act();
+  } finally {
+    // Also when that failed: the next test could not listen.
+    reports = await Promise.all(streams.map((stream) => stream.end()));
+  }
   for (const report of reports) expect(report.sent).toBeGreaterThan(200);
   return reports;
 }
@@ -287,7 +348,7 @@ function writeConfig(text: string): void {
   machine.write(CONF, before + text);
 }
 
-/** Every path of the system, but for what the kernel, dpkg and systemd keep for themselves; of /run what has our name. */
+/** Every path of the system, but for what the kernel, dpkg, systemd and NetworkManager keep for themselves; of /run what has our name. */
 async function paths(): Promise<string[]> {
   const foreign = [
     ...[
@@ -300,6 +361,8 @@ async function paths(): Promise<string[]> {
       '/var/cache',
       '/var/lib/dpkg',
       '/var/lib/systemd',
+      '/var/lib/NetworkManager',
+      '/run/NetworkManager',
     ],
     // What useradd and userdel save of the time before, and what was empty from the beginning.
     ...['/etc/passwd-', '/etc/group-', '/etc/shadow-', '/etc/gshadow-', '/etc/.pwd.lock'],
