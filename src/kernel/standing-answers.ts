@@ -18,7 +18,6 @@ export class LinuxStandingAnswers implements StandingAnswers {
   readonly #answerer: Answerer;
   /** Where each MAC is: what the thread may have told the kernel. */
   readonly #destinations = new Map<MacAddress, IpAddress>();
-
   #pauses = 0;
 
   /** Throws a KernelError. */
