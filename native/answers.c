@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 /* Some 5000 questions; those that find no room are asked again a second later, and the monitor tells of its own overrun. */
@@ -180,18 +178,8 @@ static void answer(const struct answerer *answerer, int index, uint32_t address,
       .neighbor = entry_of(index, AF_INET, NUD_REACHABLE, NTF_EXT_LEARNED, address, record->mac),
   };
   batch.fdb.header.nlmsg_flags |= NLM_F_CREATE;
-  struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-  ssize_t sent;
-  do
-    sent = sendto(answerer->fd, &batch, sizeof batch, 0, (struct sockaddr *)&kernel, sizeof kernel);
-  while (sent < 0 && errno == EINTR);
   /* What the kernel refuses, it refuses the event loop as well, which says so. */
-}
-
-/* The name at the time of the question: the interface may have been made anew. */
-static bool is_ours(const struct answerer *answerer, int index) {
-  struct ifreq request = {.ifr_ifindex = index};
-  return ioctl(answerer->fd, SIOCGIFNAME, &request) == 0 && strcmp(request.ifr_name, answerer->interface) == 0;
+  netlink_send(answerer->fd, &batch, sizeof batch);
 }
 
 /* The address that an RTM_GETNEIGH asks for; false for what is no L3 miss of IPv4. */
@@ -220,7 +208,9 @@ static void hear(struct answerer *answerer, size_t length) {
     if (!read_question(header, &index, &address)) continue;
     pthread_mutex_lock(&answerer->lock);
     const struct record *record = look_up(&answerer->table, address);
-    if (record != NULL && !answerer->paused && is_ours(answerer, index)) answer(answerer, index, address, record);
+    /* The name at the time of the question: the interface may have been made anew. */
+    if (record != NULL && !answerer->paused && netlink_has_name(answerer->fd, index, answerer->interface) == 1)
+      answer(answerer, index, address, record);
     pthread_mutex_unlock(&answerer->lock);
   }
 }
@@ -269,16 +259,9 @@ static struct record record_at(const unsigned char *records, size_t at) {
 
 /* The records of a call; false after it threw. */
 static bool read_records(napi_env env, napi_value value, const unsigned char **records, size_t *count) {
-  bool typed = false;
-  napi_typedarray_type type = napi_int8_array;
   size_t length = 0;
   void *data = NULL;
-  if (!succeeded(env, napi_is_typedarray(env, value, &typed))) return false;
-  if (typed && !succeeded(env, napi_get_typedarray_info(env, value, &type, &length, &data, NULL, NULL))) return false;
-  if (!typed || type != napi_uint8_array) {
-    throw_type(env, "records must be a Uint8Array");
-    return false;
-  }
+  if (!read_bytes(env, value, "records", &data, &length)) return false;
   *records = data;
   *count = length / sizeof(struct record);
   const char *problem = length % sizeof(struct record) != 0 ? "records must have 16 bytes each" : NULL;
@@ -340,18 +323,9 @@ static int open_socket(const char **syscall) {
       BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
       BPF_STMT(BPF_RET | BPF_K, 0),
   };
-  struct sock_fprog program = {sizeof instructions / sizeof *instructions, instructions};
   const int group = RTNLGRP_NEIGH;
-  int fd = netlink_open(NETLINK_ROUTE, RECEIVE_BUFFER_BYTES, syscall);
-  if (fd < 0) return -1;
-  *syscall = "setsockopt";
-  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0 &&
-      setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) == 0)
-    return fd;
-  int error = errno;
-  close(fd);
-  errno = error;
-  return -1;
+  return netlink_listen(NETLINK_ROUTE, RECEIVE_BUFFER_BYTES, instructions, sizeof instructions / sizeof *instructions,
+                        &group, 1, syscall);
 }
 
 /* 0 or an error number. Signals are for the threads of Node. */
@@ -372,10 +346,10 @@ static int start_thread(struct answerer *answerer) {
 
 static napi_value make_object(napi_env env, int fd) {
   napi_value object, port_id;
-  struct sockaddr_nl address = {0};
-  socklen_t length = sizeof address;
-  if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) return throw_errno(env, errno, "getsockname");
-  CHECKED(napi_create_uint32(env, address.nl_pid, &port_id));
+  uint32_t number = 0;
+  int error = netlink_port_id(fd, &number);
+  if (error != 0) return throw_errno(env, error, "getsockname");
+  CHECKED(napi_create_uint32(env, number, &port_id));
   const napi_property_descriptor properties[] = {
       {.utf8name = "portId", .value = port_id, .attributes = napi_enumerable},
       {.utf8name = "put", .method = answerer_put},

@@ -8,7 +8,6 @@
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -213,28 +212,6 @@ static bool read_options(napi_env env, napi_value object, struct monitor_options
          succeeded(env, napi_get_named_property(env, object, "filter", &value)) && read_filter(env, value, options);
 }
 
-/* A socket with that filter in those groups, or -1 with errno and the call that failed. */
-static int open_socket(const struct monitor_options *options, const char **syscall) {
-  int fd = netlink_open((int)options->protocol, (int)options->receive_buffer_bytes, syscall);
-  if (fd < 0) return -1;
-  *syscall = "setsockopt";
-  /* Before the groups: nothing unfiltered is ever queued. */
-  if (options->filter != NULL) {
-    struct sock_fprog program = {(unsigned short)options->instruction_count, options->filter};
-    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0) goto failed;
-  }
-  for (uint32_t i = 0; i < options->group_count; i++)
-    if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &options->groups[i], sizeof options->groups[i]) != 0)
-      goto failed;
-  return fd;
-
-failed:;
-  int error = errno;
-  close(fd);
-  errno = error;
-  return -1;
-}
-
 static napi_value make_object(napi_env env) {
   napi_value object;
   const napi_property_descriptor properties[] = {
@@ -301,7 +278,8 @@ napi_value open_monitor(napi_env env, napi_callback_info info) {
   if (read_options(env, argv[0], &options) &&
       expect_type(env, argv[1], napi_function, "callback must be a function")) {
     const char *syscall;
-    int fd = open_socket(&options, &syscall);
+    int fd = netlink_listen((int)options.protocol, (int)options.receive_buffer_bytes, options.filter,
+                            options.instruction_count, options.groups, options.group_count, &syscall);
     if (fd < 0)
       throw_errno(env, errno, syscall);
     else

@@ -48,21 +48,12 @@ static napi_value request_send(napi_env env, napi_callback_info info) {
   napi_value argument;
   struct request_socket *request = read_this(env, info, &REQUEST_SOCKET, 1, &argument);
   if (request == NULL) return NULL;
-  bool typed = false;
-  napi_typedarray_type type = napi_int8_array;
   void *messages = NULL;
   size_t length = 0;
-  CHECKED(napi_is_typedarray(env, argument, &typed));
-  if (typed) CHECKED(napi_get_typedarray_info(env, argument, &type, &length, &messages, NULL, NULL));
-  if (!typed || type != napi_uint8_array) return throw_type(env, "messages must be a Uint8Array");
+  if (!read_bytes(env, argument, "messages", &messages, &length)) return NULL;
   if (request->fd < 0) return throw_errno(env, EBADF, "sendto");
-  struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
   /* A pointer to nothing is not an error of ours: the kernel refuses an empty datagram by itself (ENODATA). */
-  ssize_t sent;
-  do
-    sent = sendto(request->fd, length > 0 ? messages : "", length, 0, (struct sockaddr *)&kernel, sizeof kernel);
-  while (sent < 0 && errno == EINTR);
-  if (sent < 0) return throw_errno(env, errno, "sendto");
+  if (!netlink_send(request->fd, length > 0 ? messages : "", length)) return throw_errno(env, errno, "sendto");
   return NULL;
 }
 
@@ -122,22 +113,16 @@ static napi_value request_receive(napi_env env, napi_callback_info info) {
   return messages;
 }
 
-/* 1 if that is the interface's own name (it may have alternative ones, too), else 0; -1 and errno when the kernel does not say. */
-static int has_name(int fd, int index, const char *name) {
-  struct ifreq request = {.ifr_ifindex = index};
-  if (ioctl(fd, SIOCGIFNAME, &request) != 0) return errno == ENODEV ? 0 : -1;
-  return strncmp(request.ifr_name, name, IFNAMSIZ) == 0;
-}
-
 /* The index of the interface with that very name, 0 if there is none; -1 and errno when the kernel does not say. */
 static int interface_index(struct request_socket *request, const char *name, size_t length) {
   struct ifreq found = {0};
   if (length == 0 || length >= IFNAMSIZ || strlen(name) != length) return 0;
   /* Mostly it is the one that was asked for last, and is still there. */
-  if (request->last_index > 0 && has_name(request->fd, request->last_index, name) == 1) return request->last_index;
+  if (request->last_index > 0 && netlink_has_name(request->fd, request->last_index, name) == 1)
+    return request->last_index;
   memcpy(found.ifr_name, name, length);
   if (ioctl(request->fd, SIOCGIFINDEX, &found) != 0) return errno == ENODEV ? 0 : -1;
-  int named = has_name(request->fd, found.ifr_ifindex, name);
+  int named = netlink_has_name(request->fd, found.ifr_ifindex, name);
   if (named <= 0) return named;
   return request->last_index = found.ifr_ifindex;
 }
@@ -169,8 +154,6 @@ static int open_socket(struct request_socket *request, int protocol, int receive
                        const char **syscall) {
   static const int options[] = {NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK};
   const int on = 1, send_buffer_bytes = SEND_BUFFER_BYTES;
-  struct sockaddr_nl own = {0};
-  socklen_t own_length = sizeof own;
   *syscall = "malloc";
   request->buffer = malloc(ENOUGH_BYTES + DATAGRAM_BYTES);
   if (request->buffer == NULL) return ENOMEM;
@@ -183,9 +166,7 @@ static int open_socket(struct request_socket *request, int protocol, int receive
       setsockopt(request->fd, SOL_SOCKET, SO_SNDBUF, &send_buffer_bytes, sizeof send_buffer_bytes) != 0)
     return errno;
   *syscall = "getsockname";
-  if (getsockname(request->fd, (struct sockaddr *)&own, &own_length) != 0) return errno;
-  *port_id = own.nl_pid;
-  return 0;
+  return netlink_port_id(request->fd, port_id);
 }
 
 static napi_value make_object(napi_env env, uint32_t port_id) {

@@ -99,6 +99,18 @@ char *read_string(napi_env env, napi_value value, const char *what, size_t *leng
   return text;
 }
 
+bool read_bytes(napi_env env, napi_value value, const char *what, void **bytes, size_t *length) {
+  char message[64];
+  bool typed = false;
+  napi_typedarray_type type = napi_int8_array;
+  if (!succeeded(env, napi_is_typedarray(env, value, &typed))) return false;
+  if (typed && !succeeded(env, napi_get_typedarray_info(env, value, &type, length, bytes, NULL, NULL))) return false;
+  if (typed && type == napi_uint8_array) return true;
+  snprintf(message, sizeof message, "%s must be a Uint8Array", what);
+  throw_type(env, message);
+  return false;
+}
+
 char *read_path(napi_env env, napi_value value, const char *what, size_t *length) {
   char *path = read_string(env, value, what, length);
   if (path == NULL) return NULL;

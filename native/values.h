@@ -28,6 +28,8 @@ bool read_integer_property(napi_env env, napi_value object, const char *name, in
 char *read_string(napi_env env, napi_value value, const char *what, size_t *length);
 /* The same for a path, in which a NUL would silently cut off the rest. */
 char *read_path(napi_env env, napi_value value, const char *what, size_t *length);
+/* The bytes of a Uint8Array, where it has them; `what` names it in the error. */
+bool read_bytes(napi_env env, napi_value value, const char *what, void **bytes, size_t *length);
 bool expect_type(napi_env env, napi_value value, napi_valuetype type, const char *message);
 
 /* The native half of `this`, if it is an object with that tag; at most `argc` arguments go to `argv`. */
