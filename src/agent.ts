@@ -414,8 +414,9 @@ export class Agent {
 
   /** Whoever is answered for may answer the moment after: he is admitted first. */
   #noteTable(changes: readonly PeerChange[]): void {
+    if (!this.#standing) return;
     this.#admission?.admit(changes.flatMap(({ after }) => after ?? []));
-    this.#standing?.peersChanged(changes);
+    this.#standing.peersChanged(changes);
   }
 
   /** The MAC of the device that is there, if it can stay: peers know it already. */

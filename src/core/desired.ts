@@ -160,8 +160,9 @@ export function* programmedPeersInSteps(
   for (const object of actual.values()) {
     yield;
     const gateway = gatewayOf(object, link);
-    const peer = gateway === undefined ? undefined : peers.byAddress(gateway);
-    if (peer?.subnet.address === gateway && peer) note(peer);
+    if (gateway === undefined) continue;
+    const peer = peers.byAddress(gateway);
+    if (peer?.subnet.address === gateway) note(peer);
   }
   // An answer that is being given may show by its FDB entry alone: it is completed, for to take it away would lose packets.
   for (const object of actual.values()) {

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { ipAddress, subnet } from '../../src/model/address';
-import { bytesToMac, macAddress } from '../../src/model/mac';
+import { bytesToMac } from '../../src/model/mac';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Peer } from '../../src/model/peer';
 import type { Kernel, StandingAnswers } from '../../src/ports';
@@ -11,6 +11,8 @@ import {
   exampleBase,
   exampleLink,
   expectDone,
+  fdbEntryOf,
+  macOf,
   put,
   remove,
 } from '../support/kernel-contract';
@@ -108,10 +110,7 @@ test('while a peer is being removed nobody is answered for', async () => {
   join(peerOf(2));
   const probe = new NoticeProbe(kernel);
   // More than one batch of them; the second comes after this returns.
-  const gone = Array.from({ length: 200 }, (_, n) => {
-    const mac = macAddress(`02:00:00:00:01:${n.toString(16).padStart(2, '0')}`);
-    return { kind: 'fdb-entry', link: LINK, mac, destination: ipAddress('192.168.0.9') } as const;
-  });
+  const gone = Array.from({ length: 200 }, (_, n) => fdbEntryOf(macOf(n), '192.168.0.9'));
   expectDone(kernel.applyNow(gone.map(put)));
   const removing = kernel.apply(gone.map(remove), signal);
   spawnSync('ping', ['-c', '1', '-W', '1', '10.5.2.5']);

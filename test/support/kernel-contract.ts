@@ -170,7 +170,8 @@ export function exampleBase(underlay: NetworkInterface, changes: Partial<Link> =
   ];
 }
 
-const macOf = (n: number) => `02:00:00:00:01:${n.toString(16).padStart(2, '0')}`;
+/** The MAC of number n (0 to 255). */
+export const macOf = (n: number): string => `02:00:00:00:01:${n.toString(16).padStart(2, '0')}`;
 
 export const PEER: readonly KernelObject[] = [
   fdbEntryOf('02:00:00:00:00:02', '192.168.0.2'),
