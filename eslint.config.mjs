@@ -3,7 +3,7 @@ import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  { ignores: ['dist', 'native/build', 'node_modules'] },
+  { ignores: ['dist', 'native/build', 'node_modules', '.tools'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -2,6 +2,8 @@
 const level = (name, extra = {}) => ({
   displayName: name,
   rootDir: __dirname,
+  // Other revisions of this very package (scripts/build-revision).
+  modulePathIgnorePatterns: ['<rootDir>/.tools/'],
   testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
   testEnvironment: 'node',
   transform: {
