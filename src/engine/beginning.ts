@@ -55,7 +55,7 @@ async function recall(host: Host, clock: Clock, log: Log, place: string): Promis
   try {
     const text = await host.readMemory();
     const memory = text === undefined ? undefined : parseMemory(text);
-    if (memory?.place === place && memory.expiresAt > clock.wallTime()) {
+    if (memory && (memory.place ?? place) === place && memory.expiresAt > clock.wallTime()) {
       const { leases, ownLease } = memory;
       log.warn('etcd does not answer; starting from memory', { lease: ownLease, leases: leases.length });
       return { network: readNetwork(memory.config), memory };

@@ -1,14 +1,15 @@
 /**
  * What the agent remembers on disk for a start without etcd: the configuration, all leases as last seen, and until when ours
- * is good.
+ * is good. Another version of vtepd may read what this one wrote, an earlier one too: a field is never removed and never
+ * changes its meaning, and what is new gets a field of its own, or a further element at the end of a lease's row.
  */
 import type { Lease } from './lease';
 import { parseLease, printLeaseAttributes } from './lease-codec';
 import type { Steps } from './steps';
 
 export interface Memory {
-  /** Where in etcd the configuration is: another network's memory is of no use. */
-  readonly place: string;
+  /** Where in etcd the configuration is: another network's memory is of no use. Undefined where a file before v0.1.0 does not say. */
+  readonly place: string | undefined;
   /** The text of the network configuration. */
   readonly config: string;
   /** The name of our own lease, which is one of `leases`. */
@@ -18,6 +19,7 @@ export interface Memory {
   readonly leases: readonly Lease[];
 }
 
+/** Written because v0.1.0 reads no file with another one. It is not read: the fields say by themselves what they are. */
 const VERSION = 1;
 
 /** In steps, because it is written while the agent serves. */
@@ -37,7 +39,10 @@ export function* printMemoryInSteps({ place, config, ownLease, expiresAt, leases
   return `${head.slice(0, -1)},"leases":[${rows.join(',')}]}`;
 }
 
-/** The inverse of {@link printMemoryInSteps}; undefined for anything else (an older version, a damaged file). */
+/**
+ * The inverse of {@link printMemoryInSteps}, also for files of earlier and of later versions: fields that are not known, and
+ * leases that cannot be read, are left out. Undefined where a field that a start needs is missing, or the file is damaged.
+ */
 export function parseMemory(text: string): Memory | undefined {
   let value: unknown;
   try {
@@ -45,10 +50,10 @@ export function parseMemory(text: string): Memory | undefined {
   } catch {
     return undefined;
   }
-  if (!isRecord(value) || value['version'] !== VERSION || !Array.isArray(value['leases'])) return undefined;
+  if (!isRecord(value) || !Array.isArray(value['leases'])) return undefined;
   const { place, config, ownLease, expiresAt } = value;
-  if (typeof place !== 'string' || typeof config !== 'string' || typeof ownLease !== 'string')
-    return undefined;
+  if (place !== undefined && typeof place !== 'string') return undefined;
+  if (typeof config !== 'string' || typeof ownLease !== 'string') return undefined;
   if (expiresAt !== null && typeof expiresAt !== 'number') return undefined;
   const leases = (value['leases'] as unknown[]).flatMap(leaseOf);
   return { place, config, ownLease, expiresAt: expiresAt ?? Infinity, leases };
@@ -59,6 +64,7 @@ function leaseOf(row: unknown): Lease[] {
   const [name, value, id, created] = row as unknown[];
   if (typeof name !== 'string' || typeof value !== 'string') return [];
   const etcdLeaseId = typeof id === 'string' ? id : undefined;
+  // Not there before v0.1.0.
   const createRevision = typeof created === 'string' && /^\d+$/.test(created) ? created : '0';
   // Older than any revision of etcd: whatever is stored there is newer.
   const parsed = parseLease({ name, value, etcdLeaseId, modRevision: '0', createRevision });

@@ -76,6 +76,15 @@ describe('a start', () => {
     expect(log.messages('warn')).toContain('etcd does not answer; starting from memory');
   });
 
+  it('begins from a file that is too old to say which network it is of', async () => {
+    const { beginning, registry, clock } = starting(
+      (host, _, now) => (host.memory = printMemory(memory(now, { place: undefined }))),
+    );
+    registry.down = true;
+    await clock.advance(3_100);
+    expect((await beginning).memory).toMatchObject({ ownLease: '10.5.1.0-24' });
+  });
+
   it.each<[string, (clock: FakeClock) => string]>([
     ['our lease is over', (clock) => printMemory(memory(clock, { expiresAt: clock.wallTime() - 1 }))],
     ['it is of another network', (clock) => printMemory(memory(clock, { place: '/other/config' }))],
