@@ -25,6 +25,8 @@ export interface LogLine {
 }
 
 export class Agent {
+  /** Which build of the program this host runs, from its next start on; {@link builtRevision} gives others. */
+  program = AGENT;
   #process: ChildProcess | undefined;
   #startedAt = 0;
   #logStart = 0;
@@ -70,7 +72,7 @@ export class Agent {
     if (this.running) throw new Error(`the agent of ${this.namespace.name} runs already`);
     const log = openSync(this.logFile, 'a');
     this.#logStart = statSync(this.logFile).size;
-    const [command, ...words] = [...under, process.execPath, AGENT, ...this.options, ...args];
+    const [command, ...words] = [...under, process.execPath, this.program, ...this.options, ...args];
     this.#startedAt = performance.now();
     this.#process = this.namespace.start(command!, words, {
       stdio: ['ignore', log, log],
@@ -135,7 +137,7 @@ export class Agent {
   command(...words: string[]): Promise<CommandResult> {
     return attempt(
       'nsenter',
-      [`--net=${this.namespace.path}`, process.execPath, AGENT, ...words, ...this.options],
+      [`--net=${this.namespace.path}`, process.execPath, this.program, ...words, ...this.options],
       {
         env: this.#env,
         withinMilliseconds: 30_000,

@@ -1,11 +1,13 @@
 /**
  * stream-sender.mjs ADDRESS PORT RATE: sends RATE numbered UDP packets a second, printing "sending" after the first, until its
  * standard input ends, then prints
- * {"sent":…,"latestMilliseconds":…}: how many, and by how much the latest of them was behind its time.
+ * {"sent":…,"latestMilliseconds":…}: how many, and by how much the latest of them was behind its time. A line on standard input
+ * asks how many it has sent so far, and the number is printed.
  */
 import { Buffer } from 'node:buffer';
 import { createSocket } from 'node:dgram';
 import { hrtime } from 'node:process';
+import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers';
 
 const [address, port, rate] = process.argv.slice(2);
@@ -46,4 +48,6 @@ function finish() {
   socket.close();
 }
 
-process.stdin.on('end', () => (ending = true)).resume();
+createInterface({ input: process.stdin })
+  .on('line', () => console.log(sent))
+  .on('close', () => (ending = true));

@@ -52,6 +52,12 @@ export class Stream {
     return new Stream(sender, fromSender, receiver);
   }
 
+  /** How many packets it has sent by now. */
+  async sent(): Promise<number> {
+    this.sender.stdin?.write('count\n');
+    return Number((await this.fromSender.next()).value);
+  }
+
   /** Ends the stream, lets the last packets arrive, and counts. */
   async end(): Promise<StreamReport> {
     this.sender.stdin?.end();
