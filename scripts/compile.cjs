@@ -106,6 +106,8 @@ function run(file, words) {
 }
 
 function rehearse(file) {
+  // What this agent would leave in /run is of a namespace whose number is another's soon. Where that may not be hidden, it stays.
+  spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
   const ip = (...words) => {
     const { status, stderr } = spawnSync('ip', words, { encoding: 'utf8' });
     if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
@@ -134,7 +136,7 @@ const file = resolve(process.argv[2]);
 if (process.argv[3] === 'rehearse') {
   etcd.listen(0, () => rehearse(file));
 } else {
-  const words = ['--net', process.execPath, process.argv[1], file, 'rehearse'];
+  const words = ['--net', '--mount', process.execPath, process.argv[1], file, 'rehearse'];
   const { status } = spawnSync('unshare', words, { timeout: REHEARSAL_MILLISECONDS, stdio: 'inherit' });
   if (status !== 0) etcd.listen(0, '127.0.0.1', () => run(file, ['config', 'get']));
 }
