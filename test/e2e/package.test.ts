@@ -14,6 +14,7 @@ import { join, resolve } from 'node:path';
 import { run } from '../support/lab/command';
 import type { Host } from '../support/lab/host';
 import { Lab } from '../support/lab/lab';
+import { nodePackage } from '../support/lab/node-package';
 import { ping } from '../support/lab/ping';
 import { Stream, type StreamReport } from '../support/lab/stream';
 import { SystemdMachine } from '../support/lab/systemd-machine';
@@ -304,18 +305,8 @@ async function makeSystem(): Promise<void> {
   await run('debootstrap', ['--variant=minbase', include, 'bookworm', system], {
     withinMilliseconds: 300_000,
   });
-  const node = join(directory, 'nodejs');
-  mkdirSync(join(node, 'DEBIAN'), { recursive: true });
-  mkdirSync(join(node, 'usr/bin'), { recursive: true });
-  cpSync(process.execPath, join(node, 'usr/bin/node'));
-  writeFileSync(
-    join(node, 'DEBIAN/control'),
-    `Package: nodejs\nVersion: ${process.versions.node}-1\nArchitecture: amd64\nDepends: libc6, libstdc++6\n` +
-      'Maintainer: the test <root@localhost>\nDescription: the Node that runs the tests\n',
-  );
-  await run('dpkg-deb', ['--root-owner-group', '-Znone', '--build', node, join(system, 'root/nodejs.deb')]);
+  cpSync(await nodePackage(directory), join(system, 'root/nodejs.deb'));
   await run('chroot', [system, 'dpkg', '--install', '/root/nodejs.deb']);
-  rmSync(node, { recursive: true });
   rmSync(join(system, 'root/nodejs.deb'));
 }
 

@@ -5,12 +5,11 @@
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { AGENT } from '../support/lab/agent';
-import { duringFlow, UNHARMED } from '../support/lab/flow';
+import { duringFlow, harmOf } from '../support/lab/flow';
 import type { Host } from '../support/lab/host';
-import { impersonal, stateOf, type HostState } from '../support/lab/host-state';
+import { impersonal, settled, stateOf, type HostState } from '../support/lab/host-state';
 import { Lab, NETWORK_CONFIG, PREFIX } from '../support/lab/lab';
 import { builtRevision, RELEASE } from '../support/lab/revision';
-import { until } from '../support/lab/until';
 
 interface Variant {
   readonly name: string;
@@ -92,7 +91,7 @@ describe.each(VARIANTS)('on a host $name,', ({ options, config, iptables }) => {
     await duringFlow(host, peer, async (flow) => {
       // It may take away later what it has found.
       await flow.goesOn(1_000);
-      fresh.set(program, await impersonal(host, await stateOf(host)));
+      fresh.set(program, await look());
     });
   }
 
@@ -114,20 +113,14 @@ describe.each(VARIANTS)('on a host $name,', ({ options, config, iptables }) => {
       host.agent.start();
       await host.agent.ready();
       await flow.goesOn();
-      await becomesFresh();
+      // Exactly what it would have made by itself, no more and no less.
+      const expected = fresh.get(program)!;
+      expect(await settled(look, expected)).toEqual(expected);
     });
-    for (const report of reports) expect(report).toMatchObject(UNHARMED);
+    expect(harmOf(reports)).toEqual([]);
   }
 
-  /** It holds exactly what it would have made by itself, no more and no less. */
-  async function becomesFresh(): Promise<void> {
-    const expected = fresh.get(host.agent.program)!;
-    let found: HostState = {};
-    await until('the host is as after a first start', async () => {
-      found = await impersonal(host, await stateOf(host));
-      return JSON.stringify(found) === JSON.stringify(expected);
-    }).catch(() => expect(found).toEqual(expected));
-  }
+  const look = async () => impersonal(host, await stateOf(host));
 
   const stateFile = () => join(dirname(host.agent.subnetFile), 'state.json');
   const startsFromMemory = () =>

@@ -17,17 +17,25 @@ export class Flow {
 
   /** Returns once each direction has sent so many packets more: what is the case meanwhile, they have met. */
   async goesOn(count = FEW): Promise<void> {
-    await Promise.all(
-      this.streams.map(async (stream) => {
-        const before = await stream.sent();
-        await until(`${count} more packets are sent`, async () => (await stream.sent()) >= before + count);
-      }),
+    const before = await this.sent();
+    await until(`${count} more packets are sent`, async () =>
+      (await this.sent()).every((sent, n) => sent >= before[n]! + count),
     );
   }
 
-  async end(): Promise<StreamReport[]> {
+  /** How many each direction has sent by now. */
+  sent(): Promise<number[]> {
+    return Promise.all(this.streams.map((stream) => stream.sent()));
+  }
+
+  end(): Promise<StreamReport[]> {
     return Promise.all(this.streams.map((stream) => stream.end()));
   }
+}
+
+/** What became of one direction, and how many of its packets were sent while something was done. */
+export interface FlowReport extends StreamReport {
+  readonly sentMeanwhile: number;
 }
 
 /** Both directions while something is done, from before it begins until after it ended. */
@@ -35,19 +43,28 @@ export async function duringFlow(
   one: Host,
   other: Host,
   act: (flow: Flow) => Promise<unknown>,
-): Promise<StreamReport[]> {
+): Promise<FlowReport[]> {
   const flow = await Flow.start(one, other);
+  let meanwhile: number[] = [];
   let reports: StreamReport[];
   try {
     await flow.goesOn();
+    const before = await flow.sent();
     await act(flow);
+    meanwhile = (await flow.sent()).map((sent, n) => sent - before[n]!);
     await flow.goesOn();
   } finally {
     // Also when that failed: the next could not listen.
     reports = await flow.end();
   }
-  return reports;
+  return reports.map((report, n) => ({ ...report, sentMeanwhile: meanwhile[n]! }));
 }
 
-/** What a report says of a flow that nothing befell. */
-export const UNHARMED = { lost: 0, failed: 0, duplicates: 0 } as const;
+/** Why the flow was not what it should be, a line for each direction; empty when it met what was done, and no packet was lost. */
+export function harmOf(reports: readonly FlowReport[]): string[] {
+  return reports.flatMap(({ lost, failed, duplicates, sentMeanwhile, ...rest }) =>
+    lost === 0 && failed === 0 && duplicates === 0 && sentMeanwhile > FEW
+      ? []
+      : JSON.stringify({ lost, failed, duplicates, sentMeanwhile, ...rest }),
+  );
+}

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Host } from './host';
+import { until } from './until';
 
 /** By part: `routes`, `nftables`, …; sorted lines, without what changes by itself (counters, states that the kernel draws). */
 export type HostState = Readonly<Record<string, string>>;
@@ -49,6 +50,17 @@ export async function impersonal(host: Host, state: HostState): Promise<HostStat
     (mac === undefined ? text : text.replaceAll(mac, 'MAC')).replace(/^\d+: flannel/gm, 'N: flannel'),
   ]);
   return Object.fromEntries(entries) as HostState;
+}
+
+/** Looks until the state is that; returns what it is then, or when the time is up. */
+export async function settled(look: () => Promise<HostState>, expected: HostState): Promise<HostState> {
+  let found: HostState = {};
+  const isThere = async () => {
+    found = await look();
+    return Object.keys({ ...found, ...expected }).every((part) => found[part] === expected[part]);
+  };
+  await until('the host holds what it should', isThere).catch(() => undefined);
+  return found;
 }
 
 /** The container's bridge gets its addresses from a Docker, in a lab from us; those that are link-local come and go by themselves. */

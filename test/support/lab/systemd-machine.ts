@@ -132,6 +132,11 @@ export class SystemdMachine {
     writeFileSync(this.#pathOf(path), text);
   }
 
+  /** Puts a file of ours among its. */
+  copyIn(file: string, path: string): void {
+    copyFileSync(file, this.#pathOf(path));
+  }
+
   /** The journal of one unit, or of all. */
   journal(unit?: string): Promise<string> {
     return this.run(
