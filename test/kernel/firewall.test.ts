@@ -19,11 +19,13 @@ const NEVER_MILLISECONDS = 600_000;
 
 let lab: FirewallLab;
 const keepers: Keeper[] = [];
+const monitors: ChildProcess[] = [];
 beforeAll(async () => (lab = await FirewallLab.make()));
 afterAll(() => lab.remove());
 beforeEach(() => lab.clearRules());
 afterEach(async () => {
   for (const keeper of keepers.splice(0)) await keeper.stop();
+  for (const monitor of monitors.splice(0)) monitor.kill();
 });
 
 interface Line {
@@ -143,18 +145,15 @@ describe.each([
   it('a pass that finds all in place writes nothing: nft monitor stays silent', async () => {
     await new Keeper({ enableNfTables }).settled();
     const monitor = lab.host.start('nft', ['monitor'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    monitors.push(monitor);
     let heard = '';
     monitor.stdout!.setEncoding('utf8').on('data', (text: string) => (heard += text));
-    const mark = async (name: string) => {
-      await nft(`add table ip ${name}\ndelete table ip ${name}`);
-      await until(name, () => heard.includes(name));
-    };
-    await until('nft monitor listens', () =>
-      mark('begin').then(
-        () => true,
-        () => false,
-      ),
-    );
+    const mark = (name: string) => nft(`add table ip ${name}\ndelete table ip ${name}`);
+    // What is marked before it listens is never heard, so the mark is made again.
+    await until('nft monitor listens', async () => {
+      await mark('begin');
+      return heard.includes('begin');
+    });
     await keepers[0]!.stop();
     // A new life, with a resync as often as can be, finds everything as it left it.
     const again = await new Keeper({ enableNfTables }, { resyncMilliseconds: 1 }).settled();
@@ -162,7 +161,7 @@ describe.each([
     await lab.seen('ipv4', 'pod', 'peer');
     await again.stop();
     await mark('end');
-    monitor.kill();
+    await until('nft monitor has heard all', () => heard.includes('end'));
     expect(heard.split('\n').filter((line) => !/ (begin|end)$|^# new generation|^$/.test(line))).toEqual([]);
   });
 
