@@ -57,6 +57,17 @@ export async function startEtcdCluster(
   size: number,
   options: EtcdServerOptions = {},
 ): Promise<readonly EtcdServer[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await tryCluster(size, options);
+    } catch (error) {
+      // Another program of this machine took a port after we had found it free.
+      if (attempt === 3 || !String(error).includes('address already in use')) throw error;
+    }
+  }
+}
+
+async function tryCluster(size: number, options: EtcdServerOptions): Promise<readonly EtcdServer[]> {
   const ports = await freePorts(size * 2);
   const members = Array.from({ length: size }, (_, index) => ({
     name: `n${index + 1}`,
