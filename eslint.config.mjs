@@ -3,7 +3,7 @@ import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  { ignores: ['dist', 'native/build', 'node_modules', '.tools'] },
+  { ignores: ['dist', 'native/build', 'node_modules', '.tools', '.stryker-tmp'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],
@@ -25,7 +25,7 @@ export default defineConfig(
     languageOptions: { globals: { process: 'readonly', console: 'readonly' } },
   },
   {
-    files: ['jest.config.js', 'native/*.js', 'scripts/*.cjs'],
+    files: ['jest.config.js', 'native/*.js', 'scripts/**/*.cjs'],
     languageOptions: { sourceType: 'commonjs', globals: { __dirname: 'readonly' } },
   },
 );

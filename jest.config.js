@@ -6,6 +6,8 @@ const level = (name, extra = {}) => ({
   modulePathIgnorePatterns: ['<rootDir>/.tools/'],
   testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
   testEnvironment: 'node',
+  setupFilesAfterEnv: ['<rootDir>/test/support/property-seed.ts'],
+  modulePathIgnorePatterns: ['<rootDir>/.stryker-tmp/'],
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',
