@@ -27,28 +27,26 @@ export function freeSubnet(range: SubnetRange, taken: Iterable<Subnet>, random: 
   const size = sizeOf(family, range.subnetLength);
   const min = addressToInteger(range.subnetMin);
   const total = (addressToInteger(range.subnetMax) - min) / size + 1n;
-  if (total <= 0n) return undefined;
 
-  // Index intervals [from, to] that are taken, in order and merged: what remains between them is free.
+  // Index intervals [from, after) that are taken, in order. What begins before the range has a `from` of 0 or less.
   const busy = [...taken]
     .filter((subnet) => familyOf(subnet.address) === family)
     .map((subnet) => {
       const first = addressToInteger(subnet.address) - min;
-      const last = first + sizeOf(family, subnet.prefixLength) - 1n;
-      return { from: clamp(floorDivide(first, size), total), to: floorDivide(last, size) };
+      const after = first + sizeOf(family, subnet.prefixLength);
+      return { from: first / size, after: (after + size - 1n) / size };
     })
-    .filter(({ from, to }) => to >= 0n && from < total)
-    .sort((a, b) => (a.from < b.from ? -1 : a.from > b.from ? 1 : 0));
+    .filter(({ from }) => from < total)
+    .sort((a, b) => Number(a.from - b.from));
+  // What remains between them is free.
   const gaps: { from: bigint; count: bigint }[] = [];
   let next = 0n;
-  for (const { from, to } of busy) {
+  for (const { from, after } of [...busy, { from: total, after: total }]) {
     if (from > next) gaps.push({ from: next, count: from - next });
-    if (to + 1n > next) next = to + 1n;
+    if (after > next) next = after;
   }
-  if (next < total) gaps.push({ from: next, count: total - next });
 
   const free = gaps.reduce((sum, gap) => sum + gap.count, 0n);
-  if (free === 0n) return undefined;
   let pick = (free * BigInt(Math.floor(random * 2 ** 32))) >> 32n;
   for (const gap of gaps) {
     if (pick < gap.count) {
@@ -70,13 +68,4 @@ export function routeMetric(network: Subnet, subnet: Subnet): number {
   const place = offset >> BigInt(bitsOf(familyOf(subnet.address)) - subnet.prefixLength);
   // The largest metric belongs to `unreachable` routes; an IPv6 network may hold more subnets than there are metrics.
   return Number(BigInt.asUintN(31, place)) + 1;
-}
-
-/** Division that rounds down, also below zero: a taken subnet may begin before the range does. */
-function floorDivide(a: bigint, b: bigint): bigint {
-  return a >= 0n ? a / b : -((-a + b - 1n) / b);
-}
-
-function clamp(index: bigint, total: bigint): bigint {
-  return index < 0n ? 0n : index > total ? total : index;
 }

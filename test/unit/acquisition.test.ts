@@ -34,6 +34,25 @@ describe('acquiring a subnet', () => {
     expect(decideAcquisition(claim, [old])).toEqual({ kind: 'discard', lease: old });
   });
 
+  it('discards a lease of ours of two families, for the overlay carries one', () => {
+    const both = exampleLease(7, { name: '10.5.7.0-24&fd00:5::-64', ipv6Subnet: subnet('fd00:5::/64') });
+    expect(decideAcquisition(claim, [both])).toEqual({ kind: 'discard', lease: both });
+  });
+
+  it('keeps, of two leases with our PublicIP, the one that fits, wherever it stands', () => {
+    const { attributes } = exampleLease(7);
+    const old = exampleLease(3, { attributes, name: '10.9.3.0-24', subnet: subnet('10.9.3.0/24') });
+    const both = exampleLease(4, { attributes, ipv6Subnet: subnet('fd00:5::/64') });
+    for (const leases of [
+      [old, both, exampleLease(7)],
+      [exampleLease(7), both, old],
+    ])
+      expect(decideAcquisition({ ...claim, previous: subnet('10.5.4.0/24') }, leases)).toEqual({
+        kind: 'reuse',
+        lease: exampleLease(7),
+      });
+  });
+
   it('takes the previous subnet when nobody has it', () => {
     const previous = subnet('10.5.9.0/24');
     expect(decideAcquisition({ ...claim, previous }, [exampleLease(2)])).toEqual({
@@ -46,10 +65,31 @@ describe('acquiring a subnet', () => {
     ['somebody has it', '10.5.2.0/24'],
     ['it is of another length', '10.5.8.0/25'],
     ['it is outside the range', '10.5.0.0/24'],
-    ['it overlaps a lease', '10.5.2.0/24'],
   ])('does not take the previous subnet when %s', (_, previous) => {
     const decision = decideAcquisition({ ...claim, previous: subnet(previous) }, [exampleLease(2)]);
     expect(decision).toEqual({ kind: 'create', subnet: subnet('10.5.1.0/24') });
+  });
+
+  it('does not take the previous subnet when part of it is leased, or it is part of what is', () => {
+    for (const [leased, expected] of [
+      ['10.5.4.128/25', '10.5.1.0/24'],
+      ['10.5.0.0/20', '10.5.16.0/24'],
+    ] as const) {
+      const wide = exampleLease(2, { subnet: subnet(leased) });
+      const decision = decideAcquisition({ ...claim, previous: subnet('10.5.4.0/24') }, [wide]);
+      expect(decision).toEqual({ kind: 'create', subnet: subnet(expected) });
+    }
+  });
+
+  it('does not take the previous subnet where a race for it was just lost', () => {
+    const previous = subnet('10.5.9.0/24');
+    const decision = decideAcquisition({ ...claim, previous, avoid: [previous] }, []);
+    expect(decision).toEqual({ kind: 'create', subnet: subnet('10.5.1.0/24') });
+  });
+
+  it('takes a free one as the random number says', () => {
+    const decision = decideAcquisition({ ...claim, random: 0.5 }, [exampleLease(2)]);
+    expect(decision).toEqual({ kind: 'create', subnet: subnet('10.5.129.0/24') });
   });
 
   it('takes no other than the subnet we had when none is wanted, and says who has it', () => {

@@ -1,5 +1,14 @@
 import fc from 'fast-check';
-import { integerToAddress, printSubnet, subnet, subnetOf, type Family } from '../../src/model/address';
+import {
+  integerToAddress,
+  parseSubnet,
+  printSubnet,
+  sameSubnet,
+  subnet,
+  subnetOf,
+  type Family,
+} from '../../src/model/address';
+import { parseDotenv } from '../../src/model/dotenv';
 import { ConfigError } from '../../src/model/errors';
 import { parsePreviousSubnets, parseSubnetEnv, printSubnetEnv } from '../../src/model/subnet-env-codec';
 
@@ -80,17 +89,25 @@ describe('what an old file says wrongly is named, and the rest is used:', () => 
     expect(previous.problems).toEqual(problems);
   });
 
-  test('no text at all makes it throw', () => {
+  test('whatever the text, each line and each item of a list is used, or named', () => {
+    const item = fc.oneof(
+      fc.string(),
+      fc.constantFrom('10.5.72.1/24', '10.5.73.0/24', 'fd00::1/64', ' ', '"', '#'),
+    );
+    const list = fc.array(item, { maxLength: 3 }).map((items) => `FLANNEL_SUBNET=${items.join(',')}`);
     fc.assert(
-      fc.property(
-        fc.oneof(
-          fc.string(),
-          fc.string().map((value) => `FLANNEL_SUBNET=${value}`),
-        ),
-        (text) => {
-          parsePreviousSubnets(text);
-        },
-      ),
+      fc.property(fc.array(fc.oneof(fc.string(), list), { maxLength: 3 }), (lines) => {
+        const text = lines.join('\n');
+        const { ipv4: found, ipv6: none, problems } = parsePreviousSubnets(text);
+        expect(none).toBeUndefined();
+        const { values, unreadable } = parseDotenv(text);
+        for (const line of unreadable) expect(problems).toContain(`not KEY=value: ${line}`);
+        const named = problems.join('\n');
+        for (const each of (values.get('FLANNEL_SUBNET') ?? '').split(',').map((part) => part.trim())) {
+          const isUsed = found !== undefined && sameSubnet(parseSubnet(each), found);
+          expect(isUsed || named.includes(each)).toBe(true);
+        }
+      }),
     );
   });
 });
