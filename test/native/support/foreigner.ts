@@ -34,3 +34,17 @@ export async function sendForeign(to: { port?: number; groups?: number }, count:
   const [code] = (await once(child, 'exit')) as [number | null];
   if (code !== 0) throw new Error(`the foreign sender ended with ${code}`);
 }
+
+/** Sends that one datagram to the groups of that bit mask. */
+export async function sendDatagram(groups: number, datagram: Uint8Array): Promise<void> {
+  const program = [
+    'import socket, sys',
+    'sender = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)',
+    'sender.bind((0, 0))',
+    'sender.sendto(bytes.fromhex(sys.argv[2]), (0, int(sys.argv[1])))',
+  ].join('\n');
+  const args = ['-c', program, String(groups), Buffer.from(datagram).toString('hex')];
+  const child = spawn('python3', args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`the foreign sender ended with ${code}`);
+}
