@@ -1,21 +1,19 @@
 /** Programs run from beginning to end on another thread. */
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { runProgram, type ProgramEnd } from '../../native';
+import { until } from '../support/lab/until';
+
+const directory = mkdtempSync(path.join(tmpdir(), 'vn-run-'));
+afterAll(() => rmSync(directory, { recursive: true }));
 
 const PATH = 'PATH=/usr/sbin:/usr/bin:/sbin:/bin';
-const LIMITS = { timeoutMilliseconds: 10_000, mostOutputBytes: 1 << 20 };
+const LIMITS = { timeoutMilliseconds: 60_000, mostOutputBytes: 1 << 20 };
 
 interface Running {
   readonly end: Promise<ProgramEnd>;
   readonly cancel: () => void;
-}
-
-function start(args: readonly string[], { input = '', env = [PATH], ...limits } = {}): Running {
-  let cancel: () => void = () => undefined;
-  const end = new Promise<ProgramEnd>((resolve) => {
-    cancel = runProgram({ args, env, input, ...LIMITS, ...limits }, resolve);
-  });
-  return { end, cancel };
 }
 
 interface Asked {
@@ -23,6 +21,17 @@ interface Asked {
   readonly env: string[];
   readonly timeoutMilliseconds: number;
   readonly mostOutputBytes: number;
+}
+
+function start(
+  args: readonly string[],
+  { input = '', env = [PATH], ...limits }: Partial<Asked> = {},
+): Running {
+  let cancel: () => void = () => undefined;
+  const end = new Promise<ProgramEnd>((resolve) => {
+    cancel = runProgram({ args, env, input, ...LIMITS, ...limits }, resolve);
+  });
+  return { end, cancel };
 }
 
 const sh = (script: string, asked: Partial<Asked> = {}) => start(['sh', '-c', script], asked).end;
@@ -84,8 +93,11 @@ test('a program finds the signals as they are by default, and of our files only 
 });
 
 test('a cancelled program is killed, whatever it ignores', async () => {
-  const { end, cancel } = start(['sh', '-c', 'trap "" TERM INT; exec sleep 60']);
-  setTimeout(cancel, 50);
+  const trapped = path.join(directory, 'trapped');
+  const script = `trap "" TERM INT; touch ${trapped}; exec sleep 600`;
+  const { end, cancel } = start(['sh', '-c', script], { timeoutMilliseconds: 600_000 });
+  await until('the signals are ignored', () => existsSync(trapped));
+  cancel();
   expect(await end).toMatchObject({ killed: true, status: 128 + 9 });
   cancel();
 });
@@ -103,12 +115,14 @@ test('a program that prints too much is killed', async () => {
 
 test('many at a time all end, the event loop turns meanwhile, and nothing of them is left', async () => {
   const files = readdirSync('/proc/self/fd').length;
-  let turns = 0;
-  const turning = setInterval(() => turns++, 1);
-  const ends = await Promise.all(Array.from({ length: 200 }, (_, n) => sh(`sleep 0.01; echo ${n}`)));
-  clearInterval(turning);
+  // None ends before the event loop has had a turn while others run.
+  const turned = path.join(directory, 'turned');
+  const wait = `while [ ! -e ${turned} ]; do sleep 0.01; done`;
+  const asked = { timeoutMilliseconds: 600_000 };
+  const running = Promise.all(Array.from({ length: 200 }, (_, n) => sh(`${wait}; echo ${n}`, asked)));
+  setTimeout(() => writeFileSync(turned, ''), 10);
+  const ends = await running;
   expect(ends.map(({ stdout }) => Number(stdout.toString()))).toEqual(ends.map((_, n) => n));
-  expect(turns).toBeGreaterThan(50);
   expect(zombies()).toBe(0);
   expect(readdirSync('/proc/self/fd').length).toBe(files);
 });

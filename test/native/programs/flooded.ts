@@ -1,15 +1,16 @@
 /**
- * Listens while another process changes neighbors as fast as it can: `flooded COUNT RECEIVE_BUFFER_BYTES`. Prints how many
- * notifications came, in how many calls, with how many overruns, how long the event loop stood still at most, and how memory grew.
- * Ends when it hears of a last change, made after the flood.
+ * Listens while another process changes neighbors as fast as it can: `flooded COUNT RECEIVE_BUFFER_BYTES`, and `unread` to stand still
+ * until that process has ended. Prints how many notifications came, in how many calls (and how many between two turns of the event
+ * loop), with how many overruns, and how memory grew. Ends when it hears of a last change, made after the flood.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { openMonitor, openRequestSocket } from '../../../native';
 import { RTNLGRP_NEIGH, generationOf, messagesOf, putNeighbor } from '../support/messages';
 import { addLink } from '../support/namespace';
 
-const [count = 0, receiveBufferBytes = 0] = process.argv.slice(2).map(Number);
+const [count = 0, receiveBufferBytes = 0] = process.argv.slice(2, 4).map(Number);
+const isUnread = process.argv[4] === 'unread';
 const index = addLink('vn-flooded');
 const seen = {
   received: 0,
@@ -17,16 +18,17 @@ const seen = {
   overruns: 0,
   outOfOrder: 0,
   largestCall: 0,
-  longestTurn: 0,
+  mostCallsInATurn: 0,
   residentGrowth: 0,
 };
 let last = 0;
 let lost = 0;
 let residentAtFirst = 0;
-let lastTurn = performance.now();
-let floodMilliseconds: number | undefined;
+let callsInThisTurn = 0;
 
 const monitor = openMonitor({ protocol: 0, groups: [RTNLGRP_NEIGH], receiveBufferBytes }, (buffer) => {
+  seen.mostCallsInATurn = Math.max(seen.mostCallsInATurn, ++callsInThisTurn);
+  setImmediate(() => (callsInThisTurn = 0));
   if (buffer === null) {
     seen.overruns++;
     return;
@@ -43,11 +45,7 @@ const monitor = openMonitor({ protocol: 0, groups: [RTNLGRP_NEIGH], receiveBuffe
   if (last === count + 1) finish();
 });
 
-// A turn of the event loop: what a timer or another socket has to wait for.
-const turns = setInterval(() => {
-  const now = performance.now();
-  seen.longestTurn = Math.max(seen.longestTurn, now - lastTurn);
-  lastTurn = now;
+const memory = setInterval(() => {
   const resident = process.memoryUsage.rss();
   // From when code and buffers have been used for the first time.
   if (seen.calls > 20) residentAtFirst ||= resident;
@@ -55,19 +53,12 @@ const turns = setInterval(() => {
 }, 1);
 
 function finish(): void {
-  clearInterval(turns);
+  clearInterval(memory);
   monitor.close();
-  console.log(
-    JSON.stringify({ ...seen, lost, rate: Math.round((count / (floodMilliseconds ?? NaN)) * 1000) }),
-  );
+  console.log(JSON.stringify({ ...seen, lost }));
 }
 
-const program = path.join(__dirname, 'flooder.ts');
-const flooder = spawn(process.execPath, ['--import', 'tsx', program, String(index), String(count)], {
-  stdio: ['ignore', 'pipe', 'inherit'],
-});
-flooder.stdout.on('data', (said: Buffer) => {
-  floodMilliseconds = (JSON.parse(said.toString()) as { milliseconds: number }).milliseconds;
+function endFlood(): void {
   const socket = openRequestSocket({ protocol: 0, receiveBufferBytes: 4096, timeoutMilliseconds: 0 });
   // With its queue still full, the kernel may drop even the last one: repeat it until it was heard.
   const repeat = setInterval(() => {
@@ -78,4 +69,13 @@ flooder.stdout.on('data', (said: Buffer) => {
       socket.send(Buffer.concat([putNeighbor(index, 1, count), putNeighbor(index, 1, count + 1)]));
     }
   }, 10);
-});
+}
+
+const program = path.join(__dirname, 'flooder.ts');
+const args = ['--import', 'tsx', program, String(index), String(count)];
+if (isUnread) {
+  spawnSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  endFlood();
+} else {
+  spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] }).once('exit', endFlood);
+}

@@ -3,6 +3,7 @@
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
 export const RTM_NEWLINK = 16;
+export const RTM_DELLINK = 17;
 export const RTM_GETLINK = 18;
 export const RTM_NEWNEIGH = 28;
 export const RTM_GETNEIGH = 30;

@@ -25,6 +25,9 @@ export function removeLink(name: string): void {
   execFileSync('ip', ['link', 'delete', name]);
 }
 
+/** What runs longer hangs. */
+const HANG_MILLISECONDS = 200_000;
+
 export interface Ending {
   /** Exit code, or null when a signal ended it. */
   readonly code: number | null;
@@ -41,7 +44,7 @@ export function runProgram(name: string, ...args: string[]): Promise<Ending> {
     const child = execFile(
       'unshare',
       command,
-      { timeout: 60_000, killSignal: 'SIGKILL' },
+      { timeout: HANG_MILLISECONDS, killSignal: 'SIGKILL' },
       (_error, stdout, stderr) => {
         resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr });
       },
