@@ -1,8 +1,10 @@
 /** Keeps the peer table as the registry says. */
 import { backoffMilliseconds } from '../core/backoff';
 import { claimsOurMac, judgeLease, type Self } from '../core/peers';
-import { Rivals, type Contender } from '../core/rivals';
+import type { Contender } from '../core/contender';
+import { Rivals } from '../core/rivals';
 import { isLeasable } from '../core/subnets';
+import { inTurns } from '../in-turns';
 import { printSubnet, type Subnet } from '../model/address';
 import type { Lease, MalformedLease } from '../model/lease';
 import { printLeaseName } from '../model/lease-codec';
@@ -18,7 +20,7 @@ import {
 import type { Steps } from '../model/steps';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
 import { Complaints, type Complainant, type Complaint } from './complaints';
-import { inTurns } from './in-turns';
+import { Departures, type Departure } from './departures';
 import { LinkedAbort } from './linked-abort';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
@@ -41,17 +43,14 @@ const DELETION_MILLISECONDS = 2_000;
 /** How often a registry that does not answer is asked again how a lease went. */
 const EXAMINE_RETRY_MILLISECONDS = 5_000;
 const LONG_WAIT_MILLISECONDS = 3_600_000;
+/** A watch that has lasted so long works. */
+const PROVEN_MILLISECONDS = 10_000;
+/** So many watches in a row may fail without distrust of the next. */
+const FORGIVEN_WATCHES = 2;
 /** So many leases are judged against each other at once, when all of them are. */
 const SETTLED_AT_ONCE = 32;
 /** Changes of at most so many peers are logged one by one. */
 const LOGGED_PEERS = 8;
-
-interface Departure {
-  readonly lease: Lease;
-  readonly since: number;
-  /** How its key went, once that is known. */
-  how: 'deleted' | 'expired' | undefined;
-}
 
 export interface PeerWatcherEvents {
   /** Called once, after the first snapshot. */
@@ -79,16 +78,19 @@ export class PeerWatcher {
   readonly #rivals = new Rivals();
   /** By lease name, what of the table comes from it. */
   readonly #believed = new Map<string, Peer>();
-  /** By lease name: those whose keys are gone but whose peers are kept, until it is known how they went, or their grace is over. */
-  readonly #departed = new Map<string, Departure>();
+  readonly #departed = new Departures();
+  /** Changes of the table of which only `tableChanged` has told. */
+  #unpublished: PeerChange[] = [];
   readonly #departureWake = new Wake();
-  readonly #complaints = new Complaints();
+  readonly #complaints: Complaints;
   readonly #trouble: Trouble;
   #self: Self | undefined;
   #isJudged = false;
   #range: SubnetRange | undefined;
   #revision: string | undefined;
   #snapshotAt = -Infinity;
+  /** How many watches in a row failed before they proved that they work. */
+  #failedWatches = 0;
 
   constructor(
     private readonly registry: LeaseRegistry,
@@ -99,6 +101,7 @@ export class PeerWatcher {
     private readonly graceMilliseconds: number,
   ) {
     this.#trouble = new Trouble(clock, log);
+    this.#complaints = new Complaints(clock);
   }
 
   get peers(): PeerTable {
@@ -139,22 +142,21 @@ export class PeerWatcher {
     const isOtherKey = this.#self !== undefined && this.#self.leaseName !== self.leaseName;
     this.#self = self;
     this.#range = range;
-    const changes = await inTurns(this.#judgeAllInSteps(), this.clock);
+    await inTurns(this.#judgeAllInSteps(), this.clock);
     this.#isJudged = true;
-    this.#publish(changes, isOtherKey && self.leaseName !== undefined ? [this.#stored(self.leaseName)] : []);
+    this.#publish(isOtherKey && self.leaseName !== undefined ? [this.#stored(self.leaseName)] : []);
   }
 
-  *#judgeAllInSteps(): Steps<PeerChange[]> {
-    for (const { lease } of this.#departed.values()) this.#judge(lease, false);
-    const changes: PeerChange[] = [];
+  *#judgeAllInSteps(): Steps<void> {
+    for (const { lease } of this.#departed) this.#judge(lease, false);
     let judged = 0;
     for (const lease of [...this.#leases.values()]) {
       // It may have gone or changed meanwhile.
       if (this.#leases.get(lease.name) === lease) this.#judge(lease, !this.#malformed.has(lease.name));
-      if (++judged % SETTLED_AT_ONCE === 0) changes.push(...this.#settle());
+      if (++judged % SETTLED_AT_ONCE === 0) this.#settle();
       yield;
     }
-    return mergedChanges([...changes, ...this.#settle()]);
+    yield* this.#settleInSteps();
   }
 
   /** Judges the lease of a subnet before its turn, because a packet waits for it. */
@@ -162,7 +164,8 @@ export class PeerWatcher {
     const lease = this.#leases.get(printLeaseName({ subnet, ipv6Subnet: undefined }));
     if (!this.#self || !lease) return undefined;
     this.#judge(lease, !this.#malformed.has(lease.name));
-    this.#publish(this.#settle(), []);
+    this.#settle();
+    this.#publish([]);
     return this.#peers.bySubnet(subnet);
   }
 
@@ -197,40 +200,55 @@ export class PeerWatcher {
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
-    let attempt = 0;
+    let failedReads = 0;
     while (!signal.aborted) {
       try {
         const isFresh = this.clock.now() - this.#snapshotAt <= FRESH_MILLISECONDS;
         if (this.#revision === undefined || !isFresh) await this.#takeSnapshot(signal);
-        await this.#watchUntilAudit(signal, () => (attempt = 0));
+        failedReads = 0;
+        this.#failedWatches++;
+        await this.#watchUntilAudit(signal);
+        this.#failedWatches = 0;
         this.#revision = undefined;
       } catch (error) {
         this.#revision = undefined;
         if (signal.aborted) return;
-        await this.#recover(error, attempt++, signal).catch(() => undefined);
+        const attempt = failedReads++ + Math.max(0, this.#failedWatches - 1);
+        await this.#recover(error, attempt, signal).catch(() => undefined);
       }
     }
   }
 
-  async #watchUntilAudit(signal: AbortSignal, onAlive: () => void): Promise<void> {
+  async #watchUntilAudit(signal: AbortSignal): Promise<void> {
     const audit = new LinkedAbort(signal);
     const timer = this.clock.sleep(AUDIT_MILLISECONDS * (0.75 + this.clock.random() / 2), audit.signal).then(
       () => audit.abort(),
       () => undefined,
     );
+    const proof = this.clock.sleep(PROVEN_MILLISECONDS, audit.signal).then(
+      () => this.#trustWatch(),
+      () => undefined,
+    );
     try {
       for await (const batch of this.registry.watch(this.#revision!, audit.signal)) {
-        onAlive();
-        this.#trouble.clear('etcd watch is back');
+        // A server may accept each watch and end it at once. After some of them an empty batch proves nothing.
+        if (batch.changes.length > 0) this.#trustWatch();
+        else if (this.#failedWatches <= FORGIVEN_WATCHES) this.#trouble.clear('etcd watch is back');
         this.#revision = batch.revision;
-        this.#take(batch.changes);
+        await this.#take(batch.changes);
       }
     } catch (error) {
       if (signal.aborted || !audit.signal.aborted) throw error;
     } finally {
       audit.abort();
-      await timer;
+      await Promise.all([timer, proof]);
     }
+  }
+
+  /** The watch works. Only what it delivered, or that it lasted, makes earlier failures be forgotten. */
+  #trustWatch(): void {
+    this.#failedWatches = 0;
+    this.#trouble.clear('etcd watch is back');
   }
 
   async #recover(error: unknown, attempt: number, signal: AbortSignal): Promise<void> {
@@ -243,14 +261,14 @@ export class PeerWatcher {
 
   async #takeSnapshot(signal: AbortSignal): Promise<void> {
     const snapshot = await this.registry.list(signal);
-    this.#trouble.clear('etcd answers again');
+    if (this.#failedWatches <= FORGIVEN_WATCHES) this.#trouble.clear('etcd answers again');
     const isFirst = this.#snapshotAt === -Infinity;
     this.#revision = snapshot.revision;
     this.#snapshotAt = this.clock.now();
     const known = new Set([...this.#leases.keys(), ...this.#malformed.keys()]);
     // Our own key may have come and gone unseen.
     if (this.#self?.leaseName !== undefined) known.add(this.#self.leaseName);
-    this.#take(differenceTo(known, snapshot));
+    await this.#take(differenceTo(known, snapshot));
     if (isFirst) this.events.inSync();
   }
 
@@ -258,9 +276,16 @@ export class PeerWatcher {
     return this.#malformed.get(name) ?? this.#leases.get(name);
   }
 
-  #take(leaseChanges: readonly LeaseChange[]): void {
+  /** In turns: a packet that waits for an answer does not wait for ten thousand changes. */
+  async #take(leaseChanges: readonly LeaseChange[]): Promise<void> {
+    const own = await inTurns(this.#takeInSteps(leaseChanges), this.clock);
+    this.#publish(own);
+  }
+
+  *#takeInSteps(leaseChanges: readonly LeaseChange[]): Steps<(Lease | MalformedLease | undefined)[]> {
     const own: (Lease | MalformedLease | undefined)[] = [];
     for (const change of leaseChanges) {
+      yield;
       switch (change.kind) {
         case 'put':
           this.#malformed.delete(change.lease.name);
@@ -287,10 +312,14 @@ export class PeerWatcher {
         }
       }
     }
-    this.#publish(this.#settle(), own);
+    yield* this.#settleInSteps();
+    return own;
   }
 
-  #publish(changes: readonly PeerChange[], own: readonly (Lease | MalformedLease | undefined)[]): void {
+  /** Tells of every change of the table since the last time, and of what happened to our own key. */
+  #publish(own: readonly (Lease | MalformedLease | undefined)[]): void {
+    const changes = mergedChanges(this.#unpublished);
+    this.#unpublished = [];
     if (changes.length > 0) {
       this.#logChanges(changes);
       this.events.peersChanged(changes);
@@ -302,10 +331,8 @@ export class PeerWatcher {
     this.#leases.set(lease.name, lease);
     this.#departed.delete(lease.name);
     // A host that has another subnet now does not come back to its old one.
-    for (const departure of this.#departed.values()) {
-      if (departure.lease.attributes.publicIp === lease.attributes.publicIp)
-        this.#dismissNow(departure, 'its host has another');
-    }
+    for (const departure of this.#departed.ofHost(lease.attributes.publicIp))
+      this.#dismissNow(departure, 'its host has another');
   }
 
   #forget(name: string): void {
@@ -314,7 +341,7 @@ export class PeerWatcher {
     const peer = this.#believed.get(name);
     // Without any grace, too: a host that lives writes a deleted key again.
     if (lease && peer && lease.etcdLeaseId !== undefined) {
-      this.#departed.set(name, { lease, since: this.clock.now(), how: undefined });
+      this.#departed.add({ lease, since: this.clock.now(), how: undefined });
       this.#judge(lease, false);
       this.#departureWake.raise();
       return;
@@ -326,7 +353,7 @@ export class PeerWatcher {
   /** Peers whose leases expired, and for how many milliseconds they have been kept. */
   get graced(): { lease: string; forMilliseconds: number }[] {
     const now = this.clock.now();
-    return [...this.#departed.values()]
+    return [...this.#departed]
       .filter(({ how }) => how === 'expired')
       .map(({ lease, since }) => ({ lease: lease.name, forMilliseconds: now - since }));
   }
@@ -341,7 +368,7 @@ export class PeerWatcher {
     while (!signal.aborted) {
       await this.#departureWake.wait(this.clock, wait, signal).catch(() => undefined);
       wait = LONG_WAIT_MILLISECONDS;
-      for (const [name, departure] of [...this.#departed]) {
+      for (const departure of [...this.#departed]) {
         if (signal.aborted) return;
         const rest = departure.since + DELETION_MILLISECONDS - this.clock.now();
         if (rest > 0) {
@@ -350,7 +377,7 @@ export class PeerWatcher {
         }
         // Without any grace it makes no difference.
         if (!departure.how && this.graceMilliseconds > 0) await this.#examine(departure, signal);
-        if (this.#departed.get(name) !== departure) continue;
+        if (this.#departed.get(departure.lease.name) !== departure) continue;
         const { how, since } = departure;
         const left = how === 'expired' ? since + this.graceMilliseconds - this.clock.now() : 0;
         if (!how && this.graceMilliseconds > 0) wait = Math.min(wait, EXAMINE_RETRY_MILLISECONDS);
@@ -360,9 +387,10 @@ export class PeerWatcher {
             departure,
             how === 'expired' ? 'the grace time of its expired lease is over' : 'its lease is gone',
           );
-          this.#publish(this.#settle(), []);
         }
       }
+      await inTurns(this.#settleInSteps(), this.clock);
+      this.#publish([]);
     }
   }
 
@@ -405,9 +433,17 @@ export class PeerWatcher {
     this.#complaints.put(from, { lease, reason, isUsed });
   }
 
-  /** Brings the table in line with what the leases say together. */
-  #settle(): PeerChange[] {
-    const standings = this.#rivals.settle();
+  *#settleInSteps(): Steps<void> {
+    do {
+      this.#settle();
+      yield;
+    } while (!this.#rivals.isSettled);
+    this.#complaints.log(this.log);
+  }
+
+  /** Brings the table in line with what the leases say together, for a part of those that are to be judged. */
+  #settle(): void {
+    const standings = this.#rivals.settle(SETTLED_AT_ONCE);
     const changes: (PeerChange | undefined)[] = [];
     // First away with what is not believed any more: another may have its subnet now.
     for (const [name, standing] of standings) {
@@ -422,7 +458,7 @@ export class PeerWatcher {
         changes.push(this.#peers.put(standing.peer));
         if (standing.remark !== undefined) this.#complain('rivals', name, standing.remark, true);
         else this.#complaints.withdraw('rivals', name);
-      } else if (standing && !this.#departed.has(name)) {
+      } else if (standing && !this.#departed.get(name)) {
         this.#complain('rivals', name, standing.reason);
       } else {
         this.#complaints.withdraw('rivals', name);
@@ -430,10 +466,10 @@ export class PeerWatcher {
         if (this.#departed.delete(name)) this.#rivals.remove(name);
       }
     }
-    this.#complaints.log(this.log);
     const merged = mergedChanges(changes.filter((change) => change !== undefined));
-    if (merged.length > 0) this.events.tableChanged(merged);
-    return merged;
+    if (merged.length === 0) return;
+    this.#unpublished.push(...merged);
+    this.events.tableChanged(merged);
   }
 
   #logChanges(changes: readonly PeerChange[]): void {

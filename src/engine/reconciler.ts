@@ -2,6 +2,7 @@
 import { backoffMilliseconds } from '../core/backoff';
 import { desiredStateInSteps, peerObjects, programmedPeersInSteps, unreachableRoute } from '../core/desired';
 import { additionsOf, plan, planInSteps } from '../core/plan';
+import { inTurns } from '../in-turns';
 import { printSubnet, type Subnet } from '../model/address';
 import { KernelError, describeError } from '../model/errors';
 import { keyOf, printKernelObject, type KernelObject } from '../model/kernel-state';
@@ -9,7 +10,6 @@ import { printOperation, type FailedOperation, type Operation } from '../model/o
 import { linkNameOf, type Overlay } from '../model/overlay';
 import type { PeerChange, PeerTable } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
-import { inTurns } from './in-turns';
 import { RepairLedger } from './repair-ledger';
 import { Trouble } from './trouble';
 import { Wake } from './wake';

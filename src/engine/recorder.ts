@@ -1,7 +1,7 @@
 /** Keeps on disk what a start without etcd needs. */
+import { inTurns } from '../in-turns';
 import { printMemoryInSteps, type Memory } from '../model/memory-codec';
 import type { Clock, Host, Log } from '../ports';
-import { inTurns } from './in-turns';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 

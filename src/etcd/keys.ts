@@ -1,5 +1,18 @@
 /** Flannel's layout of keys, below a prefix. */
+import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
+
+/** The longest name of a lease of both families has 67 characters; flannel lets anything stand before it. */
+const LONGEST_NAME = 255;
+const PRINTABLE = /^[!-~]*$/;
+/** Of a name that is not a lease's, so many bytes are shown. */
+const SHOWN_BYTES = 40;
+
+/** The last part of a key, and why it cannot be that of a lease. */
+export interface LeaseName {
+  readonly name: string;
+  readonly reason?: string;
+}
 
 /** A range of keys: from `key` up to, not including, `range_end`. */
 export interface KeyRange {
@@ -33,9 +46,18 @@ export class Keys {
     return { key, range_end: endOfPrefix(key) };
   }
 
-  /** The name of the lease with this key; the inverse of {@link lease}. */
-  nameOf(key: string): string {
-    return key.slice(this.#subnets.length);
+  /** The name of the lease with this key; the inverse of {@link lease}. A key that can be no lease gets a name to show. */
+  nameOf(key: Buffer): LeaseName {
+    const name = key.subarray(Buffer.byteLength(this.#subnets));
+    if (name.length > LONGEST_NAME) {
+      return {
+        name: showable(name),
+        reason: `its key has ${name.length} bytes, and no lease more than ${LONGEST_NAME}`,
+      };
+    }
+    const text = name.toString('latin1');
+    if (PRINTABLE.test(text)) return { name: text };
+    return { name: showable(name), reason: 'its key holds more than printable ASCII characters' };
   }
 }
 
@@ -44,4 +66,15 @@ function endOfPrefix(prefix: Buffer): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1]! += 1;
   return end;
+}
+
+/** Printable and short, and another one for each name. */
+function showable(name: Buffer): string {
+  const beginning = name.subarray(0, SHOWN_BYTES).toString('latin1');
+  const escaped = beginning.replace(
+    /[^!-~]/g,
+    (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, 16);
+  return `${escaped}…(sha256:${hash})`;
 }

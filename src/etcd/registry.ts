@@ -1,10 +1,13 @@
 /** Leases in etcd v3, in flannel's layout. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { IKeyValue, ITxnResponse } from 'etcd3';
+import { inTurns } from '../in-turns';
 import { contains, familyOf, subnetOf } from '../model/address';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../model/lease';
 import { printLeaseAttributes, printLeaseName, vxlanDataOf, type ParsedLease } from '../model/lease-codec';
 import type { Miss } from '../model/miss';
+import type { Steps } from '../model/steps';
+import { monotonicMilliseconds } from '../monotonic';
 import type {
   LeaseBatch,
   LeaseLife,
@@ -16,8 +19,8 @@ import type {
 import { EtcdClient, type Attempt, type EtcdOptions } from './client';
 import { CallError } from './errors';
 import { Keys, type KeyRange } from './keys';
-import { readRangeAnswer, type RangeAnswer } from './range-response';
-import { parseStored, parseText } from './stored';
+import { readRangeAnswer, type RangeAnswer, type StoredEntry } from './range-response';
+import { parseEntry, parseStored } from './stored';
 import { watchLeases } from './watch';
 
 export interface EtcdRegistryOptions extends EtcdOptions {
@@ -26,6 +29,8 @@ export interface EtcdRegistryOptions extends EtcdOptions {
   /** What tells this host from every other: marks the etcd leases that it gets. */
   readonly incarnation?: string;
 }
+
+const CLOCK = { now: monotonicMilliseconds };
 
 /** How many of the 63 bits of an etcd lease's ID are chance; the others are the mark of who got it. */
 const CHANCE_BITS = 32n;
@@ -49,7 +54,7 @@ export class EtcdRegistry implements LeaseRegistry {
 
   async readConfig(signal: AbortSignal): Promise<StoredConfig | undefined> {
     const { kvs } = await this.#range('read the network configuration', { key: this.#keys.config }, signal);
-    return kvs[0] && { text: kvs[0].value, modRevision: kvs[0].modRevision };
+    return kvs[0] && { text: kvs[0].value.toString(), modRevision: kvs[0].modRevision };
   }
 
   async writeConfig(
@@ -67,14 +72,7 @@ export class EtcdRegistry implements LeaseRegistry {
 
   async list(signal: AbortSignal): Promise<LeaseSnapshot> {
     const { revision, kvs } = await this.#range('list the leases', this.#keys.leases, signal);
-    const leases = [];
-    const malformed = [];
-    for (const kv of kvs) {
-      const parsed = parseText(this.#keys, kv);
-      if (parsed.kind === 'lease') leases.push(parsed.lease);
-      else malformed.push(parsed.malformed);
-    }
-    return { revision, leases, malformed };
+    return { revision, ...(await inTurns(parseInSteps(this.#keys, kvs), CLOCK)) };
   }
 
   /**
@@ -90,7 +88,7 @@ export class EtcdRegistry implements LeaseRegistry {
     }
     const { kvs } = await this.#range('look for a lease', range, signal);
     for (const kv of kvs) {
-      const parsed = parseText(this.#keys, kv);
+      const parsed = parseEntry(this.#keys, kv);
       if (parsed.kind === 'lease' && answers(parsed.lease, question)) return parsed.lease;
     }
     return undefined;
@@ -316,6 +314,18 @@ function leaseOf(parsed: ParsedLease): Lease {
 function markOf(incarnation: string): bigint {
   const hash = createHash('sha256').update(incarnation).digest().readUInt32BE();
   return BigInt((hash >>> 1) | 1);
+}
+
+function* parseInSteps(keys: Keys, entries: readonly StoredEntry[]): Steps<Omit<LeaseSnapshot, 'revision'>> {
+  const leases = [];
+  const malformed = [];
+  for (const entry of entries) {
+    const parsed = parseEntry(keys, entry);
+    if (parsed.kind === 'lease') leases.push(parsed.lease);
+    else malformed.push(parsed.malformed);
+    yield;
+  }
+  return { leases, malformed };
 }
 
 function isCallError(error: unknown, kind: CallError['kind']): boolean {

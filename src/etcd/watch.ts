@@ -1,23 +1,19 @@
 /** Following the leases on etcd's own watch stream, so that nothing is ever lost silently. */
-import type { IDuplexStream, IEvent, IWatchRequest, IWatchResponse } from 'etcd3';
-import { monotonicMilliseconds } from '../monotonic';
+import type { IEvent, IWatchRequest, IWatchResponse } from 'etcd3';
+import { inTurns } from '../in-turns';
 import { RegistryError } from '../model/errors';
+import type { Steps } from '../model/steps';
+import { monotonicMilliseconds } from '../monotonic';
 import type { LeaseBatch, LeaseChange } from '../ports';
 import type { Attempt, EtcdClient } from './client';
 import type { CallLimits, Connection } from './connection';
-import { CallError, callErrorOf, connectionLost, noAnswerWithin, serverErrorOf } from './errors';
+import { CallError, noAnswerWithin, serverErrorOf } from './errors';
 import type { Keys } from './keys';
 import { changeOf } from './stored';
+import { WatchQueue } from './watch-queue';
 
+const CLOCK = { now: monotonicMilliseconds };
 const PURPOSE = 'watch the leases';
-/** So many messages wait for a slow reader before the sender is made to wait. */
-const QUEUE_LIMIT = 1_000;
-/**
- * What comes sooner after a batch than this comes with the next one. etcd sends each change by itself, also when a thousand
- * hosts join at once; what is done once for a batch (a pass, a line in the log) costs more than a change.
- */
-const GULP_MILLISECONDS = 4;
-
 /**
  * All changes after a revision; see {@link LeaseRegistry.watch}. Why not etcd3's Watcher: it resumes after the store's
  * revision, not after the last event it delivered, and so loses events when its connection is cut (or a message is too big)
@@ -40,12 +36,13 @@ export async function* watchLeases(
   const abort = () => stream.abort(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
   if (signal.aborted) abort();
+  const pulse = setInterval(() => stream.checkPulse(), stream.pulseMilliseconds);
   try {
     yield { revision: afterRevision, changes: [] };
     let events: IEvent[] = [];
     for (;;) {
       let revision: string | undefined;
-      const changes: LeaseChange[] = [];
+      let changes: LeaseChange[] = [];
       for (const response of await stream.next()) {
         throwIfCanceled(response);
         events.push(...response.events);
@@ -53,7 +50,7 @@ export async function* watchLeases(
         if (response.fragment) continue;
         // The header's revision is the store's, which may be far ahead of what we were sent: it counts only without events.
         revision = events.at(-1)?.kv.mod_revision ?? response.header.revision;
-        for (const event of events) changes.push(changeOf(keys, event));
+        changes = changes.concat(await inTurns(changesInSteps(keys, events), CLOCK));
         events = [];
       }
       if (revision !== undefined) yield { revision, changes };
@@ -67,10 +64,20 @@ export async function* watchLeases(
       cause: error,
     });
   } finally {
+    clearInterval(pulse);
     signal.removeEventListener('abort', abort);
     stream.abort(undefined);
     release();
   }
+}
+
+function* changesInSteps(keys: Keys, events: readonly IEvent[]): Steps<LeaseChange[]> {
+  const changes = [];
+  for (const event of events) {
+    changes.push(changeOf(keys, event));
+    yield;
+  }
+  return changes;
 }
 
 /** Resolves once etcd has confirmed the watch. */
@@ -78,12 +85,12 @@ async function openWatch(
   { connection, limits }: Attempt,
   keys: Keys,
   afterRevision: string,
-): Promise<MessageQueue> {
+): Promise<WatchQueue> {
   const stream = await connection.open<IWatchRequest, IWatchResponse>('Watch', 'watch', limits, {
     // A server cut off from its cluster ends the watch, instead of being silent.
     metadata: { hasleader: 'true' },
   });
-  const queue = new MessageQueue(stream, limits.deadlineMilliseconds);
+  const queue = new WatchQueue(stream, limits.deadlineMilliseconds);
   const abort = () => queue.abort(limits.signal.reason);
   limits.signal.addEventListener('abort', abort, { once: true });
   if (limits.signal.aborted) abort();
@@ -96,7 +103,8 @@ async function openWatch(
         ...keys.leases,
         start_revision: String(BigInt(afterRevision) + 1n),
         progress_notify: true,
-        fragment: true,
+        // No fragments: etcd 3.4 splits a large message in time that grows with the square of its size. We take any size.
+        fragment: false,
       },
     });
     const [created, ...rest] = await queue.next();
@@ -139,84 +147,4 @@ function throwIfCanceled(response: IWatchResponse): void {
     throw new CallError('compacted', 'the revision to start from has been compacted');
   }
   if (response.canceled) throw serverErrorOf(response.cancel_reason || 'the server ended the watch');
-}
-
-/** What a stream has sent and nobody has taken yet. */
-class MessageQueue {
-  #messages: IWatchResponse[] = [];
-  #end: { readonly error: unknown } | undefined;
-  #paused = false;
-  #wake: () => void = () => undefined;
-  #takenAt = -Infinity;
-  #endRest: () => void = () => undefined;
-
-  constructor(
-    private readonly stream: IDuplexStream<IWatchRequest, IWatchResponse> & {
-      pause?(): void;
-      resume?(): void;
-    },
-    deadlineMilliseconds: number,
-  ) {
-    stream.on('data', (message) => {
-      this.#messages.push(message);
-      if (this.#messages.length >= QUEUE_LIMIT && !this.#paused) {
-        this.#paused = true;
-        stream.pause?.();
-      }
-      this.#wake();
-    });
-    stream.on('error', (error) => this.#finish(callErrorOf(error, deadlineMilliseconds)));
-    stream.on('end', () => this.#finish(connectionLost()));
-  }
-
-  /**
-   * Everything that has come, as soon as there is anything, but not twice within {@link GULP_MILLISECONDS}. Throws what ended
-   * the stream, after the last message.
-   */
-  async next(): Promise<IWatchResponse[]> {
-    for (;;) {
-      const rest = this.#takenAt + GULP_MILLISECONDS - monotonicMilliseconds();
-      if (this.#messages.length > 0 && (rest <= 0 || this.#end)) break;
-      if (this.#end) throw this.#end.error;
-      await (this.#messages.length > 0 ? this.#rest(rest) : this.#arrival());
-    }
-    this.#takenAt = monotonicMilliseconds();
-    const messages = this.#messages;
-    this.#messages = [];
-    if (this.#paused) {
-      this.#paused = false;
-      this.stream.resume?.();
-    }
-    return messages;
-  }
-
-  #arrival(): Promise<void> {
-    return new Promise((resolve) => (this.#wake = resolve));
-  }
-
-  async #rest(milliseconds: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      this.#endRest = resolve;
-      timer = setTimeout(resolve, milliseconds);
-    });
-    clearTimeout(timer);
-  }
-
-  putBack(messages: readonly IWatchResponse[]): void {
-    this.#messages.unshift(...messages);
-  }
-
-  /** Ends the stream; a waiting {@link next} throws the reason. */
-  abort(reason: unknown): void {
-    this.#messages = [];
-    this.#finish(reason);
-    this.stream.cancel();
-  }
-
-  #finish(error: unknown): void {
-    this.#end ??= { error };
-    this.#wake();
-    this.#endRest();
-  }
 }

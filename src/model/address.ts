@@ -4,6 +4,9 @@ import { Address6 } from 'ip-address';
 const DOT = '.'.charCodeAt(0);
 const ZERO = '0'.charCodeAt(0);
 
+/** Eight groups, the last two of them in dotted decimals. */
+const LONGEST_ADDRESS = 'ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255'.length;
+
 export type Family = 'ipv4' | 'ipv6';
 
 /**
@@ -20,6 +23,7 @@ export interface Subnet {
 
 /** The canonical address that `text` spells, or undefined when it spells none. No leading zeros, no zone, no prefix. */
 export function parseIpAddress(text: string): IpAddress | undefined {
+  if (text.length > LONGEST_ADDRESS) return undefined;
   try {
     if (text.includes(':')) {
       if (/[%/]/.test(text)) return undefined;

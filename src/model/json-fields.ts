@@ -55,8 +55,18 @@ export function isJsonObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** True if objects and arrays stand in each other more than so many levels deep. */
+export function isDeeperThan(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
+}
+
 /** A JSON value, cut short, for a message. */
 export function printBriefly(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
+  return shorten(JSON.stringify(value) ?? 'nothing');
+}
+
+/** A text for a message: its beginning, where it is long. */
+export function shorten(text: string): string {
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }

@@ -1,16 +1,24 @@
 /** JSON that people write by hand: where exactly it is wrong, which `JSON.parse` does not say in every version of Node. */
 import { ConfigError } from './errors';
+import { isDeeperThan } from './json-fields';
 
-/** Deeper text is not looked through for its error: nobody writes that by hand. */
+/** No configuration is nested so deep, or so long: etcd takes values of 1.5 MB from everybody who may write. */
 const DEEPEST = 200;
+const LONGEST = 65_536;
 
 /** What the text says. Throws a {@link ConfigError} that names line, column, what stands there and what should. */
 export function parseJson(text: string): unknown {
+  if (text.length > LONGEST) {
+    throw new ConfigError(`it has ${text.length} characters, and a configuration at most ${LONGEST}`);
+  }
+  let value: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    value = JSON.parse(text);
   } catch (error) {
     throw new ConfigError(`not valid JSON: ${whatIsWrong(text) ?? (error as Error).message}`);
   }
+  if (isDeeperThan(value, DEEPEST)) throw new ConfigError(`it is nested more than ${DEEPEST} deep`);
+  return value;
 }
 
 /** `line 2, column 14: expected ',' or '}', found '"'`; undefined when this text is JSON. */

@@ -4,6 +4,7 @@
  */
 import { familyOf, parseIpAddress, subnetOf, type IpAddress, type Subnet } from './address';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './lease';
+import { isDeeperThan } from './json-fields';
 import { parseMacAddress, type MacAddress } from './mac';
 
 /** A key below `<prefix>/subnets/` as it is stored. */
@@ -18,6 +19,13 @@ export interface StoredLease {
 export type ParsedLease =
   | { readonly kind: 'lease'; readonly lease: Lease }
   | { readonly kind: 'malformed'; readonly malformed: MalformedLease };
+
+/** The longest name of a lease that is read; those of both families have at most 67 characters. */
+const LONGEST_NAME = 255;
+/** The longest value of a lease that is read, in bytes; flannel's have 100 to 300. */
+export const LONGEST_VALUE = 16_384;
+/** How deep a value may be nested; flannel's are two deep. */
+const DEEPEST_VALUE = 16;
 
 type Parsed<T> = { readonly value: T } | { readonly reason: string };
 
@@ -43,6 +51,8 @@ function malformed({ name, etcdLeaseId, modRevision }: StoredLease, reason: stri
  * the IPv4 address, its prefix length is at most 31, and host bits do not make it wrong (they are masked away here).
  */
 export function parseLeaseName(name: string): LeaseSubnets | undefined {
+  // The pattern may begin anywhere: on a long text it takes time that grows with the square of its length.
+  if (name.length > LONGEST_NAME) return undefined;
   const match = /(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/.exec(name);
   if (!match) return undefined;
   const subnet = parseSubnetPart(match[1]!, match[2]!, 31);
@@ -70,6 +80,7 @@ export function printLeaseName({ subnet, ipv6Subnet }: LeaseSubnets): string {
  * Everything may be missing; what is there must have the right type.
  */
 export function parseLeaseAttributes(text: string): Parsed<LeaseAttributes> {
+  if (text.length > LONGEST_VALUE) return { reason: `value is longer than ${LONGEST_VALUE} characters` };
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -77,6 +88,7 @@ export function parseLeaseAttributes(text: string): Parsed<LeaseAttributes> {
     return { reason: 'value is not JSON' };
   }
   if (!isObject(json)) return { reason: 'value is not a JSON object' };
+  if (isDeeperThan(json, DEEPEST_VALUE)) return { reason: `value is nested more than ${DEEPEST_VALUE} deep` };
   const publicIp = parsePublicIp(fieldOf(json, 'PublicIP'));
   if ('reason' in publicIp) return publicIp;
   const publicIpv6 = parsePublicIpv6(fieldOf(json, 'PublicIPv6'));

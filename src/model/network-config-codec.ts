@@ -17,7 +17,7 @@ import {
 } from './address';
 import { parseBackend, printableBackend } from './backend-codec';
 import { ConfigError } from './errors';
-import { JsonFields, isJsonObject, printBriefly } from './json-fields';
+import { JsonFields, isJsonObject, printBriefly, shorten } from './json-fields';
 import { parseJson } from './json-syntax';
 import type { NetworkConfig, SubnetRange } from './network-config';
 
@@ -96,9 +96,11 @@ function parseNetwork(value: unknown, key: string, family: Family): Subnet | und
   if (value === undefined) return undefined;
   const text = typeof value === 'string' ? value : printBriefly(value);
   const network = parseSubnet(text);
-  if (!network) throw new ConfigError(`${key}: invalid CIDR address: ${text}`);
+  if (!network) throw new ConfigError(`${key}: invalid CIDR address: ${shorten(text)}`);
   if (familyOf(network.address) !== family) {
-    throw new ConfigError(`${key}: invalid ${family === 'ipv4' ? 'IPv4' : 'IPv6'} CIDR format: ${text}`);
+    throw new ConfigError(
+      `${key}: invalid ${family === 'ipv4' ? 'IPv4' : 'IPv6'} CIDR format: ${shorten(text)}`,
+    );
   }
   const isUnspecified = network.prefixLength === 0 && addressToInteger(network.address) === 0n;
   return isUnspecified ? undefined : network;
@@ -110,7 +112,7 @@ function parseBound(value: unknown, key: string, family: Family): IpAddress | un
   const text = typeof value === 'string' ? value : printBriefly(value);
   const address = parseIpAddress(text);
   if (address === undefined || familyOf(address) !== family)
-    throw new ConfigError(`${key}: invalid IP address format: ${text}`);
+    throw new ConfigError(`${key}: invalid IP address format: ${shorten(text)}`);
   return addressToInteger(address) === 0n ? undefined : address;
 }
 

@@ -252,6 +252,13 @@ export class EtcdServer {
     }
   }
 
+  /** Deletes all keys that begin so, in one revision. The last character must be ASCII. */
+  deletePrefix(prefix: string): Promise<unknown> {
+    const end = Buffer.from(prefix);
+    end[end.length - 1]! += 1;
+    return this.gateway('kv/deleterange', { key: prefix, range_end: end });
+  }
+
   async valueOf(key: string): Promise<string | undefined> {
     const { kvs } = await this.gateway<{ kvs?: { value?: string }[] }>('kv/range', { key });
     return kvs?.[0] && Buffer.from(kvs[0].value ?? '', 'base64').toString();

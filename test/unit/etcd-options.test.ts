@@ -85,11 +85,47 @@ describe('keys', () => {
     expect(keys.leases.range_end.toString()).toBe(subnets.replace(/\/$/, '0'));
   });
 
-  test('of leases hold their names, whatever they are', () => {
+  test('of leases hold their names', () => {
     const keys = new Keys('/prefix/ü');
-    for (const name of ['10.5.1.0-24', '10.5.1.0-24&fd00::-64', 'ünï', 'a/b']) {
-      expect(keys.nameOf(keys.lease(name).toString())).toBe(name);
+    for (const name of ['10.5.1.0-24', '10.5.1.0-24&fd00::-64', 'a/b', '']) {
+      expect(keys.nameOf(keys.lease(name))).toEqual({ name });
     }
+  });
+
+  describe('that can be no lease have a name to show, and a reason', () => {
+    const keys = new Keys('/prefix');
+    const keyOf = (name: Buffer) => Buffer.concat([keys.lease(''), name]);
+
+    test.each([
+      [
+        '1.5 MB of digits',
+        Buffer.alloc(1_500_000, '1'),
+        /^its key has 1500000 bytes, and no lease more than 255$/,
+      ],
+      ['256 bytes', Buffer.alloc(256, 'x'), /^its key has 256 bytes/],
+      [
+        'letters of other alphabets',
+        Buffer.from('ünï'),
+        /^its key holds more than printable ASCII characters$/,
+      ],
+      ['what moves a cursor', Buffer.from('\u001b[2J10.5.1.0-24'), /^its key holds more than printable/],
+      ['no UTF-8', Buffer.from([0xff, 0x31]), /^its key holds more than printable/],
+    ])('%s', (_, bytes, reason) => {
+      const { name, reason: said } = keys.nameOf(keyOf(bytes));
+      expect(name).toMatch(/^[!-~]{1,160}…\(sha256:[0-9a-f]{16}\)$/);
+      expect(said).toMatch(reason);
+    });
+
+    test('and each another one, also where no text tells them apart', () => {
+      const names = [[0xff], [0xfe], [0xff, 0xff]].map(
+        (bytes) => keys.nameOf(keyOf(Buffer.from(bytes))).name,
+      );
+      expect(new Set(names).size).toBe(3);
+    });
+
+    test('but 255 printable characters are read', () => {
+      expect(keys.nameOf(keyOf(Buffer.alloc(255, 'x'))).reason).toBeUndefined();
+    });
   });
 
   test('of one subnet range over its dual-stack names too', () => {

@@ -1,4 +1,4 @@
-import { inTurns } from '../../src/engine/in-turns';
+import { inTurns } from '../../src/in-turns';
 import type { Steps } from '../../src/model/steps';
 import { FakeClock } from '../support/fake-clock';
 

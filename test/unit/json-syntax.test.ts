@@ -29,7 +29,7 @@ describe('what is wrong with', () => {
     ['\ufeff{}', 'line 1, column 1: expected a value, found U+FEFF (a byte order mark)'],
     ['[1] [2]', "line 1, column 5: expected nothing more, found '['"],
     ['{"a": 1}\u0000', 'line 1, column 9: expected nothing more, found U+0000'],
-    ['['.repeat(100_000), 'line 1, column 202: nested too deeply'],
+    ['['.repeat(300), 'line 1, column 202: nested too deeply'],
   ])('%j', (text, message) => {
     expect(whatIsWrong(text)).toBe(message);
     expect(() => parseJson(text)).toThrow(new ConfigError(`not valid JSON: ${message}`));
@@ -54,6 +54,17 @@ describe('what is wrong with', () => {
       }),
       { numRuns: 2000 },
     );
+  });
+
+  test.each([
+    [
+      'longer than 65536 characters',
+      `"${'x'.repeat(70_000)}"`,
+      'it has 70002 characters, and a configuration at most 65536',
+    ],
+    ['nested more than 200 deep', '['.repeat(30_000) + ']'.repeat(30_000), 'it is nested more than 200 deep'],
+  ])('JSON %s is refused', (_, text, message) => {
+    expect(() => parseJson(text)).toThrow(new ConfigError(message));
   });
 
   test('JSON is read', () => {

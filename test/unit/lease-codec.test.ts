@@ -219,6 +219,26 @@ describe('a lease value', () => {
     expect(parseLeaseAttributes(text)).toEqual({ reason });
   });
 
+  const nested = (depth: number) => `{"BackendData":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`;
+
+  test.each([
+    ['of 1.5 MB', `{"PublicIP":"${'1'.repeat(1_500_000)}"}`, 'value is longer than 16384 characters'],
+    ['nested 200 000 deep', nested(200_000), 'value is longer than 16384 characters'],
+    ['nested 17 deep', nested(17), 'value is nested more than 16 deep'],
+    [
+      'with an address of 16 000 characters',
+      `{"PublicIPv6":"${'1:'.repeat(8_000)}"}`,
+      'PublicIPv6 is not an IPv6 address',
+    ],
+  ])('a value %s is malformed', (_, text, reason) => {
+    expect(parseLeaseAttributes(text)).toEqual({ reason });
+  });
+
+  test('a value nested 16 deep, or 16 384 characters long, is read', () => {
+    expect(parseLeaseAttributes(nested(16))).toHaveProperty('value');
+    expect(parseLeaseAttributes(`{"x":"${'x'.repeat(16_384 - 8)}"}`)).toHaveProperty('value');
+  });
+
   test('comes back from what was printed, for any attributes', () => {
     const ipv4 = fc.bigInt({ min: 1n, max: 2n ** 32n - 1n }).map((value) => integerToAddress('ipv4', value));
     const ipv6 = fc.bigInt({ min: 1n, max: 2n ** 128n - 1n }).map((value) => integerToAddress('ipv6', value));
@@ -306,6 +326,16 @@ describe('a stored lease', () => {
       kind: 'lease',
       lease: { name: 'x10.5.1.9-24', subnet: subnet('10.5.1.0/24'), etcdLeaseId: '77', modRevision: '5' },
     });
+  });
+
+  test('whose name is longer than 255 characters is none, whatever it ends with', () => {
+    const ending = '10.5.1.0-24';
+    const name = (length: number) => 'x'.repeat(length - ending.length) + ending;
+    expect(parseLease({ ...stored, name: name(255) }).kind).toBe('lease');
+    expect(parseLease({ ...stored, name: name(256) })).toMatchObject({
+      malformed: { reason: 'key names no subnet' },
+    });
+    expect(parseLease({ ...stored, name: '1'.repeat(1_500_000) }).kind).toBe('malformed');
   });
 
   test('that is malformed says why, and can still be found', () => {

@@ -113,6 +113,34 @@ describe('the peer watcher', () => {
     await stop();
   });
 
+  it('reads ever more rarely, and says so once, while the registry ends each watch at once', async () => {
+    const { registry, clock, log, watcher, stop } = await watching(2);
+    const before = registry.countOf('list');
+    for (let second = 0; second < 300; second++) {
+      registry.cutWatches();
+      await clock.advance(1_000);
+    }
+    expect(registry.countOf('list') - before).toBeLessThan(60);
+    expect(log.messages('warn').length + log.messages('info').length).toBeLessThan(20);
+    expect(watcher.trouble?.complaint).toContain('the connection was lost');
+    await clock.advance(30_000);
+    expect(watcher.trouble).toBeUndefined();
+    await stop();
+  });
+
+  it('complains once a minute at most about a lease that is spoiled and mended again and again', async () => {
+    const { store, clock, log, watcher, stop } = await watching(2, 3);
+    for (let turn = 0; turn < 600; turn++) {
+      store.put('subnets/10.5.3.0-24', turn % 2 === 0 ? 'garbage' : valueOf(3));
+      await clock.advance(100);
+    }
+    store.put('subnets/10.5.3.0-24', 'garbage');
+    await clock.advance(0);
+    expect(log.messages('warn').filter((line) => line === 'lease ignored').length).toBeLessThanOrEqual(2);
+    expect(watcher.complaints).toMatchObject([{ lease: '10.5.3.0-24', reason: 'value is not JSON' }]);
+    await stop();
+  });
+
   it('loses nothing when the history it needs is compacted, or its connection cut', async () => {
     const { store, registry, clock, subnets, stop } = await watching(2);
     registry.cutWatches();

@@ -53,7 +53,7 @@ function reflectedAnswer(message: Buffer): RangeAnswer {
     revision: header.revision,
     kvs: kvs.map(({ key, value, lease, mod_revision, create_revision }) => {
       const revisions = { modRevision: mod_revision, createRevision: create_revision };
-      return { key: key.toString(), value: value.toString(), lease, ...revisions };
+      return { key, value, lease, ...revisions };
     }),
   };
 }
