@@ -93,7 +93,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   const began = clock.now();
   let closeControl: CloseControlSocket | undefined;
   const firstHost = options.embeddedEtcd ? carryEtcd(options, host, clock, log) : undefined;
-  const registry = etcdOf(options, firstHost?.permit);
+  const registry = etcdOf(options, log, firstHost?.permit);
   const healthEnd = new AbortController();
   let health: Promise<void> | undefined;
   try {
@@ -150,7 +150,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       silent: (reason: string) => log.error('stuck; systemd is to start another agent', { reason }),
     };
     void beatWatchdog(watchdog, stop);
-    firstHost?.welcome(etcdOf(options, firstHost.reach));
+    firstHost?.welcome(etcdOf(options, log, firstHost.reach));
     await agent.run(stop);
     host.notify({ stopping: true });
     log.info('vtepd stops; lease and kernel state stay as they are');
@@ -221,7 +221,7 @@ async function withRegistry<T>(
   use: (registry: LeaseRegistry) => Promise<T>,
 ): Promise<T> {
   const firstHost = options.embeddedEtcd ? await borrowEtcd(options, kernel) : undefined;
-  const registry = etcdOf(options, firstHost?.permit ?? (() => refuseAbsent(options)));
+  const registry = etcdOf(options, undefined, firstHost?.permit ?? (() => refuseAbsent(options)));
   try {
     return await use(registry);
   } finally {
@@ -281,7 +281,11 @@ function etcdDirectoryOf({ stateFile }: Options): string {
   return join(stateFile === undefined ? '/var/lib/vtepd' : dirname(resolve(stateFile)), 'etcd');
 }
 
-function etcdOf(options: Options, permit?: (signal: AbortSignal) => Promise<void>): EtcdRegistry {
+function etcdOf(
+  options: Options,
+  log: Log | undefined,
+  permit?: (signal: AbortSignal) => Promise<void>,
+): EtcdRegistry {
   return new EtcdRegistry({
     endpoints: options.etcdEndpoints,
     prefix: options.etcdPrefix,
@@ -292,6 +296,7 @@ function etcdOf(options: Options, permit?: (signal: AbortSignal) => Promise<void
     username: options.etcdUsername,
     password: options.etcdPassword,
     permit,
+    log,
   });
 }
 

@@ -30,6 +30,8 @@ export interface LeaseRegistry {
   ): Promise<'written' | 'conflict'>;
   /** Every lease, in one read. */
   list(signal: AbortSignal): Promise<LeaseSnapshot>;
+  /** How many keys there are where the leases are, readable or not. Costs the registry next to nothing. */
+  count(signal: AbortSignal): Promise<number>;
   /** The lease that holds this address, or whose VTEP has this MAC: what a miss asks when the peer table does not know. */
   find(question: Miss, subnetLength: number, signal: AbortSignal): Promise<Lease | undefined>;
   /**

@@ -21,6 +21,8 @@ import { Wake } from './wake';
 
 const BACKOFF = { minMilliseconds: 200, maxMilliseconds: 30_000 };
 /** Lost races are tried again at once, but not so fast that fifty agents on one key spin. */
+/** So many lost races in a row are nothing to speak of. */
+const PATIENT_RACES = 5;
 const RACE_BACKOFF = { minMilliseconds: 5, maxMilliseconds: 500 };
 /** A reservation needs no keeping alive; its loop only waits to be told of changes. */
 const LONG_WAIT_MILLISECONDS = 3_600_000;
@@ -171,6 +173,8 @@ export class LeaseHolder {
           await this.clock.sleep(backoffMilliseconds(attempt++, BACKOFF, this.clock.random()), signal);
         } else {
           this.log.debug('lost a race for a subnet; trying another');
+          if (races >= PATIENT_RACES)
+            this.#trouble.report('another host was faster for each subnet; trying on', 'lost races');
           await this.clock.sleep(backoffMilliseconds(races++, RACE_BACKOFF, this.clock.random()), signal);
         }
       } catch (error) {

@@ -6,6 +6,7 @@ import { Rivals } from '../core/rivals';
 import { isLeasable } from '../core/subnets';
 import { inTurns } from '../in-turns';
 import { printSubnet, type Subnet } from '../model/address';
+import { RegistryError } from '../model/errors';
 import type { Lease, MalformedLease } from '../model/lease';
 import { printLeaseName } from '../model/lease-codec';
 import type { SubnetRange } from '../model/network-config';
@@ -43,6 +44,8 @@ const DELETION_MILLISECONDS = 2_000;
 /** How often a registry that does not answer is asked again how a lease went. */
 const EXAMINE_RETRY_MILLISECONDS = 5_000;
 const LONG_WAIT_MILLISECONDS = 3_600_000;
+/** How often the leases are counted. */
+const COUNT_MILLISECONDS = 60_000;
 /** A watch that has lasted so long works. */
 const PROVEN_MILLISECONDS = 10_000;
 /** So many watches in a row may fail without distrust of the next. */
@@ -91,6 +94,8 @@ export class PeerWatcher {
   #snapshotAt = -Infinity;
   /** How many watches in a row failed before they proved that they work. */
   #failedWatches = 0;
+  /** How many batches the watches have told. */
+  #batches = 0;
 
   constructor(
     private readonly registry: LeaseRegistry,
@@ -225,6 +230,7 @@ export class PeerWatcher {
       () => audit.abort(),
       () => undefined,
     );
+    const behind = this.#noticeBehind(audit);
     const proof = this.clock.sleep(PROVEN_MILLISECONDS, audit.signal).then(
       () => this.#trustWatch(),
       () => undefined,
@@ -235,13 +241,38 @@ export class PeerWatcher {
         if (batch.changes.length > 0) this.#trustWatch();
         else if (this.#failedWatches <= FORGIVEN_WATCHES) this.#trouble.clear('etcd watch is back');
         this.#revision = batch.revision;
+        this.#batches++;
         await this.#take(batch.changes);
       }
     } catch (error) {
       if (signal.aborted || !audit.signal.aborted) throw error;
     } finally {
       audit.abort();
-      await Promise.all([timer, proof]);
+      await Promise.all([timer, proof, behind]);
+    }
+    if (audit.signal.reason instanceof RegistryError) throw audit.signal.reason;
+  }
+
+  /**
+   * A server may answer everything else and fall behind with its watches. So the leases are counted now and then: where their number
+   * has not been ours for a whole interval, in which the watch told nothing, the watch is given up.
+   */
+  async #noticeBehind(watch: LinkedAbort): Promise<void> {
+    for (let suspectedAt: number | undefined; !watch.signal.aborted;) {
+      try {
+        await this.clock.sleep(COUNT_MILLISECONDS, watch.signal);
+        const batches = this.#batches;
+        const known = new Set([...this.#leases.keys(), ...this.#malformed.keys()]).size;
+        const count = await this.registry.count(watch.signal);
+        const isOdd = count !== known && this.#batches === batches;
+        if (isOdd && suspectedAt === batches) {
+          const text = `the watch is behind: etcd has ${count} leases, and it told of ${known}`;
+          watch.abort(new RegistryError('unavailable', text));
+        }
+        suspectedAt = isOdd ? batches : undefined;
+      } catch {
+        // A registry that does not answer is told of by whoever needs it.
+      }
     }
   }
 

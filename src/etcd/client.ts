@@ -2,8 +2,12 @@
 import { setMaxListeners } from 'node:events';
 import { monotonicMilliseconds } from '../monotonic';
 import { RegistryError, UsageError } from '../model/errors';
+import type { Log } from '../ports';
 import { Connection, type CallLimits, type Login } from './connection';
 import { parseEndpoints, type Endpoint } from './endpoints';
+import { hearGrpc } from './grpc-log';
+import { Pings } from './pings';
+import { race } from './race';
 import { CallError } from './errors';
 import { TlsFiles, type TlsFilePaths } from './tls-files';
 
@@ -16,11 +20,14 @@ export interface EtcdOptions extends TlsFilePaths {
   readonly callDeadlineMilliseconds?: number | undefined;
   /** Waited for before each call. Throws a {@link RegistryError} while no server may be asked. */
   readonly permit?: ((signal: AbortSignal) => Promise<void>) | undefined;
+  /** Hears of servers that are silent, and of what grpc prints. */
+  readonly log?: Log | undefined;
 }
 
 const CALL_DEADLINE_MILLISECONDS = 5_000;
 /** So often, at most, are the certificate files looked at. */
 const TLS_CHECK_MILLISECONDS = 1_000;
+const SILENCE_REST_MILLISECONDS = 60_000;
 
 /** What one attempt has to work with. */
 export interface Attempt {
@@ -51,6 +58,11 @@ export class EtcdClient {
   readonly #login: Login | undefined;
   readonly #deadlineMilliseconds: number;
   readonly #permit: EtcdOptions['permit'];
+  readonly #log: Log | undefined;
+  /** By endpoint: how often its server may be pinged. */
+  readonly #pings: readonly Pings[];
+  readonly #silenceToldAt = new Map<number, number>();
+  readonly #endGrpcNews: () => void;
   readonly #calls = new Set<AbortController>();
   readonly #sets = new Set<ConnectionSet>();
   #set: ConnectionSet | undefined;
@@ -64,6 +76,12 @@ export class EtcdClient {
     this.#tlsFiles = new TlsFiles(options);
     this.#deadlineMilliseconds = options.callDeadlineMilliseconds ?? CALL_DEADLINE_MILLISECONDS;
     this.#permit = options.permit;
+    this.#log = options.log;
+    this.#pings = this.#endpoints.map(() => new Pings());
+    this.#endGrpcNews = hearGrpc({
+      said: (text) => this.#log?.debug('grpc', { text }),
+      refusedPings: (address) => this.#pingMoreRarely(address),
+    });
     const { username = '', password = '' } = options;
     if (password !== '' && username === '') {
       throw new UsageError('--etcd-password is given without --etcd-username');
@@ -72,7 +90,13 @@ export class EtcdClient {
   }
 
   /** Does something with the first server that can; `purpose` completes "cannot …". Throws {@link RegistryError}. */
-  async call<T>(purpose: string, attempt: (attempt: Attempt) => Promise<T>, signal: AbortSignal): Promise<T> {
+  async call<T>(
+    purpose: string,
+    attempt: (attempt: Attempt) => Promise<T>,
+    signal: AbortSignal,
+    /** Called with a result that came too late: another server's was taken. */
+    discard: (result: T) => void = () => undefined,
+  ): Promise<T> {
     signal.throwIfAborted();
     if (this.#closed) throw closedError(purpose);
     // One signal for a thousand calls is no leak, though Node would warn of it.
@@ -83,7 +107,7 @@ export class EtcdClient {
     this.#calls.add(controller);
     try {
       await this.#permit?.(controller.signal);
-      return await this.#tryAll(purpose, attempt, controller.signal);
+      return await this.#tryAll(purpose, attempt, discard, controller.signal);
     } catch (error) {
       if (this.#closed) throw closedError(purpose);
       throw error;
@@ -107,51 +131,94 @@ export class EtcdClient {
   /** Ends all calls and streams. */
   close(): void {
     this.#closed = true;
+    this.#endGrpcNews();
     for (const call of this.#calls) call.abort(closedError('go on'));
     for (const set of this.#sets) closeAll(set);
     this.#sets.clear();
   }
 
-  async #tryAll<T>(purpose: string, work: (attempt: Attempt) => Promise<T>, signal: AbortSignal): Promise<T> {
+  /** Endpoints side by side: while one is silent, the next is asked. */
+  async #tryAll<T>(
+    purpose: string,
+    work: (attempt: Attempt) => Promise<T>,
+    discard: (result: T) => void,
+    signal: AbortSignal,
+  ): Promise<T> {
     const set = this.#currentSet(purpose);
     const failures = new Map<number, CallError>();
     const release = this.#hold(set);
-    const limits = { deadlineMilliseconds: this.#deadlineMilliseconds, signal };
-    const first = this.#preferred;
-    let unclear = false;
-    try {
-      for (let turn = 0; turn < set.connections.length; turn++) {
-        const index = (first + turn) % set.connections.length;
-        const connection = set.connections[index]!;
-        // A broken connection and an outdated token each deserve a second try, on the same server.
-        for (const mayRepeat of [true, false]) {
-          try {
-            const result = await work({
-              connection,
-              limits,
-              unclear,
-              hold: () => this.#hold(set),
-              demote: () => this.#demote(index),
-            });
-            this.#preferred = index;
-            return result;
-          } catch (error) {
-            signal.throwIfAborted();
-            if (!(error instanceof CallError)) throw error;
+    const { length } = set.connections;
+    const order = set.connections.map((_, turn) => (this.#preferred + turn) % length);
+    // How many attempts may have been carried out without our hearing of it.
+    let open = 0;
+    const racers = order.map((index) => ({
+      run: (raceSignal: AbortSignal) =>
+        this.#try(set, index, raceSignal, work, {
+          isUnclear: () => open > 0,
+          begun: () => open++,
+          failed: (error) => {
             failures.set(index, error);
-            unclear ||= error.kind === 'unavailable';
-            if (error.kind === 'token') connection.forgetToken();
-            if (mayRepeat && (error.isBreak || (error.kind === 'token' && this.#login))) continue;
-            break;
-          }
-        }
-        const { kind } = failures.get(index)!;
-        if (kind !== 'unavailable' && kind !== 'denied') break;
-      }
+            if (error.kind !== 'unavailable') open--;
+          },
+        }),
+      isFinal: (error: unknown) =>
+        !(error instanceof CallError) || !['unavailable', 'denied'].includes(error.kind),
+      discard,
+      silent: () => this.#tellSilent(index),
+    }));
+    try {
+      return await race(racers, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof CallError)) throw error;
+      throw this.#failure(purpose, failures);
     } finally {
       release();
     }
-    throw this.#failure(purpose, failures);
+  }
+
+  /** A broken connection and an outdated token each deserve a second try, on the same server. */
+  async #try<T>(
+    set: ConnectionSet,
+    index: number,
+    signal: AbortSignal,
+    work: (attempt: Attempt) => Promise<T>,
+    course: { isUnclear(): boolean; begun(): void; failed(error: CallError): void },
+  ): Promise<T> {
+    const connection = set.connections[index]!;
+    const limits = { deadlineMilliseconds: this.#deadlineMilliseconds, signal };
+    for (let mayRepeat = true; ; mayRepeat = false) {
+      const unclear = course.isUnclear();
+      course.begun();
+      try {
+        const result = await work({
+          connection,
+          limits,
+          unclear,
+          hold: () => this.#hold(set),
+          demote: () => this.#demote(index),
+        });
+        if (!signal.aborted) this.#preferred = index;
+        return result;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof CallError)) throw error;
+        course.failed(error);
+        if (error.kind === 'token') connection.forgetToken();
+        if (mayRepeat && (error.isBreak || (error.kind === 'token' && this.#login))) continue;
+        throw error;
+      }
+    }
+  }
+
+  /** Once a minute at most for each endpoint. */
+  #tellSilent(index: number): void {
+    const now = monotonicMilliseconds();
+    if (now - (this.#silenceToldAt.get(index) ?? -Infinity) < SILENCE_REST_MILLISECONDS) return;
+    this.#silenceToldAt.set(index, now);
+    this.#log?.warn('an etcd endpoint does not answer; asking the next', {
+      url: this.#endpoints[index]!.url,
+    });
   }
 
   /** In the order of the endpoints, not of the attempts: the same trouble is described by the same words each time. */
@@ -164,6 +231,12 @@ export class EtcdClient {
     const kinds = new Set([...failures.values()].map(({ kind }) => kind));
     const code = kinds.has('unavailable') && last.kind === 'denied' ? 'unavailable' : codeOf(last);
     return new RegistryError(code, `cannot ${purpose} (${text})`, { cause: last });
+  }
+
+  /** A name is not told from others here: one server that wants fewer pings then spares them all some. */
+  #pingMoreRarely(address: string): void {
+    for (const [index, { url }] of this.#endpoints.entries())
+      if (url.endsWith(`//${address}`) || !/\d$|\]:\d+$/.test(hostOf(url))) this.#pings[index]!.beRare();
   }
 
   #demote(index: number): void {
@@ -189,7 +262,9 @@ export class EtcdClient {
     if (old?.tlsStamp === (usesTls ? this.#tlsFiles.stamp : '')) return old;
     try {
       const tls = usesTls ? this.#tlsFiles.read() : undefined;
-      const connections = this.#endpoints.map((endpoint) => new Connection(endpoint, tls, this.#login));
+      const connections = this.#endpoints.map(
+        (endpoint, index) => new Connection(endpoint, tls, this.#login, this.#pings[index]!),
+      );
       this.#set = { connections, tlsStamp: tls?.stamp ?? '', users: 0 };
     } catch (error) {
       // Somebody is in the middle of writing new ones: the old ones may still do, and we look again.
@@ -201,6 +276,11 @@ export class EtcdClient {
     if (old) this.#hold(old)();
     return this.#set;
   }
+}
+
+/** `http://etcd.example:2379` → `etcd.example` */
+function hostOf(url: string): string {
+  return url.replace(/^\w+:\/\//, '').replace(/:\d+$/, '');
 }
 
 function closeAll(set: ConnectionSet): void {

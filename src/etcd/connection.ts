@@ -3,6 +3,7 @@ import { noop } from 'cockatiel';
 import { ClientClosedError, Etcd3, type ICallable, type IDuplexStream, type Services } from 'etcd3';
 import type { Endpoint } from './endpoints';
 import { CallError, callErrorOf, CLIENT_CLOSED, connectionLost } from './errors';
+import type { Pings } from './pings';
 import type { TlsMaterial } from './tls-files';
 
 export interface Login {
@@ -32,30 +33,38 @@ class Etcd extends Etcd3 {
 const GRPC_OPTIONS = {
   // 15 000 leases fill grpc's default of 4 MiB.
   'grpc.max_receive_message_length': -1,
-  // A server that hangs is noticed within 15 s, by a watch too. More often, or while idle, and etcd says "too many pings".
-  'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
+  // While idle, etcd says "too many pings".
   'grpc.keepalive_permit_without_calls': 0,
+  // Leases do not belong into a proxy for web pages, which `http_proxy` names: flannel and etcdctl ask none for http either.
+  'grpc.enable_http_proxy': 0,
 };
 
 /** Talks to one server. Every method throws {@link CallError}, or the reason of the abort. */
 export class Connection {
-  readonly #etcd: Etcd;
+  #etcd: Etcd;
+  #pingMilliseconds: number;
   readonly #streams = new Set<{ cancel(): void }>();
   #token: Promise<string> | undefined;
 
   /** Does not connect yet. Throws a {@link CallError} when the certificates make no sense. */
   constructor(
     readonly endpoint: Endpoint,
-    tls: TlsMaterial | undefined,
+    private readonly tls: TlsMaterial | undefined,
     private readonly login: Login | undefined,
+    private readonly pings: Pings,
   ) {
+    this.#pingMilliseconds = pings.milliseconds;
+    this.#etcd = this.#newEtcd();
+  }
+
+  #newEtcd(): Etcd {
     try {
-      this.#etcd = new Etcd({
-        hosts: endpoint.url,
-        ...(endpoint.tls && tls ? { credentials: tls as { rootCertificate: Buffer } } : {}),
+      return new Etcd({
+        hosts: this.endpoint.url,
+        ...(this.endpoint.tls && this.tls ? { credentials: this.tls as { rootCertificate: Buffer } } : {}),
         faultHandling: { global: noop, host: () => noop },
-        grpcOptions: GRPC_OPTIONS,
+        grpcOptions: { ...GRPC_OPTIONS, 'grpc.keepalive_time_ms': this.#pingMilliseconds },
       });
     } catch (error) {
       throw new CallError('denied', 'the TLS files do not fit together, or are damaged', error);
@@ -91,7 +100,7 @@ export class Connection {
     limits.signal.addEventListener('abort', cancel, { once: true });
     try {
       return await new Promise<Response>((resolve, reject) => {
-        stream.on('data', resolve);
+        stream.on('data', (answer) => (hasHeader(answer) ? resolve(answer) : reject(noEtcd())));
         stream.on('error', (error) => reject(callErrorOf(error, limits.deadlineMilliseconds)));
         stream.on('end', () => reject(connectionLost()));
         stream.write(request);
@@ -162,7 +171,7 @@ export class Connection {
           const codec = [requestSerialize, read ?? responseDeserialize] as const;
           const done = (error: Error | null, response?: Response) => {
             signal.removeEventListener('abort', cancel);
-            if (!error) return resolve(response!);
+            if (!error) return hasHeader(response) ? resolve(response!) : reject(noEtcd());
             const callError = callErrorOf(error, deadlineMilliseconds);
             // The next call then connects at once, instead of after a pause that grows to minutes.
             if (callError.kind === 'unavailable' && !signal.aborted) resource.resetAllServices();
@@ -178,12 +187,22 @@ export class Connection {
   async #withConnection<T>(service: Service, limits: CallLimits, use: Use<T>): Promise<T> {
     try {
       limits.signal.throwIfAborted();
+      this.#followPings();
       return await this.#etcd.withConnection(service, use);
     } catch (error) {
       limits.signal.throwIfAborted();
       if (error instanceof ClientClosedError) throw new CallError('unavailable', CLIENT_CLOSED, error);
       throw error;
     }
+  }
+
+  /** A client pings as often as it was told when it was made. */
+  #followPings(): void {
+    if (this.#pingMilliseconds === this.pings.milliseconds) return;
+    this.#pingMilliseconds = this.pings.milliseconds;
+    // What is under way on the old one is about to be cut by the server.
+    this.#etcd.close();
+    this.#etcd = this.#newEtcd();
   }
 
   /** A token for the user; empty without a user, or when etcd asks for none. */
@@ -207,6 +226,16 @@ export class Connection {
       throw error;
     }
   }
+}
+
+/** Every answer of etcd has one, and what reads it relies on that. What was read by hand has been looked at. */
+function hasHeader(answer: unknown): boolean {
+  const { header, revision } = (answer ?? {}) as { header?: object | null; revision?: unknown };
+  return (header !== undefined && header !== null) || revision !== undefined;
+}
+
+function noEtcd(): CallError {
+  return new CallError('unavailable', 'its answer has no header; is it etcd?');
 }
 
 interface UnaryMethod<Response> {

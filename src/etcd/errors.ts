@@ -73,6 +73,17 @@ const CONNECTION_TEXTS: readonly [RegExp, CallFailure, string][] = [
     'denied',
     'it does not accept our certificate (or wants one)',
   ],
+  [/no application protocol/i, 'denied', 'it does not speak HTTP/2 over TLS (ALPN); is it etcd?'],
+  [
+    /unsupported protocol|protocol version|no protocols available/i,
+    'denied',
+    'it speaks no version of TLS that we do (1.2 and later)',
+  ],
+  [
+    /no shared cipher|handshake failure/i,
+    'denied',
+    'it and we have no way to encrypt in common, or it wants another certificate',
+  ],
   [/wrong version number|packet length too long/i, 'denied', 'it does not speak TLS'],
   [/before secure TLS connection/, 'unavailable', 'it ended the TLS handshake; does it speak TLS?'],
   [/^Failed to connect$|: Failed to connect/, 'unavailable', 'it hung up at once; does it want https?'],
@@ -119,16 +130,22 @@ export function serverErrorOf(text: string, status?: unknown): CallError {
   return new CallError(mayPass ? 'unavailable' : 'protocol', plain, status);
 }
 
+/** `error:0A000102:SSL routines::unsupported protocol:../deps/openssl/…`: OpenSSL's own words, without where they stand. */
+const OPENSSL_TEXT = /error:[0-9A-F]+:[^:]*:[^:]*:([^:]+)(?::\S*)?/i;
+
 function connectionErrorOf(text: string, status: unknown): CallError {
   const known = CONNECTION_TEXTS.find(([pattern]) => pattern.test(text));
   if (known) return new CallError(known[1], known[2], status);
   const plain = text
     .replace(/^No connection established\. Last error: (Error: )?/, '')
     .replace(/\s*\(\d{4}-\d\d-\d\dT[^)]*\)/g, '')
-    .replace(/\.?\s*Resolution note:.*$/, '');
+    .replace(/\.?\s*Resolution note:.*$/, '')
+    .replace(OPENSSL_TEXT, (_, words: string) => `TLS: ${words.trim()}`);
   const { code } = status as Partial<Status>;
   const isGibberish = code === INTERNAL && /pars|deserializ|decompress/i.test(text);
-  return new CallError(isGibberish ? 'protocol' : 'unavailable', plain, status);
+  // Node gives no error for a connection that ended before it was there.
+  const reason = /^(null|undefined)?$/.test(plain.trim()) ? 'it hung up while we connected' : plain;
+  return new CallError(isGibberish ? 'protocol' : 'unavailable', reason, status);
 }
 
 interface Status {

@@ -94,6 +94,16 @@ export class EtcdRegistry implements LeaseRegistry {
     return undefined;
   }
 
+  async count(signal: AbortSignal): Promise<number> {
+    const range = { ...this.#keys.leases, count_only: true };
+    const { count } = await this.#client.call(
+      'count the leases',
+      ({ connection, limits }) => connection.unary<{ count: string }>('KV', 'range', range, limits),
+      signal,
+    );
+    return Number(count);
+  }
+
   watch(afterRevision: string, signal: AbortSignal): AsyncIterable<LeaseBatch> {
     return watchLeases(this.#client, this.#keys, afterRevision, signal);
   }
@@ -185,7 +195,7 @@ export class EtcdRegistry implements LeaseRegistry {
           success: [{ request_delete_range: { key } }],
           failure: [{ request_range: { key, keys_only: true } }],
         });
-        const isGone = succeeded || responses[0]!.response_range.kvs.length === 0;
+        const isGone = succeeded || keysIn(responses).length === 0;
         return succeeded || (attempt.unclear && isGone) ? 'removed' : 'conflict';
       },
       signal,
@@ -245,7 +255,7 @@ export class EtcdRegistry implements LeaseRegistry {
         const mine = { key, value, lease, mod_revision: header.revision };
         // Of a key that was there before, the caller knows when it was created.
         if (succeeded) return { ...mine, create_revision: header.revision, version: '0' };
-        const found = responses[0]!.response_range.kvs[0];
+        const found = keysIn(responses)[0];
         const isOurs = found && found.value.equals(value) && found.lease === lease;
         return isOurs && (etcdLeaseId !== undefined || attempt.unclear) ? found : undefined;
       },
@@ -287,6 +297,14 @@ function lifeIn({ TTL, header }: LifeAnswer): LeaseLife | 'lost' {
 
 function transact({ connection, limits }: Attempt, request: object): Promise<ITxnResponse> {
   return connection.unary<ITxnResponse>('KV', 'txn', request, limits);
+}
+
+/** What the failed transaction read. Throws a {@link CallError} where the answer holds nothing of it. */
+function keysIn(responses: ITxnResponse['responses']): readonly IKeyValue[] {
+  const kvs = (responses[0] as { response_range?: { kvs?: readonly IKeyValue[] } } | undefined)
+    ?.response_range?.kvs;
+  if (!kvs) throw new CallError('unavailable', 'its answer to a transaction is incomplete; is it etcd?');
+  return kvs;
 }
 
 /** The condition that a key has this revision, or that there is no such key (version 0, as flannel asks). */

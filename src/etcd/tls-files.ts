@@ -1,4 +1,5 @@
 /** The certificates for talking to etcd: files that somebody renews while we run. */
+import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { UsageError } from '../model/errors';
 import { CallError } from './errors';
@@ -49,10 +50,13 @@ export class TlsFiles {
     // Before the reading: a file changed while we read has another stamp next time.
     const { stamp } = this;
     const { caFile, certFile, keyFile } = this.files;
+    const certChain = certFile ? readPem(certFile, 'certificate file') : undefined;
+    const privateKey = keyFile ? readPem(keyFile, 'key file') : undefined;
+    if (certChain && privateKey) checkPair(certFile!, certChain, keyFile!, privateKey);
     return {
       rootCertificate: caFile ? readPem(caFile, 'CA file') : readSystemCas(),
-      certChain: certFile ? readPem(certFile, 'certificate file') : undefined,
-      privateKey: keyFile ? readPem(keyFile, 'key file') : undefined,
+      certChain,
+      privateKey,
       stamp,
     };
   }
@@ -69,6 +73,38 @@ function readPem(path: string, what: string): Buffer {
   }
   if (!content.includes('-----BEGIN ')) throw new CallError('denied', `the ${what} '${path}' holds no PEM`);
   return content;
+}
+
+/** What OpenSSL would say of them in its own words, or etcd only after we have connected. */
+function checkPair(certFile: string, certPem: Buffer, keyFile: string, keyPem: Buffer): void {
+  if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(keyPem.toString('latin1'))) {
+    throw new CallError(
+      'denied',
+      `the key file '${keyFile}' is encrypted, and there is nobody to ask for its password: store it decrypted ("openssl pkey -in … -out …"), readable by vtepd alone`,
+    );
+  }
+  const certificate = parsed(
+    () => new X509Certificate(certPem),
+    `the certificate file '${certFile}' is damaged`,
+  );
+  const key = parsed(
+    () => createPrivateKey(keyPem),
+    `the key file '${keyFile}' holds no private key, or is damaged`,
+  );
+  if (!certificate.checkPrivateKey(key)) {
+    throw new CallError(
+      'denied',
+      `the key file '${keyFile}' is not the key of the certificate in '${certFile}'`,
+    );
+  }
+}
+
+function parsed<T>(parse: () => T, complaint: string): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new CallError('denied', complaint, error);
+  }
 }
 
 function readSystemCas(): Buffer | undefined {

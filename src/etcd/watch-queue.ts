@@ -11,24 +11,13 @@ const QUEUE_LIMIT = 1_000;
  */
 const GULP_MILLISECONDS = 4;
 
-/**
- * A server may answer everything else and fall behind with its watches. One that has said nothing for so many call deadlines is
- * asked how far it is; without an answer within the same time again, the watch is given up.
- */
-const PULSE_PER_DEADLINE = 6;
-
 /** What a stream has sent and nobody has taken yet. */
 export class WatchQueue {
-  /** How often {@link checkPulse} is to be called. */
-  readonly pulseMilliseconds: number;
   #messages: IWatchResponse[] = [];
   #end: { readonly error: unknown } | undefined;
   #paused = false;
   #wake: () => void = () => undefined;
   #takenAt = -Infinity;
-  /** Nothing has come since the last look at the pulse; then, since we asked. */
-  #isSilent = false;
-  #isAsked = false;
   #endRest: () => void = () => undefined;
 
   constructor(
@@ -38,9 +27,9 @@ export class WatchQueue {
     },
     deadlineMilliseconds: number,
   ) {
-    this.pulseMilliseconds = PULSE_PER_DEADLINE * deadlineMilliseconds;
     stream.on('data', (message) => {
-      this.#isSilent = this.#isAsked = false;
+      if (!message.header)
+        return this.#finish(new CallError('unavailable', 'its answer has no header; is it etcd?'));
       this.#messages.push(message);
       if (this.#messages.length >= QUEUE_LIMIT && !this.#paused) {
         this.#paused = true;
@@ -84,22 +73,6 @@ export class WatchQueue {
       timer = setTimeout(resolve, milliseconds);
     });
     clearTimeout(timer);
-  }
-
-  /** Called at regular times: asks a silent server for the progress of the watch, and ends the stream if it does not answer. */
-  checkPulse(): void {
-    // What has come and was not taken yet is our own delay.
-    if (this.#end || this.#messages.length > 0) return;
-    if (this.#isAsked) {
-      const seconds = (2 * this.pulseMilliseconds) / 1000;
-      this.#finish(
-        new CallError('unavailable', `the watch has told nothing for ${seconds} s; is it behind?`),
-      );
-    } else if (this.#isSilent) {
-      this.#isAsked = true;
-      this.stream.write({ progress_request: {} });
-    }
-    this.#isSilent = true;
   }
 
   putBack(messages: readonly IWatchResponse[]): void {

@@ -32,11 +32,14 @@ export async function* watchLeases(
       return { stream, release: attempt.hold(), attempt };
     },
     signal,
+    ({ stream, release }) => {
+      stream.abort(undefined);
+      release();
+    },
   );
   const abort = () => stream.abort(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
   if (signal.aborted) abort();
-  const pulse = setInterval(() => stream.checkPulse(), stream.pulseMilliseconds);
   try {
     yield { revision: afterRevision, changes: [] };
     let events: IEvent[] = [];
@@ -64,7 +67,6 @@ export async function* watchLeases(
       cause: error,
     });
   } finally {
-    clearInterval(pulse);
     signal.removeEventListener('abort', abort);
     stream.abort(undefined);
     release();

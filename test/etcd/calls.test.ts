@@ -80,10 +80,10 @@ describe('a server that does not answer', () => {
     await registry.list(signal);
   });
 
-  test('costs one deadline; the next endpoint answers, and is asked first from then on', async () => {
+  test('does not keep the next endpoint from being asked, which is asked first from then on', async () => {
     const registry = open(proxied(), server.url);
     proxy.pause();
-    expect(await milliseconds(() => registry.list(signal))).toBeGreaterThan(DEADLINE * 0.9);
+    await registry.list(signal);
     for (let n = 0; n < 5; n++) {
       expect(await milliseconds(() => registry.list(signal))).toBeLessThan(DEADLINE / 2);
     }

@@ -84,7 +84,9 @@ describe('over TLS', () => {
     );
     expect(
       await failure(closed, { caFile: ours.cert, certFile: stranger.cert, keyFile: serverFiles.key }),
-    ).toBe('denied: cannot list the leases: the TLS files do not fit together, or are damaged');
+    ).toBe(
+      `denied: cannot list the leases: the key file '${serverFiles.key}' is not the key of the certificate in '${stranger.cert}'`,
+    );
     expect(await failure(open_, { caFile: '/does/not/exist' })).toBe(
       "denied: cannot list the leases: the CA file '/does/not/exist' cannot be read: it does not exist",
     );

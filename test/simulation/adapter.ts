@@ -8,6 +8,7 @@ export class Adapter implements LeaseRegistry {
 
   readConfig: LeaseRegistry['readConfig'] = (...args) => this.inner.readConfig(...args);
   writeConfig: LeaseRegistry['writeConfig'] = (...args) => this.inner.writeConfig(...args);
+  count: LeaseRegistry['count'] = (...args) => this.inner.count(...args);
   find: LeaseRegistry['find'] = (...args) => this.inner.find(...args);
   grant: LeaseRegistry['grant'] = (...args) => this.inner.grant(...args);
   keepAlive: LeaseRegistry['keepAlive'] = (...args) => this.inner.keepAlive(...args);

@@ -62,6 +62,10 @@ export class DistantRegistry implements LeaseRegistry {
     return snapshot;
   }
 
+  count(signal: AbortSignal): Promise<number> {
+    return this.#call('count', '', signal, () => this.inner.count(NEVER));
+  }
+
   find(question: Miss, subnetLength: number, signal: AbortSignal): Promise<Lease | undefined> {
     return this.#call('find', '', signal, () => this.inner.find(question, subnetLength, NEVER));
   }

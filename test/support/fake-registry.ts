@@ -322,6 +322,10 @@ export class FakeRegistry implements LeaseRegistry {
     });
   }
 
+  count(signal: AbortSignal): Promise<number> {
+    return this.#call('count', signal, () => this.#parseAll().length);
+  }
+
   find(question: Miss, _subnetLength: number, signal: AbortSignal): Promise<Lease | undefined> {
     return this.#call('find', signal, () => {
       const leases = this.#parseAll().flatMap((each) => (each.kind === 'lease' ? [each.lease] : []));

@@ -155,6 +155,14 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
     };
     const now = async () => (await registry.list(signal)).revision;
 
+    test('keys below the leases are counted, readable or not', async () => {
+      expect(await registry.count(signal)).toBe(0);
+      await environment.put('subnets/10.5.2.0-24', 'garbage');
+      await environment.put('subnets/10.5.3.0-24', 'garbage');
+      await environment.put('config', '{}');
+      expect(await registry.count(signal)).toBe(2);
+    });
+
     describe('the configuration', () => {
       test('is not there at first, then is as written', async () => {
         expect(await registry.readConfig(signal)).toBeUndefined();

@@ -45,6 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** The one home of each package. */
 const HOMES: Readonly<Record<string, string>> = {
   etcd3: 'etcd',
+  '@grpc': 'etcd',
   cockatiel: 'etcd',
   netlink: 'kernel',
   commander: 'cli',

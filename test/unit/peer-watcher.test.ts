@@ -128,6 +128,29 @@ describe('the peer watcher', () => {
     await stop();
   });
 
+  it('gives up a watch that is behind: the registry has another number of leases than it told of', async () => {
+    const { store, registry, clock, log, subnets, stop } = await watching(2);
+    registry.deaf = true;
+    put(store, 3);
+    await clock.advance(59_000);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    await clock.advance(70_000);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    expect(log.lines.map(({ fields }) => String(fields['error']))).toContainEqual(
+      expect.stringContaining('the watch is behind: etcd has 2 leases, and it told of 1'),
+    );
+    await stop();
+  });
+
+  it('keeps a watch without news for as long as the number of leases is what it told', async () => {
+    const { registry, clock, stop } = await watching(2);
+    const before = registry.countOf('watch');
+    await clock.advance(400_000);
+    expect(registry.countOf('watch')).toBe(before);
+    expect(registry.countOf('count')).toBeGreaterThanOrEqual(6);
+    await stop();
+  });
+
   it('complains once a minute at most about a lease that is spoiled and mended again and again', async () => {
     const { store, clock, log, watcher, stop } = await watching(2, 3);
     for (let turn = 0; turn < 600; turn++) {
