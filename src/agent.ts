@@ -2,9 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { admissionOf } from './core/admission';
 import type { FirewallOptions, FirewallWish } from './core/firewall';
-import { overlayMtu } from './core/vxlan';
 import type { Network } from './core/network';
-import type { Self } from './core/peers';
 import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/admission-keeper';
 import { Announcer } from './engine/announcer';
 import { begin } from './engine/beginning';
@@ -17,11 +15,13 @@ import { Identity } from './engine/identity';
 import { LeaseHolder } from './engine/lease-holder';
 import { LinkedAbort } from './engine/linked-abort';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
+import { OwnHostState, type OwnHostChange } from './engine/own-host-state';
 import { PeerWatcher } from './engine/peer-watcher';
 import {
   awaitKernel,
   awaitKernelState,
   awaitUnderlay,
+  type SeenUnderlay,
   type UnderlayOptions,
   type Waiting,
 } from './engine/prerequisites';
@@ -30,10 +30,9 @@ import { conditionsOf, type Grievance, type Patients } from './engine/readiness'
 import { statusLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
 import { UnderlayWatcher } from './engine/underlay-watcher';
-import { contains, printSubnet, type IpAddress, type Subnet } from './model/address';
+import { sameSubnet, type IpAddress, type Subnet } from './model/address';
 import { KernelError, UnsupportedError, describeError } from './model/errors';
 import type { Lease } from './model/lease';
-import { vtepMacOf } from './model/lease-codec';
 import type { MacAddress } from './model/mac';
 import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
@@ -112,14 +111,14 @@ export class Agent {
   #isFirewallTried = false;
   #holder: LeaseHolder | undefined;
   #underlay: UnderlayWatcher | undefined;
-  #network: Network | undefined;
   #configWatcher: ConfigWatcher | undefined;
-  #overlay: Overlay | undefined;
   #standing: StandingAnswers | undefined;
-  #self: Self | undefined;
+  /** What is known of this host, and what follows from it. */
+  readonly #own: OwnHostState;
+  /** Settles when the leases have been judged by what we are now. */
+  #judged = Promise.resolve();
   /** The leases are judged once the base of the overlay is in place. */
   #arePeersLater = false;
-  #gateways: readonly IpAddress[] = [];
   /** The subnet that subnet.env named when we started: an earlier agent's, perhaps of another network. */
   #former: readonly Subnet[] = [];
   readonly #conditions: Conditions;
@@ -138,6 +137,12 @@ export class Agent {
   ) {
     const { registry, kernel, host, clock, log } = ports;
     this.#waiting = { clock, log, waits: new Set() };
+    const { resolve, hasBlackholeRoute, etcdAddresses, firewall } = options;
+    this.#own = new OwnHostState(log, {
+      ...{ resolve, hasBlackholeRoute, etcdAddresses },
+      ipMasq: firewall.ipMasq,
+    });
+    this.#own.listen((change) => this.#follow(change));
     this.#reconciler = new Reconciler(kernel, clock, log, () => ({
       overlay: this.#overlay!,
       peers: this.#watcher.peers,
@@ -202,6 +207,10 @@ export class Agent {
   /** Whether the loops turn; where they do not, another start helps. A blocked event loop answers nothing at all. */
   liveness(): Check[] {
     return this.#conditions.check([{ name: 'loops', reason: this.stuck(), advisory: false }]);
+  }
+
+  get #overlay(): Overlay | undefined {
+    return this.#own.current?.overlay;
   }
 
   get #parts(): Patients & Witnesses {
@@ -275,15 +284,13 @@ export class Agent {
 
   async #start(signal: AbortSignal): Promise<void> {
     const { registry, kernel, host, clock, log } = this.ports;
-    const [{ network, memory }, underlay] = await Promise.all([
+    const [{ network, memory }, seen] = await Promise.all([
       begin({ registry, host, ...this.#waiting }, this.#watcher, this.options.configPlace, signal),
       this.#firstUnderlay(signal),
     ]);
     for (const remark of network.remarks) log.warn(remark);
-    this.#network = network;
+    this.#own.set({ ...seen, network });
     this.#configWatcher = new ConfigWatcher(registry, clock, log, network);
-    const defaultRoutes = await awaitKernel(this.#waiting, signal, () => kernel.defaultRoutes(signal));
-    this.#gateways = defaultRoutes.flatMap(({ gateway }) => gateway ?? []);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
     if (this.ports.guard && !this.#admission) removeGuard(this.ports.guard, linkName, log);
@@ -296,7 +303,7 @@ export class Agent {
       this.#previousSubnet(),
     ]);
     this.#former = previous ? [previous] : [];
-    this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, underlay);
+    this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, seen.underlay);
     const publicIp = () => this.#underlay!.current.publicIp;
     const leases = () => this.#watcher.leases;
     const identity = new Identity(host, log, network.backend.vni, publicIp, leases, existingMac);
@@ -316,7 +323,7 @@ export class Agent {
   /** It may take long, and end only because the underlay changed meanwhile: another host has our PublicIP, say. */
   async #acquire(signal: AbortSignal): Promise<Lease> {
     const following = new LinkedAbort(signal);
-    const followed = this.#underlay!.run((before) => this.#moveUnderlay(before), following.signal);
+    const followed = this.#followUnderlay(following.signal);
     try {
       return await this.#holder!.acquire(this.#watcher.leases, signal);
     } finally {
@@ -326,11 +333,16 @@ export class Agent {
   }
 
   /** Told at once: an etcd of this host's own needs it before it can tell us anything. */
-  async #firstUnderlay(signal: AbortSignal): Promise<Underlay> {
+  async #firstUnderlay(signal: AbortSignal): Promise<SeenUnderlay> {
     const { kernel } = this.ports;
-    const underlay = await awaitUnderlay(kernel, this.#waiting, this.options.underlay, signal);
-    this.options.embeddedEtcd?.settle(underlay);
-    return underlay;
+    const seen = await awaitUnderlay(kernel, this.#waiting, this.options.underlay, signal);
+    this.options.embeddedEtcd?.settle(seen.underlay);
+    return seen;
+  }
+
+  #followUnderlay(signal: AbortSignal): Promise<void> {
+    const looked = (seen: SeenUnderlay) => this.#own.set(seen);
+    return this.#underlay!.run({ looked, moved: (before) => this.#tellOfMove(before) }, signal);
   }
 
   /** Our lease from memory, if it is that of this host as it is now. */
@@ -348,10 +360,11 @@ export class Agent {
   /** What a later start without etcd needs to know. */
   #memory(): Memory | undefined {
     const lease = this.#holder?.lease;
-    if (!this.#network || !lease) return undefined;
+    const { network } = this.#own.facts;
+    if (!network || !lease) return undefined;
     return {
       place: this.options.configPlace,
-      config: this.#network.text,
+      config: network.text,
       ownLease: lease.name,
       expiresAt: this.ports.clock.wallTime() + this.#holder!.remainingSeconds * 1000,
       // Ours as we hold it: the watch may not have told of it yet, and does not tell us of it again.
@@ -380,7 +393,7 @@ export class Agent {
     const run = [
       this.#watcher.run(until),
       this.#holder!.run((lease) => void this.#settle(lease), until),
-      this.#underlay!.run((before) => this.#moveUnderlay(before), until),
+      this.#followUnderlay(until),
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
       this.#announcer.run(until),
@@ -449,71 +462,50 @@ export class Agent {
 
   /** Takes our place in the overlay as the lease says. */
   async #settle(lease: Lease): Promise<void> {
-    const underlay = this.#underlay!.current;
-    const { range, backend } = this.#network!;
-    const vtepMac = vtepMacOf(lease)!;
-    const { network } = range;
-    const guarded = [underlay.address, underlay.publicIp, ...this.#gateways, ...this.options.etcdAddresses];
-    const conflict = guarded.find((address) => contains(network, address));
-    this.#overlay = {
-      network,
-      subnet: lease.subnet,
-      backend,
-      underlay,
-      vtepMac,
-      hasNetworkRoute: conflict === undefined,
-      hasBlackholeRoute: this.options.hasBlackholeRoute,
-      resolve: conflict === undefined ? this.options.resolve : { kind: 'preload' },
-    };
-    if (conflict !== undefined) {
-      this.ports.log.warn(
-        'the network holds an address of the underlay: only peers are routed, all at once',
-        {
-          network: printSubnet(network),
-          address: conflict,
-        },
-      );
-    }
-    const isFirst = this.#self === undefined;
-    this.#self = {
-      leaseName: lease.name,
-      publicIp: underlay.publicIp,
-      vtepMac,
-      vni: backend.vni,
-      network,
-      subnet: lease.subnet,
-      guarded,
-    };
-    this.#arePeersLater = isFirst && conflict === undefined && this.#watcher.leases.length >= MANY_LEASES;
-    if (!this.#arePeersLater) await this.#watcher.identify(this.#self, range);
-    this.#reconciler.trigger(NEW_LEASE);
-    this.#firewall?.trigger('our subnet');
-    this.#admission?.trigger();
-    this.#surroundings.trigger();
+    this.#own.set({ lease });
     this.#recorder.trigger();
+    await this.#judged;
+  }
+
+  /** Tells the loops what is different for them. */
+  #follow({ now, before, differs }: OwnHostChange): void {
+    const isOtherSubnet = !before || !sameSubnet(before.overlay.subnet, now.overlay.subnet);
+    const isOtherVtep = isOtherSubnet || before.overlay.vtepMac !== now.overlay.vtepMac;
+    if (!before)
+      this.#arePeersLater = now.overlay.hasNetworkRoute && this.#watcher.leases.length >= MANY_LEASES;
+    if (differs.has('self') && !this.#arePeersLater) this.#judged = this.#judged.then(() => this.#judge());
+    if (differs.has('overlay')) {
+      // Packets leave by the new way at once; but a new place in the overlay may make other leases good or bad.
+      if (isOtherVtep) void this.#judged.then(() => this.#reconciler.trigger(NEW_LEASE));
+      else this.#reconciler.trigger(NEW_UNDERLAY);
+      this.#admission?.trigger();
+      this.#surroundings.trigger();
+    }
+    if (isOtherSubnet) this.#firewall?.trigger('our subnet');
+  }
+
+  #judge(): Promise<void> {
+    const { self, range } = this.#own.current!;
+    return this.#watcher.identify(self, range);
   }
 
   /** The base is in place: judges the leases, if they were to wait for it, and answers what the kernel asked meanwhile. */
   async #meetPeers(signal: AbortSignal): Promise<void> {
     if (this.#arePeersLater) {
       this.#arePeersLater = false;
-      await this.#watcher.identify(this.#self!, this.#network!.range);
+      await (this.#judged = this.#judged.then(() => this.#judge()));
       this.#reconciler.trigger(IN_SYNC);
     }
     this.#answerPendingMisses(signal);
   }
 
-  /** The kernel first, for packets leave by the new way at once; peers follow when they read our lease. */
-  #moveUnderlay(before: Underlay): void {
+  /** Etcd and our peers are to know; what follows for ourselves is derived already. */
+  #tellOfMove(before: Underlay): void {
     const underlay = this.#underlay!.current;
     this.options.embeddedEtcd?.settle(underlay);
     // Connections that are bound to an address that is gone would wait for etcd for seconds.
     if (underlay.address !== before.address) this.ports.registry.reconnect();
     this.#holder!.republish();
-    if (!this.#overlay) return;
-    this.#overlay = { ...this.#overlay, underlay };
-    this.#reconciler.trigger(NEW_UNDERLAY);
-    this.#admission?.trigger();
   }
 
   /** Not before we are in sync: until then what an earlier agent left may be all that carries packets. */
@@ -525,11 +517,11 @@ export class Agent {
   }
 
   #missSituation(): MissSituation | undefined {
-    if (!this.#overlay) return undefined;
-    const { subnetLength } = this.#network!.range;
+    if (!this.#own.current) return undefined;
+    const { overlay, range } = this.#own.current;
     return {
-      overlay: this.#overlay,
-      subnetLength,
+      overlay,
+      subnetLength: range.subnetLength,
       peers: this.#watcher.peers,
       isComplete: this.#watcher.isJudged,
       meet: (subnet) => this.#watcher.meet(subnet),
@@ -588,12 +580,10 @@ export class Agent {
 
   /** Containers may start when packets can flow, and not before those to the outside are masqueraded, if they should be. */
   #announce(): void {
-    if (!this.#overlay || !this.#reconciler.isBaseInPlace) return;
-    const { ipMasq } = this.options.firewall;
-    if (ipMasq && this.#firewall && !this.#isFirewallTried) return;
-    const { network, subnet, backend, underlay } = this.#overlay;
-    const mtu = overlayMtu(backend, underlay);
-    this.#announcer.announce(printSubnetEnv({ ipv4: { network, subnet }, ipv6: undefined, mtu, ipMasq }));
+    const own = this.#own.current;
+    if (!own || !this.#reconciler.isBaseInPlace) return;
+    if (own.subnetEnv.ipMasq && this.#firewall && !this.#isFirewallTried) return;
+    this.#announcer.announce(printSubnetEnv(own.subnetEnv));
   }
 
   /** After the first pass: traffic has not to wait for it, and what an earlier agent left guards meanwhile. */
@@ -604,9 +594,10 @@ export class Agent {
   }
 
   #firewallWish(): FirewallWish | undefined {
-    if (!this.#overlay || !this.#network) return undefined;
+    if (!this.#overlay) return undefined;
     const { network, subnet, backend } = this.#overlay;
-    const options = { ...this.options.firewall, enableNfTables: this.#network.enableNfTables };
+    const { enableNfTables } = this.#own.facts.network!;
+    const options = { ...this.options.firewall, enableNfTables };
     return { link: linkNameOf(backend), overlays: [{ network, subnet }], options };
   }
 }

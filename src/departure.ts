@@ -38,7 +38,7 @@ export async function giveBackLeases(
   say: Say,
   signal: AbortSignal,
 ): Promise<void> {
-  const choice = await lookForUnderlay(kernel, options, signal);
+  const { choice } = await lookForUnderlay(kernel, options, signal);
   if (choice.kind === 'none') throw new ConfigError(`cannot tell which lease is ours: ${choice.reason}`);
   const { publicIp } = choice.underlay;
   const { leases } = await registry.list(signal);

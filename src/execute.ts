@@ -243,7 +243,7 @@ async function borrowEtcd(options: Options, kernel: Kernel | undefined): Promise
   }
   const asked = kernel ?? openKernel();
   try {
-    const choice = await lookForUnderlay(asked, underlayOf(options), new AbortController().signal);
+    const { choice } = await lookForUnderlay(asked, underlayOf(options), new AbortController().signal);
     firstHost.settle(choice.kind === 'chosen' ? choice.underlay : NOWHERE);
   } finally {
     if (!kernel) asked.close();

@@ -1,9 +1,10 @@
 /** What must be known before the loops can turn: waited for, however long it takes. */
 import { backoffMilliseconds } from '../core/backoff';
-import { chooseUnderlay, type UnderlayWish } from '../core/underlay';
+import { chooseUnderlay, type UnderlayChoice, type UnderlayWish } from '../core/underlay';
 import type { IpAddress } from '../model/address';
 import { ConfigError, KernelError, RegistryError } from '../model/errors';
 import type { KernelState } from '../model/kernel-state';
+import type { HostNetwork } from '../model/network-interface';
 import type { Underlay } from '../model/overlay';
 import type { Clock, Kernel, LeaseRegistry, Log, Scope } from '../ports';
 import { Trouble } from './trouble';
@@ -47,19 +48,25 @@ export function awaitNetworkConfig<Config>(
   });
 }
 
+/** The underlay, and the network that it was chosen from. */
+export interface SeenUnderlay {
+  readonly underlay: Underlay;
+  readonly hostNetwork: HostNetwork;
+}
+
 /** The underlay interface, as soon as there is one that fits the wish. */
 export function awaitUnderlay(
   kernel: Kernel,
   waiting: Waiting,
   options: UnderlayOptions,
   signal: AbortSignal,
-): Promise<Underlay> {
+): Promise<SeenUnderlay> {
   return untilItWorks('waiting for the underlay interface', waiting, signal, async () => {
-    const choice = await lookForUnderlay(kernel, options, signal);
+    const { choice, hostNetwork } = await lookForUnderlay(kernel, options, signal);
     if (choice.kind === 'none') throw new ConfigError(choice.reason);
     const { name, address, publicIp, mtu } = choice.underlay;
     waiting.log.info('underlay chosen', { interface: name, address, publicIp, mtu, because: choice.because });
-    return choice.underlay;
+    return { underlay: choice.underlay, hostNetwork };
   });
 }
 
@@ -79,14 +86,19 @@ export function awaitKernelState(
 }
 
 /** Chooses the underlay from what the kernel has now. */
-export async function lookForUnderlay(kernel: Kernel, options: UnderlayOptions, signal: AbortSignal) {
+export async function lookForUnderlay(
+  kernel: Kernel,
+  options: UnderlayOptions,
+  signal: AbortSignal,
+): Promise<{ readonly choice: UnderlayChoice; readonly hostNetwork: HostNetwork }> {
   const [interfaces, defaultRoutes, route] = await Promise.all([
     kernel.interfaces(signal),
     kernel.defaultRoutes(signal),
     options.canReach && kernel.routeTo(options.canReach, signal),
   ]);
   const canReach = options.canReach ? { address: options.canReach, route: route || undefined } : undefined;
-  return chooseUnderlay({ ...options, canReach }, interfaces, defaultRoutes);
+  const choice = chooseUnderlay({ ...options, canReach }, interfaces, defaultRoutes);
+  return { choice, hostNetwork: { interfaces, defaultRoutes } };
 }
 
 async function untilItWorks<T>(

@@ -29,3 +29,10 @@ export interface ResolvedRoute {
   readonly source: IpAddress | undefined;
   readonly gateway: IpAddress | undefined;
 }
+
+/** What a host's network looks like at one moment. */
+export interface HostNetwork {
+  readonly interfaces: readonly NetworkInterface[];
+  /** Of the main table, both families, in the kernel's order. */
+  readonly defaultRoutes: readonly ResolvedRoute[];
+}

@@ -2,7 +2,7 @@
 import { ipAddress } from '../../src/model/address';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { parseMemory } from '../../src/model/memory-codec';
-import { KernelError, UnsupportedError } from '../../src/model/errors';
+import { KernelError, RegistryError, UnsupportedError } from '../../src/model/errors';
 import { AgentOnFakes } from '../support/agent-on-fakes';
 import { exampleLease, examplePeer } from '../support/examples';
 import { FakeVxlanGuard } from '../support/fake-vxlan-guard';
@@ -229,4 +229,25 @@ test('it waits while another host has its PublicIP, and has a subnet soon after 
   stop.abort();
   await objecting;
   await waiting.stop();
+});
+
+test('while etcd is away, an underlay that moves into the network takes the network route with it, and brings it back', async () => {
+  const all = await new AgentOnFakes().start();
+  const { kernel, clock, registry } = all;
+  const networkRoute = () => kernel.printedState().filter((object) => object.startsWith('route 10.5.0.0/16'));
+  expect(networkRoute()).toHaveLength(1);
+  const away = () => Promise.reject(new RegistryError('unavailable', 'etcd is away'));
+  Object.assign(registry, { list: away, update: away, keepAlive: away });
+  const at = (text: string) => ({
+    ...FAKE_UNDERLAY,
+    addresses: [{ ...FAKE_UNDERLAY.addresses[0]!, address: ipAddress(text) }],
+  });
+  kernel.changeInterfaces([at('10.5.200.1')]);
+  await clock.advance(1_000);
+  expect(networkRoute()).toEqual([]);
+  expect(kernel.printedState().join()).toContain('local 10.5.200.1');
+  kernel.changeInterfaces([at('192.168.0.9')]);
+  await clock.advance(1_000);
+  expect(networkRoute()).toHaveLength(1);
+  await all.stop();
 });
