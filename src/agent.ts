@@ -537,7 +537,10 @@ export class Agent {
         this.audit(notice.what);
         this.#underlay?.trigger();
       }
-      if (notice.kind === 'interfaces') this.#surroundings.trigger();
+      if (notice.kind === 'interfaces') {
+        this.#surroundings.trigger();
+        this.#underlay?.trigger();
+      }
       if (notice.kind === 'overrun') this.#recoverFromOverrun(signal);
     }
   }

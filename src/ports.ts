@@ -162,7 +162,7 @@ export interface Kernel {
   interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]>;
   /** The route the kernel takes to this address; undefined when it has none. */
   routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined>;
-  /** Default routes of the main table of both families, in the kernel's order. */
+  /** Default routes of the main table of both families, in the kernel's order; one over several links once for each of them. */
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]>;
   /** What this host's administrator has set, as far as it concerns these links. Never throws: what cannot be read is undefined. */
   settings(links: readonly string[]): KernelSettings;
@@ -187,7 +187,7 @@ export type KernelNotice =
   | { readonly kind: 'unanswered'; readonly address: IpAddress; readonly mac: MacAddress }
   /** Somebody else changed something of ours, or the underlay changed. `what` is for the log: `route 10.5.2.0/24 removed`. */
   | { readonly kind: 'changed'; readonly what: string }
-  /** An interface that is neither our link nor our underlay got or lost an address: a bridge's, perhaps. */
+  /** An interface that is neither our link nor our underlay got or lost an address, or an IPv4 default route came or went. */
   | { readonly kind: 'interfaces' }
   /** Notices were lost, because they came faster than we read. */
   | { readonly kind: 'overrun' };

@@ -12,8 +12,9 @@ import { AttributeIndex, FAMILY_NUMBERS, familyNumberOf } from './wire';
 /** struct ifaddrmsg */
 const HEADER = 8;
 const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
-/** IFA_F_*: linux/if_addr.h. 0x01 means "secondary" for IPv4. */
+/** IFA_F_*: linux/if_addr.h. One bit means "secondary" for IPv4 and "temporary" for IPv6. */
 const FLAG = {
+  SECONDARY: 0x01,
   TEMPORARY: 0x01,
   NODAD: 0x02,
   DADFAILED: 0x08,
@@ -37,7 +38,9 @@ const attributes = new AttributeIndex(IFA.FLAGS);
 export function parseAddress({ buffer, start, end }: Message): AddressRecord | undefined {
   if (end - start < HEADER) return undefined;
   attributes.read(buffer, start + HEADER, end);
-  const address: IpAddress | undefined = attributes.address(IFA.LOCAL) ?? attributes.address(IFA.ADDRESS);
+  // Of a point-to-point link, IFA_ADDRESS is the other end's; of any other, our own.
+  const other = attributes.address(IFA.ADDRESS);
+  const address: IpAddress | undefined = attributes.address(IFA.LOCAL) ?? other;
   if (address === undefined) return undefined;
   const flags = attributes.u32(IFA.FLAGS) ?? buffer[start + 2]!;
   const scope = buffer[start + 3]!;
@@ -51,6 +54,8 @@ export function parseAddress({ buffer, start, end }: Message): AddressRecord | u
     temporary: isIpv6 && (flags & FLAG.TEMPORARY) !== 0,
     deprecated: (flags & FLAG.DEPRECATED) !== 0,
     usable: !isIpv6 || (flags & (FLAG.TENTATIVE | FLAG.DADFAILED)) === 0,
+    ...(!isIpv6 && (flags & FLAG.SECONDARY) !== 0 ? { secondary: true } : {}),
+    ...(other !== undefined && other !== address ? { peer: other } : {}),
   };
 }
 

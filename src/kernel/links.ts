@@ -41,6 +41,8 @@ export interface LinkRecord {
   readonly carrier: boolean;
   /** Interface index of the bridge or bond it is a port of. */
   readonly master: number | undefined;
+  /** `bridge`, `vxlan`, `veth`; undefined for hardware. */
+  readonly kind: string | undefined;
   readonly vxlan: VxlanParameters | undefined;
 }
 
@@ -64,17 +66,21 @@ export function parseLink({ buffer, start, end }: Message): LinkRecord | undefin
     loopback: (flags & IFF.LOOPBACK) !== 0,
     carrier: (flags & IFF.LOWER_UP) !== 0,
     master: attributes.u32(IFLA.MASTER),
-    vxlan: info && parseVxlanInfo(info),
+    ...parseKind(info),
   };
 }
 
 /** The package's codec throws on what it does not expect; a device that we cannot read is none of ours. */
-function parseVxlanInfo(info: Buffer): VxlanParameters | undefined {
+function parseKind(info: Buffer | undefined): Pick<LinkRecord, 'kind' | 'vxlan'> {
+  if (!info) return { kind: undefined, vxlan: undefined };
   try {
     const { kind, data } = parseInfo(info);
-    return kind === 'vxlan' && data !== undefined ? parametersOf(parseVxlan(data)) : undefined;
+    return {
+      kind,
+      vxlan: kind === 'vxlan' && data !== undefined ? parametersOf(parseVxlan(data)) : undefined,
+    };
   } catch {
-    return undefined;
+    return { kind: undefined, vxlan: undefined };
   }
 }
 

@@ -123,6 +123,8 @@ export class NoticeReader {
     const route = parseRoute(message);
     if (!route) return false;
     const isGone = message.type === MessageType.DELROUTE;
+    // IPv6 ones are refreshed by router advertisements, again and again.
+    if (route.destination.prefixLength === 0 && route.family === 'ipv4') this.#tellOfInterfaces();
     const isOnLink = route.interfaceIndex !== undefined && route.interfaceIndex === this.#link?.index;
     const hasReplaced =
       !isGone &&
@@ -141,8 +143,7 @@ export class NoticeReader {
     if (record.scope !== 'global' || this.#forgotten.has(record.index)) return true;
     if (!isOnUnderlay && record.index !== this.#link?.index) {
       // IPv6 addresses are refreshed by router advertisements, again and again, and no bridge is judged by them.
-      const isTold = record.address.includes(':') || this.#notices.at(-1)?.kind === 'interfaces';
-      if (!isTold) this.#notices.push({ kind: 'interfaces' });
+      if (!record.address.includes(':')) this.#tellOfInterfaces();
       return true;
     }
     if (isOnUnderlay && this.#isKnown(record, isGone)) return true;
@@ -151,6 +152,10 @@ export class NoticeReader {
       `address ${record.address}/${record.prefixLength} of ${where} ${isGone ? 'removed' : 'changed'}`,
     );
     return true;
+  }
+
+  #tellOfInterfaces(): void {
+    if (this.#notices.at(-1)?.kind !== 'interfaces') this.#notices.push({ kind: 'interfaces' });
   }
 
   #isKnown(record: AddressRecord, isGone: boolean): boolean {

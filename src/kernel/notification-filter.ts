@@ -26,6 +26,7 @@ const FAMILY = 16;
 const NEIGHBOR_STATE = 24;
 const NEIGHBOR_FLAGS = 26;
 const ADDRESS_SCOPE = 19;
+const ROUTE_PREFIX_LENGTH = 17;
 const ROUTE_TABLE = 20;
 const ROUTE_PROTOCOL_OFFSET = 21;
 
@@ -74,6 +75,9 @@ export function notificationFilter(ownPortId: number): Instruction[] {
     ['if', '=', RoutingTable.MAIN, 'route of the main table'],
     ['return', 'reject'],
     ['label', 'route of the main table'],
+    // A default route, whoever made it: its gateway must be reached by the underlay.
+    ['load', 1, ROUTE_PREFIX_LENGTH],
+    ['if', '=', 0, 'accept'],
     ['load', 1, ROUTE_PROTOCOL_OFFSET],
     ['if', '=', ROUTE_PROTOCOL, 'accept'],
     ...OTHER_PROTOCOLS.map((protocol) => ['if', '=', protocol, 'accept'] as const),

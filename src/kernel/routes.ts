@@ -67,14 +67,20 @@ export function parseRoute({ buffer, start, end }: Message): RouteRecord | undef
   };
 }
 
-/** Where a route over several links leads first: struct rtnexthop. Undefined for a route over one link or none. */
-export function firstHopOf({ buffer, start, end }: Message) {
+/** Where a route over several links leads: struct rtnexthop, in their order. Empty for a route over one link or none. */
+export function hopsOf({ buffer, start, end }: Message): Pick<RouteRecord, 'interfaceIndex' | 'gateway'>[] {
   attributes.read(buffer, start + HEADER, end);
   const hops = attributes.bytes(RTA.MULTIPATH);
-  if (!hops || hops.length < HOP_HEADER) return undefined;
-  const hop = new AttributeIndex(RTA.GATEWAY);
-  hop.read(hops, HOP_HEADER, Math.min(readU16.call(hops, 0), hops.length));
-  return { interfaceIndex: readU32.call(hops, 4), gateway: hop.address(RTA.GATEWAY) };
+  const found: Pick<RouteRecord, 'interfaceIndex' | 'gateway'>[] = [];
+  for (let at = 0; hops && at + HOP_HEADER <= hops.length;) {
+    const length = readU16.call(hops, at);
+    if (length < HOP_HEADER) break;
+    const hop = new AttributeIndex(RTA.GATEWAY);
+    hop.read(hops, at + HOP_HEADER, Math.min(at + length, hops.length));
+    found.push({ interfaceIndex: readU32.call(hops, at + 4), gateway: hop.address(RTA.GATEWAY) });
+    at += (length + 3) & ~3;
+  }
+  return found;
 }
 
 /** Which routes to dump: the kernel leaves out all others. */

@@ -9,7 +9,7 @@ import type { Message } from './message';
 import { dumpAll } from './observation';
 import { isOwnRoute } from './ownership';
 import { errnoName, kernelErrorOf } from './refusal';
-import { firstHopOf, getRouteTo, getRoutes, parseRoute, type RouteRecord } from './routes';
+import { hopsOf, getRouteTo, getRoutes, parseRoute, type RouteRecord } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 import { FAMILIES } from './wire';
 
@@ -34,19 +34,13 @@ export async function readInterfaces(netlink: Rtnetlink, signal: AbortSignal): P
     };
     addresses.push(...(await dumpAll(netlink, getAddresses(family, 0), parse, signal)));
   }
-  return links.map(({ name, index, mtu, up, carrier, loopback, mac }) => ({
-    name,
-    index,
-    mtu,
-    up,
-    carrier,
-    loopback,
-    mac,
+  return links.map(({ master: _, vxlan, kind, ...link }) => ({
+    ...link,
+    ...(kind === undefined ? {} : { kind }),
+    ...(vxlan ? { vtep: { underlayIndex: vxlan.underlayIndex, local: vxlan.local } } : {}),
     addresses: addresses
-      .filter((record) => record.index === index)
-      .map(({ address, prefixLength, scope, permanent, temporary, deprecated }) => {
-        return { address, prefixLength, scope, permanent, temporary, deprecated };
-      }),
+      .filter((record) => record.index === link.index)
+      .map(({ index: _, usable: __, ...address }) => address),
   }));
 }
 
@@ -55,7 +49,7 @@ export function resolveRoute(netlink: Rtnetlink, destination: IpAddress): Resolv
   let found: ResolvedRoute | undefined;
   const refusal = netlink.ask(getRouteTo(destination), (message) => {
     const route = parseRoute(message);
-    if (route) found = resolved(route, message);
+    if (route) [found] = resolved(route, message);
   });
   if (refusal && !NO_ROUTE.has(errnoName(refusal.errno)))
     throw kernelErrorOf(`cannot find the route to ${destination}`, refusal);
@@ -74,7 +68,7 @@ export async function readDefaultRoutes(netlink: Rtnetlink, signal: AbortSignal)
         ? resolved(route, message)
         : undefined;
     };
-    routes.push(...(await dumpAll(netlink, getRoutes({ family }), parse, signal)));
+    routes.push(...(await dumpAll(netlink, getRoutes({ family }), parse, signal)).flat());
   }
   return routes;
 }
@@ -94,8 +88,11 @@ export async function readOwnLinks(netlink: Rtnetlink, signal: AbortSignal): Pro
   return links.filter(({ index, vxlan }) => vxlan && indexes.has(index)).map(({ name }) => name);
 }
 
-function resolved(route: RouteRecord, message: Message): ResolvedRoute | undefined {
+/** One for each link that the route leads by. */
+function resolved(route: RouteRecord, message: Message): ResolvedRoute[] {
   const { source } = route;
-  const { interfaceIndex, gateway } = firstHopOf(message) ?? route;
-  return interfaceIndex === undefined ? undefined : { interfaceIndex, source, gateway };
+  const hops = hopsOf(message);
+  return (hops.length > 0 ? hops : [route]).flatMap(({ interfaceIndex, gateway }) =>
+    interfaceIndex === undefined ? [] : [{ interfaceIndex, source, gateway }],
+  );
 }

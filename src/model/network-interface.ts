@@ -11,6 +11,10 @@ export interface NetworkInterface {
   readonly carrier: boolean;
   readonly loopback: boolean;
   readonly mac: MacAddress | undefined;
+  /** As `ip -d link` names it: `bridge`, `vxlan`, `veth`. Undefined for hardware. */
+  readonly kind?: string | undefined;
+  /** What a vxlan device sends by. */
+  readonly vtep?: { readonly underlayIndex: number; readonly local: IpAddress | undefined } | undefined;
   readonly addresses: readonly InterfaceAddress[];
 }
 
@@ -22,8 +26,13 @@ export interface InterfaceAddress {
   readonly permanent: boolean;
   readonly temporary: boolean;
   readonly deprecated: boolean;
+  /** IPv4: it came after another address of the same prefix. */
+  readonly secondary?: true;
+  /** The address at the other end of a point-to-point link; the prefix is then that of the other end. */
+  readonly peer?: IpAddress;
 }
 
+/** Where a route leads. One over several links is one of these for each of them. */
 export interface ResolvedRoute {
   readonly interfaceIndex: number;
   readonly source: IpAddress | undefined;

@@ -233,6 +233,16 @@ describe('with a link and a peer, it is told when somebody', () => {
   });
 });
 
+test('a default route that comes or goes is told of, whoever makes it', async () => {
+  sh('ip route add default via 192.168.0.253 dev eth0 proto dhcp metric 100');
+  await mark();
+  expect(probe.notices).toEqual([{ kind: 'interfaces' }]);
+  sh('ip route del default via 192.168.0.253 dev eth0 proto dhcp metric 100');
+  sh('ip route add 198.51.100.0/24 via 192.168.0.253 dev eth0 proto dhcp');
+  await mark();
+  expect(probe.notices).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
+});
+
 test('misses are heard on a link that is made after listening began, and on the next one', async () => {
   for (let round = 0; round < 3; round++) {
     expectDone(kernel.applyNow(exampleBase(underlay).map(put)));

@@ -54,6 +54,7 @@ export function makeUnderlay(): NetworkInterface {
     carrier: true,
     loopback: false,
     mac: macAddress('02:ee:00:00:00:01'),
+    kind: 'veth',
     addresses: [
       {
         address: ipAddress('192.168.0.1'),

@@ -36,8 +36,8 @@ test('an interface is told with each of its addresses, its state and its MTU', a
   expect(found!.addresses).toEqual(
     expect.arrayContaining([
       { ...flags, address: '192.168.0.1', prefixLength: 24 },
-      { ...flags, address: '192.168.0.2', prefixLength: 24 },
-      { ...flags, address: '10.0.0.1', prefixLength: 32 },
+      { ...flags, address: '192.168.0.2', prefixLength: 24, secondary: true },
+      { ...flags, address: '10.0.0.1', prefixLength: 32, peer: '10.0.0.2' },
       { ...flags, address: '169.254.1.1', prefixLength: 16, scope: 'link' },
       { ...flags, address: 'fd99::1', prefixLength: 64 },
       { ...flags, address: '203.0.113.9', prefixLength: 24, permanent: false, deprecated: true },
@@ -67,7 +67,19 @@ test('an IPv6 address counts once it is proved unique', async () => {
   await until('the address', isThere);
 });
 
-test('default routes come in the order of their metrics, IPv4 first; one over several links leads by its first', async () => {
+test('an interface is told with its kind, a vxlan device with what it sends by', async () => {
+  expectDone(kernel.applyNow(exampleBase(underlay).map(put)));
+  sh('ip link add vk-bridge type bridge');
+  expect(await interfaceNamed('vk-bridge')).toMatchObject({ kind: 'bridge' });
+  expect(await interfaceNamed('eth0')).toMatchObject({ kind: 'veth' });
+  expect(await interfaceNamed('flannel.1')).toMatchObject({
+    kind: 'vxlan',
+    vtep: { underlayIndex: underlay.index, local: '192.168.0.1' },
+  });
+  expect(await interfaceNamed('lo')).not.toHaveProperty('kind');
+});
+
+test('default routes come in the order of their metrics, IPv4 first; one over several links is told once for each of them', async () => {
   sh('ip route add default via 192.168.0.253 dev eth0 metric 50');
   sh('ip addr add fd99::1/64 dev eth0 nodad');
   sh('ip -6 route add default via fd99::fe dev eth0');
@@ -79,6 +91,7 @@ test('default routes come in the order of their metrics, IPv4 first; one over se
     via('192.168.0.254'),
     via('192.168.0.253'),
     via('192.168.0.251'),
+    via('192.168.0.252'),
     via('fd99::fe'),
   ]);
 });

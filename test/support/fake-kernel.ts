@@ -147,6 +147,12 @@ export class FakeKernel implements Kernel {
     this.#tell(undefined, [{ kind: 'changed', what: 'underlay changed' }, { kind: 'interfaces' }]);
   }
 
+  /** The default routes become these, and a notice says so. */
+  changeDefaultRoutes(...routes: readonly ResolvedRoute[]): void {
+    this.defaultRouteList = [...routes];
+    this.#tell(undefined, [{ kind: 'interfaces' }]);
+  }
+
   /** Somebody sends to an address or MAC that the kernel must ask about. */
   raiseMiss(...misses: readonly Miss[]): void {
     for (const miss of misses) {
@@ -437,8 +443,12 @@ export class FakeKernel implements Kernel {
       const flags = { scope: 'global', permanent: true, temporary: false, deprecated: false } as const;
       return [{ address, prefixLength, ...flags }];
     });
-    const { name, mtu, up, mac } = link;
-    return { name, index: this.#indexes.get(name)!, mtu, up, carrier: up, loopback: false, mac, addresses };
+    const { name, mtu, up, mac, vxlan } = link;
+    const index = this.#indexes.get(name)!;
+    return {
+      ...{ name, index, mtu, up, carrier: up, loopback: false, mac, addresses },
+      ...(vxlan ? { kind: 'vxlan', vtep: { underlayIndex: vxlan.underlayIndex, local: vxlan.local } } : {}),
+    };
   }
 
   #links(): Link[] {

@@ -609,6 +609,8 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
         up: true,
         loopback: false,
         mac: '02:00:00:00:00:01',
+        kind: 'vxlan',
+        vtep: { underlayIndex: underlay.index, local: '192.168.0.1' },
         addresses: expect.arrayContaining([
           {
             address: '10.5.1.0',

@@ -251,3 +251,19 @@ test('while etcd is away, an underlay that moves into the network takes the netw
   expect(networkRoute()).toHaveLength(1);
   await all.stop();
 });
+
+test('a default gateway that appears after the start is guarded: no lease takes it into the overlay', async () => {
+  const all = new AgentOnFakes();
+  const { kernel, clock, store } = all;
+  kernel.defaultRouteList = [];
+  store.put('subnets/10.5.7.0-24', printLeaseAttributes(exampleLease(7).attributes));
+  await all.start();
+  const objects = (text: string) => kernel.printedState().filter((object) => object.includes(text));
+  expect(objects('route 10.5.7.0/24')).toHaveLength(1);
+  kernel.changeDefaultRoutes({ interfaceIndex: 2, source: undefined, gateway: ipAddress('10.5.7.254') });
+  await clock.advance(1_000);
+  expect(objects('route 10.5.7.0/24')).toEqual([]);
+  expect(objects('route 10.5.0.0/16')).toEqual([]);
+  expect(all.check('other leases').reason).toContain('its subnet holds 10.5.7.254');
+  await all.stop();
+});

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import * as structs from 'netlink/dist/structs';
 import * as rt from 'netlink/dist/rt/structs';
-import { addressToBytes, familyOf, type IpAddress } from '../../src/model/address';
+import { ipAddress, addressToBytes, familyOf, type IpAddress } from '../../src/model/address';
 import { UNREACHABLE_METRIC } from '../../src/model/kernel-state';
 import { macToBytes, type MacAddress } from '../../src/model/mac';
 import { parseAddress, writeAddress, writeAddressRemoval } from '../../src/kernel/addresses';
@@ -328,35 +328,46 @@ describe('what we read is, value for value, what the netlink package reads:', ()
 
   test('addresses', () => {
     fc.assert(
-      fc.property(arbitrary.linkAddress, u8, fc.constantFrom(0, 253, 254), (object, flagBits, scope) => {
-        const flags = rt.parseAddressFlags(flagBits);
-        const isIpv6 = familyOf(object.address) === 'ipv6';
-        const bytes = bytesOfMessage(rt.MessageType.NEWADDR, 0, (out) =>
-          rt.formatAddressMessage(
-            {
-              kind: 'address',
-              data: {
-                family: familyNumber(object.address),
-                prefixlen: object.prefixLength,
-                index: INDEX,
-                scope,
+      fc.property(
+        arbitrary.linkAddress,
+        u8,
+        fc.constantFrom(0, 253, 254),
+        fc.boolean(),
+        (object, flagBits, scope, isPointToPoint) => {
+          const flags = rt.parseAddressFlags(flagBits);
+          const isIpv6 = familyOf(object.address) === 'ipv6';
+          const other = ipAddress(isIpv6 ? 'fd99::1' : '198.51.100.1');
+          const bytes = bytesOfMessage(rt.MessageType.NEWADDR, 0, (out) =>
+            rt.formatAddressMessage(
+              {
+                kind: 'address',
+                data: {
+                  family: familyNumber(object.address),
+                  prefixlen: object.prefixLength,
+                  index: INDEX,
+                  scope,
+                },
+                attrs: isPointToPoint
+                  ? { local: bytesOf(object.address), address: bytesOf(other), flags }
+                  : { address: bytesOf(object.address), flags },
               },
-              attrs: { address: bytesOf(object.address), flags },
-            },
-            out,
-          ),
-        );
-        expect(parseAddress(messageOf(bytes))).toEqual({
-          index: INDEX,
-          address: object.address,
-          prefixLength: object.prefixLength,
-          scope: scope === 253 ? 'link' : scope === 254 ? 'host' : 'global',
-          permanent: flags.permanent === true,
-          temporary: isIpv6 && flags.secondary === true,
-          deprecated: flags.deprecated === true,
-          usable: !isIpv6 || (!flags.tentative && !flags.dadfailed),
-        });
-      }),
+              out,
+            ),
+          );
+          expect(parseAddress(messageOf(bytes))).toEqual({
+            index: INDEX,
+            address: object.address,
+            prefixLength: object.prefixLength,
+            scope: scope === 253 ? 'link' : scope === 254 ? 'host' : 'global',
+            permanent: flags.permanent === true,
+            temporary: isIpv6 && flags.secondary === true,
+            deprecated: flags.deprecated === true,
+            usable: !isIpv6 || (!flags.tentative && !flags.dadfailed),
+            ...(!isIpv6 && flags.secondary ? { secondary: true } : {}),
+            ...(isPointToPoint && other !== object.address ? { peer: other } : {}),
+          });
+        },
+      ),
     );
   });
 });

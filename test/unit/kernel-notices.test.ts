@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { FlagsNew, MessageType } from '../../src/kernel/constants';
+import { FlagsNew, MessageType, RouteProtocol } from '../../src/kernel/constants';
 import type { LinkRecord } from '../../src/kernel/links';
 import { writeLinkMtu, writeNewLink } from '../../src/kernel/links';
 import { MessageWriter } from '../../src/kernel/message-writer';
@@ -28,6 +28,7 @@ const LINK: LinkRecord = {
   loopback: false,
   carrier: true,
   master: undefined,
+  kind: 'vxlan',
   vxlan: {
     vni: 1,
     local: ipAddress('192.168.0.1'),
@@ -346,6 +347,16 @@ describe('the filter in the kernel', () => {
     expect([84, 3, 4, 0].map((protocol) => route(protocol))).toEqual([true, true, true, true]);
     expect([2, 9, 12, 186].map((protocol) => route(protocol))).toEqual([false, false, false, false]);
     expect(route(84, 255)).toBe(false);
+  });
+
+  test('lets pass each default route of the main table, whoever made it', () => {
+    const defaultRoute = (table: number, portId = OTHER) => {
+      const route = { ...ROUTE, destination: subnet('0.0.0.0/0'), protocol: RouteProtocol.DHCP };
+      const bytes = message((writer) => writeRoute(writer, route, INDEX), portId);
+      bytes[20] = table;
+      return passes(bytes);
+    };
+    expect([defaultRoute(254), defaultRoute(77), defaultRoute(254, OWN)]).toEqual([true, false, false]);
   });
 
   test('of links leaves out what is about a bridge', () => {
