@@ -2,11 +2,13 @@
 import { contains, printSubnet, type Subnet } from '../model/address';
 import type { KernelSettings } from '../model/kernel-settings';
 import type { NetworkInterface } from '../model/network-interface';
-import { linkNameOf, type Overlay } from '../model/overlay';
+import type { Overlay } from '../model/overlay';
 import { overlayMtu } from './vxlan';
 
 /** Docker's bridge, where nobody names it otherwise. */
 const DOCKER_BRIDGE = 'docker0';
+/** What joins containers to their host's network. Nothing else is to be made to fit our subnet. */
+const BRIDGE_KINDS: readonly (string | undefined)[] = ['bridge', 'openvswitch'];
 
 /** Each a few sentences: what is so, and what to do; undefined where all is well. */
 export interface Obstacles {
@@ -16,11 +18,9 @@ export interface Obstacles {
   readonly bridge: string | undefined;
 }
 
-/** The interfaces, other than ours, that have an address of our subnet: containers are behind them. */
+/** The interfaces, neither the underlay nor a VTEP, that have an address of our subnet: containers are behind them. */
 export function bridgesOf(overlay: Overlay, interfaces: readonly NetworkInterface[]): NetworkInterface[] {
-  return othersOf(overlay, interfaces).filter(({ addresses }) =>
-    addresses.some(({ address }) => contains(overlay.subnet, address)),
-  );
+  return interfaces.filter((nic) => isOther(overlay, nic) && hasAddressOf(overlay.subnet, nic));
 }
 
 /** `settings` are those of our link and of {@link bridgesOf}. */
@@ -30,7 +30,9 @@ export function obstaclesIn(
   settings: KernelSettings,
 ): Obstacles {
   const bridges = bridgesOf(overlay, interfaces);
-  const mismatches = othersOf(overlay, interfaces).flatMap((other) => mismatchOf(overlay, other));
+  const mismatches = interfaces
+    .filter((nic) => isOther(overlay, nic) && BRIDGE_KINDS.includes(nic.kind))
+    .flatMap((bridge) => mismatchOf(overlay, bridge, bridges.length > 0));
   return {
     // Without a bridge there is nothing to forward yet; Docker switches it on when it makes its own.
     forwarding: bridges.length > 0 ? forwardingObstacle(settings) : undefined,
@@ -38,9 +40,12 @@ export function obstaclesIn(
   };
 }
 
-function othersOf(overlay: Overlay, interfaces: readonly NetworkInterface[]): NetworkInterface[] {
-  const own = linkNameOf(overlay.backend);
-  return interfaces.filter(({ name, loopback }) => name !== own && !loopback);
+function isOther({ underlay }: Overlay, { index, kind, loopback }: NetworkInterface): boolean {
+  return index !== underlay.index && kind !== 'vxlan' && !loopback;
+}
+
+function hasAddressOf(subnet: Subnet, { addresses }: NetworkInterface): boolean {
+  return addresses.some(({ address }) => contains(subnet, address));
 }
 
 function forwardingObstacle({ isForwarding, notForwarding }: KernelSettings): string | undefined {
@@ -52,14 +57,14 @@ function forwardingObstacle({ isForwarding, notForwarding }: KernelSettings): st
   return `nothing that comes in by ${notForwarding.join(', ')} is forwarded; ${commands.join('; ')}`;
 }
 
-function mismatchOf(overlay: Overlay, { name, mtu, carrier, addresses }: NetworkInterface): string[] {
+function mismatchOf(overlay: Overlay, bridge: NetworkInterface, isSubnetInUse: boolean): string[] {
   const { network, subnet } = overlay;
+  const { name, mtu, carrier, addresses } = bridge;
   const found = addresses.filter(({ address, scope }) => scope === 'global' && !address.includes(':'));
-  const isInside = found.some(({ address }) => contains(subnet, address));
-  // Of Docker's bridge we know what it is for; any other may well have nothing to do with the overlay.
-  const stray = isInside
-    ? undefined
-    : found.find(({ address }) => name === DOCKER_BRIDGE || contains(network, address));
+  const isInside = hasAddressOf(subnet, bridge);
+  // Docker's bridge is meant for our subnet unless another has it; any other may well have nothing to do with the overlay.
+  const isMeant = name === DOCKER_BRIDGE && !isSubnetInUse;
+  const stray = isInside ? undefined : found.find(({ address }) => isMeant || contains(network, address));
   if (stray) {
     const { address, prefixLength } = stray;
     return [

@@ -20,6 +20,7 @@ function bridge(text: string, changes: Partial<NetworkInterface> = {}): NetworkI
     name: 'docker0',
     index: 20,
     mtu: 1450,
+    kind: 'bridge',
     addresses: [{ ...FAKE_UNDERLAY.addresses[0]!, address: ipAddress(address), prefixLength }],
     ...changes,
   };
@@ -36,9 +37,33 @@ describe('bridges', () => {
     ['it has no address yet', [bridge('10.5.1.1/24', { addresses: [] })]],
     ['it has no port yet, and so no MTU that counts', [bridge('10.5.1.1/24', { mtu: 1500, carrier: false })]],
     ['another bridge has nothing to do with the overlay', [bridge('172.18.0.1/16', { name: 'br-4de2' })]],
-    ['the link is our own', [bridge('10.5.1.0/32', { name: 'flannel.1' })]],
+    ['the link is our own', [bridge('10.5.1.0/32', { name: 'flannel.1', kind: 'vxlan' })]],
+    ['a VTEP was left', [bridge('10.5.7.0/32', { name: 'flannel.7', kind: 'vxlan' })]],
+    ['a VTEP was left with a larger MTU', [bridge('10.5.1.0/32', { kind: 'vxlan', mtu: 9000 })]],
+    ['an interface that is no bridge is in the network', [bridge('10.5.7.1/24', { kind: undefined })]],
+    ['another bridge has our subnet', [bridge('172.17.0.1/16'), bridge('10.5.1.1/24', { name: 'cni0' })]],
+    ['the loopback has an address of the network', [bridge('10.5.7.1/32', { loopback: true })]],
   ])('are fine when %s', (_, interfaces) => {
     expect(obstacles(interfaces)).toEqual({ forwarding: undefined, bridge: undefined });
+  });
+
+  it('are fine when the underlay is one, wherever it is', () => {
+    for (const text of ['10.5.7.1/24', '10.5.1.1/24']) {
+      const { index } = FAKE_UNDERLAY;
+      const underlay = bridge(text, { name: 'br0', index, mtu: 9000 });
+      expect(obstaclesIn(overlay, [underlay], FINE)).toEqual({ forwarding: undefined, bridge: undefined });
+      expect(bridgesOf(overlay, [underlay])).toEqual([]);
+    }
+  });
+
+  it("are not when Docker's is in the network, though another has our subnet", () => {
+    const { bridge: found } = obstacles([bridge('10.5.7.1/24'), bridge('10.5.1.1/24', { name: 'cni0' })]);
+    expect(found).toMatch(/^docker0 has 10\.5\.7\.1\/24/);
+  });
+
+  it('of Open vSwitch count as well', () => {
+    const found = obstacles([bridge('10.5.7.1/24', { name: 'ovs0', kind: 'openvswitch' })]);
+    expect(found.bridge).toMatch(/^ovs0 has 10\.5\.7\.1/);
   });
 
   it.each([
@@ -91,7 +116,8 @@ describe('forwarding', () => {
 });
 
 test('containers are behind the interfaces with an address of our subnet', () => {
-  const interfaces = [bridge('10.5.1.1/24'), bridge('10.5.1.0/32', { name: 'flannel.1' }), FAKE_UNDERLAY];
+  const vtep = bridge('10.5.1.0/32', { name: 'flannel.1', kind: 'vxlan' });
+  const interfaces = [bridge('10.5.1.1/24'), vtep, FAKE_UNDERLAY];
   expect(bridgesOf(overlay, interfaces).map(({ name }) => name)).toEqual(['docker0']);
 });
 
