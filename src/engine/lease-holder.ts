@@ -195,13 +195,16 @@ export class LeaseHolder {
       let seen: { stored: Lease | MalformedLease | undefined } | undefined;
       let isStale = false;
       try {
-        await this.#wake.wait(this.clock, this.#waitMilliseconds(failures), signal);
+        const isWoken = await this.#wake.wait(this.clock, this.#waitMilliseconds(failures), signal);
         // Taken before the work: what comes during it is for the next round.
         seen = this.#seen;
         isStale = this.#isStale;
         this.#seen = undefined;
         this.#isStale = false;
-        const isOurs = await this.#check(seen, signal);
+        const isTime = !isWoken && seen === undefined;
+        const isOurs = this.hasGivenWay
+          ? await this.#tryAgain(isTime, signal)
+          : await this.#check(seen, signal);
         if (isOurs && isStale && !this.hasGivenWay) await this.#refresh(signal);
         if (!isOurs) {
           await this.#beFair(signal);
@@ -236,7 +239,6 @@ export class LeaseHolder {
     seen: { stored: Lease | MalformedLease | undefined } | undefined,
     signal: AbortSignal,
   ): Promise<boolean> {
-    if (this.hasGivenWay) return this.#tryAgain(seen === undefined, signal);
     if (seen && !(await this.#look(seen.stored, signal))) return false;
     return this.hasGivenWay || this.#keepAlive(signal);
   }

@@ -407,9 +407,13 @@ export class PeerWatcher {
           continue;
         }
         // Without any grace it makes no difference.
-        if (!departure.how && this.graceMilliseconds > 0) await this.#examine(departure, signal);
+        const isAsked = !departure.how && this.graceMilliseconds > 0;
+        const answer = isAsked ? await this.#examine(departure.lease, signal) : undefined;
+        // A lease that came back while etcd was asked about this one, or about another, is newer than the answer.
         if (this.#departed.get(departure.lease.name) !== departure) continue;
-        const { how, since } = departure;
+        if (answer === 'expired') this.#sayExpired(departure.lease);
+        const how = (departure.how ??= answer);
+        const { since } = departure;
         const left = how === 'expired' ? since + this.graceMilliseconds - this.clock.now() : 0;
         if (!how && this.graceMilliseconds > 0) wait = Math.min(wait, EXAMINE_RETRY_MILLISECONDS);
         else if (left > 0) wait = Math.min(wait, left);
@@ -425,15 +429,15 @@ export class PeerWatcher {
     }
   }
 
-  async #examine(departure: Departure, signal: AbortSignal): Promise<void> {
-    const { lease } = departure;
-    const life = await this.registry.lifeOf(lease.etcdLeaseId!, signal).catch(() => undefined);
-    // A lease that came meanwhile is newer than the answer.
-    if (life === undefined || this.#departed.get(lease.name) !== departure) return;
-    departure.how = life === 'lost' ? 'expired' : 'deleted';
-    if (departure.how === 'deleted') return;
+  /** How a key went; undefined while the registry does not answer. */
+  async #examine({ etcdLeaseId }: Lease, signal: AbortSignal): Promise<Departure['how']> {
+    const life = await this.registry.lifeOf(etcdLeaseId!, signal).catch(() => undefined);
+    return life && (life === 'lost' ? 'expired' : 'deleted');
+  }
+
+  #sayExpired({ name }: Lease): void {
     const seconds = Math.round(this.graceMilliseconds / 1000);
-    this.log.warn('lease expired; its peer is kept for a while', { lease: lease.name, seconds });
+    this.log.warn('lease expired; its peer is kept for a while', { lease: name, seconds });
   }
 
   #dismissNow({ lease }: Departure, reason: string): void {

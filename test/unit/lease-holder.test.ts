@@ -331,6 +331,50 @@ describe('holding a lease', () => {
     await stop();
   });
 
+  it('does not believe an older revision of its key, told late, and writes nothing', async () => {
+    const store = newStore();
+    let vtepMac = macAddress('02:00:00:00:00:07');
+    const one = host(store, {
+      attributesFor: () => ({ ...attributesOf(7), backendData: vxlanData(1, vtepMac) }),
+    });
+    const older = await one.acquire();
+    const { tell, stop } = one.run();
+    vtepMac = NEW_MAC;
+    one.holder.republish();
+    await tell();
+    const { revision } = store;
+    expect(Number(one.holder.lease?.modRevision)).toBeGreaterThan(Number(older.modRevision));
+    one.holder.noticeStored(older);
+    await one.clock.advance(60_000);
+    expect(store.revision).toBe(revision);
+    expect(one.log.messages('warn')).toEqual([]);
+    expect(one.holder.contest).toBeUndefined();
+    await stop();
+  });
+
+  it('takes a key for no other host’s that hangs on an etcd lease of before, in a store put back to a backup', async () => {
+    const store = newStore();
+    const before = store.grant(LEASE_TTL_SECONDS, 'host before its boot');
+    const value = printLeaseAttributes({ ...attributesOf(7), backendData: vxlanData(1, NEW_MAC) });
+    store.put('subnets/10.5.7.0-24', value, before);
+    const backup = store.backup();
+    let vtepMac = NEW_MAC;
+    const one = host(store, {
+      attributesFor: () => ({ ...attributesOf(7), backendData: vxlanData(1, vtepMac) }),
+    });
+    await one.acquire();
+    const { tell, stop } = one.run();
+    vtepMac = macAddress('02:00:00:00:00:66');
+    one.holder.republish();
+    await tell();
+    store.restore(backup);
+    await tell();
+    expect(store.valueOf('subnets/10.5.7.0-24')).toContain(vtepMac);
+    expect(store.granteeOf(store.entries.get('subnets/10.5.7.0-24')!.etcdLeaseId!)).toBe('host');
+    expect(one.holder.contest).toBeUndefined();
+    await stop();
+  });
+
   it('gives way when the store was put back to a backup in which another host has its subnet', async () => {
     const store = newStore();
     const one = host(store, { previous: subnet('10.5.9.0/24') });
@@ -426,9 +470,9 @@ describe('holding a lease', () => {
 
 describe('two hosts with one PublicIP', () => {
   /** Host A, which has the lease, and B, a clone of it. */
-  async function twins() {
+  async function twins(changes: Partial<LeaseHolderOptions> = {}) {
     const store = newStore();
-    const a = host(store, {}, 1, 'A');
+    const a = host(store, changes, 1, 'A');
     const { name } = await a.acquire();
     const running = a.run();
     await a.clock.advance(3_600_000);
@@ -538,6 +582,36 @@ describe('two hosts with one PublicIP', () => {
     expect(b.holder.hasGivenWay).toBe(false);
     expect(b.holder.lease?.name).not.toBe(name);
     expect(a.holder.lease?.name).toBe(name);
+    await other.stop();
+    await running.stop();
+  });
+
+  it('who gave way neither writes the other’s lease nor keeps it alive, whatever the other or we say anew', async () => {
+    let vtepMac = NEW_MAC;
+    const { store, a, running, key, pass } = await twins({
+      attributesFor: () => ({ ...attributesOf(7), backendData: vxlanData(1, vtepMac) }),
+    });
+    let vtepMacOfB = NEW_MAC;
+    const attributesForB = () => ({ ...attributesOf(7), backendData: vxlanData(1, vtepMacOfB) });
+    const b = host(store, { attributesFor: attributesForB }, 2, 'B');
+    b.holder.adopt({ ...a.holder.lease!, modRevision: '0' }, 3600);
+    const other = b.run();
+    await pass(4_000, a, b);
+    expect(b.holder.hasGivenWay).toBe(true);
+    const others = a.holder.lease!.etcdLeaseId!;
+    const calls = b.registry.calls.length;
+    const keptAlive = jest.spyOn(b.registry, 'keepAlive');
+    vtepMac = macAddress('02:00:00:00:00:66');
+    a.holder.republish();
+    vtepMacOfB = macAddress('02:00:00:00:00:55');
+    b.holder.republish();
+    await pass(2_000, a, b);
+    expect(store.valueOf(key)).toContain(vtepMac);
+    expect(new Set(b.registry.calls.slice(calls))).toEqual(new Set(['list']));
+    await pass(100_000, a, b);
+    expect(keptAlive).not.toHaveBeenCalledWith(others, expect.anything());
+    expect(store.valueOf(key)).toContain(vtepMac);
+    expect(b.holder.hasGivenWay).toBe(true);
     await other.stop();
     await running.stop();
   });
@@ -699,8 +773,9 @@ describe('a script that undoes our lease again and again', () => {
   it.each([
     ['deletes', undefined],
     ['overwrites', 'garbage'],
+    ['overwrites', printLeaseAttributes({ ...attributesOf(7), backendType: 'udp', backendData: undefined })],
   ])(
-    '%s it: written again at once at first, then more slowly, and never so late that peers forget us',
+    '%s it (%j): written again at once at first, then more slowly, and never so late that peers forget us',
     async (_, value) => {
       const store = newStore();
       const one = host(store);
@@ -715,7 +790,7 @@ describe('a script that undoes our lease again and again', () => {
         const { leases, malformed } = await store.client().list(signal);
         return [...leases, ...malformed].find((stored) => stored.name === key);
       };
-      const isGood = () => store.valueOf(key)?.includes('PublicIP') ?? false;
+      const isGood = () => store.valueOf(key)?.includes('vxlan') ?? false;
       for (let elapsed = 0; elapsed < 60_000; elapsed += 50) {
         if (isGood()) {
           if (absentSince !== undefined) repairs++;

@@ -1,6 +1,6 @@
 import { desiredState } from '../../src/core/desired';
 import { MissResponder } from '../../src/engine/miss-responder';
-import { ipAddress, type Subnet } from '../../src/model/address';
+import { ipAddress, printSubnet, subnet, type Subnet } from '../../src/model/address';
 import type { Lease } from '../../src/model/lease';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { macAddress } from '../../src/model/mac';
@@ -20,6 +20,7 @@ function responding({
   peers = [examplePeer(2)],
   believes = true,
   isComplete = true,
+  subnetLength = 24,
 } = {}) {
   const clock = new FakeClock();
   const store = new FakeStore(clock);
@@ -39,7 +40,7 @@ function responding({
     registry,
     clock,
     log,
-    () => ({ overlay, subnetLength: 24, peers: table, isComplete, meet, peerOf }),
+    () => ({ overlay, subnetLength, peers: table, isComplete, meet, peerOf }),
     (what) => damages.push(what),
     ({ publicIp }) => found.push(`${publicIp} after ${kernel.operations.length - begin} operations`),
   );
@@ -261,17 +262,92 @@ describe('a miss for somebody unknown', () => {
     expect(answers()).toContain('put neigh 10.5.9.5 dev flannel.1 failed');
     await stop();
   });
+});
 
-  it('in a storm delays no real one, asks the registry a bounded number of times, and is bounded in memory', async () => {
-    const { responder, registry, kernel, clock, stop } = responding();
-    const storm = Array.from({ length: 65_536 }, (_, n) => `10.5.${n >> 8}.${n & 255}`)
-      .filter((address) => !address.startsWith('10.5.2.'))
-      .map(l3);
-    responder.take([...storm.slice(0, 60_000), l3('10.5.2.5'), ...storm.slice(60_000)]);
-    expect(kernel.printed().findIndex((line) => line.startsWith('put neigh 10.5.2.5'))).toBeLessThan(10);
+describe('a storm of questions', () => {
+  /** All of 10.0.0.0/8, of which the subnets are /24: 65 536 of them, one address of each. */
+  const WIDE = exampleOverlay({ resolve: ON_DEMAND, network: subnet('10.0.0.0/8') });
+  const subnetsAsked = (count: number) =>
+    Array.from({ length: count }, (_, n) => l3(`10.${100 + (n >> 8)}.${n & 255}.7`));
+  /** So many addresses outside the network: no registry could know them. */
+  const strangersAsked = (count: number) =>
+    Array.from({ length: count }, (_, n) => l3(`172.16.${n >> 8}.${n & 255}`));
+
+  it('delays no real one', async () => {
+    const { responder, answers, clock, stop } = responding({ overlay: WIDE });
+    const storm = subnetsAsked(10_000);
+    responder.take([...storm.slice(0, 9_000), l3('10.5.2.5'), ...storm.slice(9_000)]);
+    expect(answers().findIndex((line) => line.startsWith('put neigh 10.5.2.5'))).toBe(1);
     await clock.advance(0);
-    expect(registry.countOf('find')).toBeLessThanOrEqual(256);
-    expect([...responder.absentSubnets()].length).toBeLessThanOrEqual(4_096);
+    await stop();
+  });
+
+  it('puts 256 questions to the registry, and is answered "nobody" beyond them without asking', async () => {
+    const { responder, registry, kernel, clock, stop } = responding({ overlay: WIDE });
+    registry.slowMilliseconds = 10;
+    responder.take(subnetsAsked(1_000));
+    expect([...responder.absentSubnets()]).toHaveLength(744);
+    expect(responder.counters).toMatchObject({ unknown: 1_000, dropped: 744, absent: 744 });
+    await clock.advance(4_000);
+    expect(registry.countOf('find')).toBe(256);
+    expect(responder.counters).toMatchObject({ dropped: 744, absent: 1_000 });
+    expect(kernel.printedState().filter((line) => line.endsWith('failed'))).toHaveLength(1_000);
+    await stop();
+  });
+
+  it('leaves 4096 absences in memory, those of last, and as many routes in the kernel', async () => {
+    const { responder, kernel, clock, stop } = responding({ overlay: WIDE });
+    responder.take(subnetsAsked(6_000));
+    await clock.advance(0);
+    const absent = [...responder.absentSubnets()].map(printSubnet);
+    expect(absent).toHaveLength(4_096);
+    expect(new Set(absent)).toContain('10.123.111.0/24');
+    const routes = kernel.printedState().filter((line) => line.startsWith('route unreachable'));
+    expect(routes.map((line) => line.split(' ')[2]).sort()).toEqual(absent.sort());
+    await clock.advance(6_000);
+    expect([...responder.absentSubnets()]).toEqual([]);
+    expect(kernel.printedState().filter((line) => line.startsWith('route unreachable'))).toEqual([]);
+    await stop();
+  });
+
+  it('has 8192 refusals wait at most; for the others the kernel asks again', async () => {
+    const { responder, registry, kernel, clock, stop } = responding();
+    responder.take(strangersAsked(10_000));
+    expect(responder.counters).toMatchObject({ absent: 10_000, dropped: 10_000 - 8_192 });
+    await clock.advance(0);
+    expect(kernel.printedState().filter((line) => line.endsWith('failed'))).toHaveLength(8_192);
+    expect(registry.countOf('find')).toBe(0);
+    responder.take(strangersAsked(10));
+    expect(responder.counters.dropped).toBe(10_000 - 8_192);
+    await clock.advance(0);
+    await stop();
+  });
+
+  it('about one large subnet is answered to 256 who ask; for the others the kernel asks again', async () => {
+    const { responder, registry, kernel, clock, stop } = responding({ subnetLength: 20 });
+    registry.slowMilliseconds = 1_000;
+    const asked = Array.from({ length: 300 }, (_, n) => l3(`10.5.${160 + (n >> 8)}.${n & 255}`));
+    responder.take(asked);
+    await clock.advance(1_000);
+    expect(registry.countOf('find')).toBe(1);
+    expect(kernel.printedState().filter((line) => line.endsWith('failed'))).toHaveLength(256);
+    await stop();
+  });
+
+  it('is refused for a millisecond at a time, so that other work gets its turn between', async () => {
+    const { responder, kernel, clock, stop } = responding();
+    let now = clock.now();
+    jest.spyOn(clock, 'now').mockImplementation(() => now);
+    const apply = kernel.applyNow.bind(kernel);
+    kernel.applyNow = (operations) => ((now += 0.4), apply(operations));
+    responder.take(strangersAsked(200));
+    const turns: number[] = [];
+    while (turns.at(-1) !== 200) {
+      await new Promise((resolve) => setImmediate(resolve));
+      turns.push(kernel.printedState().filter((line) => line.endsWith('failed')).length);
+    }
+    // Three requests of 32 refusals take 1.2 ms.
+    expect(turns).toEqual([96, 192, 200]);
     await stop();
   });
 });

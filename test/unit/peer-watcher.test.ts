@@ -1,10 +1,11 @@
 import { PeerWatcher } from '../../src/engine/peer-watcher';
 import { ipAddress, printSubnet, subnet } from '../../src/model/address';
+import { RegistryError } from '../../src/model/errors';
 import type { Lease, MalformedLease } from '../../src/model/lease';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import type { PeerChange } from '../../src/model/peer';
 import { exampleLease, examplePeer, exampleRange, exampleSelf } from '../support/examples';
-import { FakeClock } from '../support/fake-clock';
+import { FakeClock, settle } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
 import { FakeStore } from '../support/fake-registry';
 
@@ -96,6 +97,30 @@ describe('the peer watcher', () => {
     expect(changes).toHaveLength(1);
     await stop();
   });
+
+  it.each([
+    ['goes', (store: FakeStore) => store.delete('subnets/10.5.201.0-24'), undefined],
+    [
+      'changes',
+      (store: FakeStore) => void put(store, 201, valueOf(202)),
+      { publicIp: '192.168.0.202', vtepMac: '02:00:00:00:00:ca' },
+    ],
+  ])(
+    'believes of a lease that %s while thousands are judged what is stored last',
+    async (_, change, after) => {
+      const all = Array.from({ length: 200 }, (_, n) => n + 2);
+      const { store, clock, watcher, stop } = await watching(...all.filter((n) => n !== 202));
+      let now = clock.now();
+      jest.spyOn(clock, 'now').mockImplementation(() => (now += 0.3));
+      const judged = watcher.identify(exampleSelf(), exampleRange());
+      change(store);
+      await judged;
+      await settle();
+      const peer = watcher.peers.bySubnet(subnet('10.5.201.0/24'));
+      expect(peer).toEqual(after && { subnet: subnet('10.5.201.0/24'), ...after });
+      await stop();
+    },
+  );
 
   it('keeps its peers while the registry is away, and finds what changed when it is back', async () => {
     const { store, registry, clock, subnets, log, stop } = await watching(2, 3);
@@ -513,6 +538,47 @@ describe('a peer whose lease is gone', () => {
       await clock.advance(5_000);
     }
     expect(asked).not.toHaveBeenCalled();
+    await stop();
+  });
+
+  it.each([
+    ['deleted', (store: FakeStore) => store.delete('subnets/10.5.2.0-24')],
+    ['expired', (store: FakeStore, id: string) => store.revoke(id)],
+  ])('stays when its lease, which was %s, is back while etcd is asked how it went', async (_, end) => {
+    const { store, registry, clock, subnets, id, changes, log, watcher, stop } = await watchingLeased();
+    registry.slowMilliseconds = 1_000;
+    end(store, id);
+    await clock.advance(2_500);
+    expect(registry.countOf('lifeOf')).toBe(1);
+    put(store, 2);
+    await clock.advance(2 * GRACE_MILLISECONDS);
+    expect(subnets()).toEqual(['10.5.2.0/24']);
+    expect(changes).toHaveLength(1);
+    expect(log.messages('warn')).toEqual([]);
+    expect(watcher.graced).toEqual([]);
+    await stop();
+  });
+
+  it('stays when its lease is back, just when its grace time is over, while etcd is asked about another', async () => {
+    const { store, registry, clock, subnets, id, stop } = await watchingLeased();
+    const other = store.grant(3_600);
+    store.put('subnets/10.5.3.0-24', valueOf(3), other);
+    await clock.advance(0);
+    const lifeOf = registry.lifeOf.bind(registry);
+    registry.lifeOf = async (asked, signal) => {
+      if (asked !== other) return lifeOf(asked, signal);
+      await clock.sleep(1_000, signal);
+      if (clock.now() > end && store.valueOf('subnets/10.5.2.0-24') === undefined) put(store, 2);
+      await clock.sleep(1_000, signal);
+      throw new RegistryError('unavailable', 'nobody knows');
+    };
+    let end = Infinity;
+    store.delete('subnets/10.5.3.0-24');
+    await clock.advance(1);
+    store.revoke(id);
+    end = clock.now() + GRACE_MILLISECONDS;
+    await clock.advance(GRACE_MILLISECONDS + 60_000);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
     await stop();
   });
 
