@@ -6,7 +6,7 @@ import { macAddress } from '../../src/model/mac';
 import { examplePeer } from '../support/examples';
 import { FakeClock, settle } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
-import { FakeStore, type FakeRegistry } from '../support/fake-registry';
+import { FakeStore } from '../support/fake-registry';
 
 const NEW_MAC = macAddress('02:00:00:00:00:77');
 
@@ -87,6 +87,29 @@ function host(store: FakeStore, changes: Partial<LeaseHolderOptions> = {}, seed 
 }
 
 const newStore = () => new FakeStore(new FakeClock());
+
+/** Lets time pass; each host hears of what happens to the key, unless it knows it, before anything else happens 50 ms later. */
+async function passBetween(
+  store: FakeStore,
+  name: string,
+  milliseconds: number,
+  hosts: readonly { readonly holder: LeaseHolder }[],
+  known = '',
+) {
+  const clock = store.clock as FakeClock;
+  const reader = store.client();
+  const end = clock.now() + milliseconds;
+  for (let told = known; clock.now() < end;) {
+    const { leases } = await reader.list(new AbortController().signal);
+    const stored = leases.find((lease) => lease.name === name);
+    const isNews = stored?.modRevision !== told;
+    if (isNews) for (const { holder } of hosts) holder.noticeStored(stored);
+    told = stored?.modRevision ?? '';
+    // Without news nothing happens before the next one wakes.
+    const quiet = isNews ? 50 : Math.max(1, (clock.nextWake ?? end) - clock.now());
+    await clock.advance(Math.min(quiet, end - clock.now()));
+  }
+}
 
 describe('acquiring a lease', () => {
   it('creates a key attached to an etcd lease of a day', async () => {
@@ -477,19 +500,8 @@ describe('two hosts with one PublicIP', () => {
     const running = a.run();
     await a.clock.advance(3_600_000);
     const key = `subnets/${name}`;
-    /** Lets time pass; each host hears of what happens to the key. */
-    const pass = async (
-      milliseconds: number,
-      ...hosts: { holder: LeaseHolder; registry: FakeRegistry }[]
-    ) => {
-      const signal = new AbortController().signal;
-      for (let elapsed = 0, revision = ''; elapsed < milliseconds; elapsed += 50) {
-        const stored = (await store.client().list(signal)).leases.find((lease) => lease.name === name);
-        if (stored?.modRevision !== revision) for (const { holder } of hosts) holder.noticeStored(stored);
-        revision = stored?.modRevision ?? '';
-        await a.clock.advance(50);
-      }
-    };
+    const pass = (milliseconds: number, ...hosts: { holder: LeaseHolder }[]) =>
+      passBetween(store, name, milliseconds, hosts);
     return { store, a, running, key, name, pass };
   }
 
@@ -641,15 +653,7 @@ describe('copies of one running host, which share even the etcd lease', () => {
     await Promise.all([a.acquire(), b.acquire()]);
     expect(store.revision).toBe(revision);
     const running = [a.run(), b.run()];
-    const pass = async (milliseconds: number) => {
-      for (let elapsed = 0, told = String(revision); elapsed < milliseconds; elapsed += 50) {
-        const signal = new AbortController().signal;
-        const stored = (await store.client().list(signal)).leases.find((lease) => lease.name === name);
-        if (stored?.modRevision !== told) for (const { holder } of [a, b]) holder.noticeStored(stored);
-        told = stored?.modRevision ?? '';
-        await a.clock.advance(50);
-      }
-    };
+    const pass = (milliseconds: number) => passBetween(store, name, milliseconds, [a, b], String(revision));
     const stop = () => Promise.all(running.map((each) => each.stop()));
     return { store, a, b, key: `subnets/${name}`, pass, stop };
   }
@@ -695,7 +699,8 @@ describe('copies of one running host, which share even the etcd lease', () => {
     one.registry.failNext('keepAlive');
     const asked = one.registry.countOf('keepAlive');
     // The one that fails, and the one that follows it.
-    while (one.registry.countOf('keepAlive') < asked + 2) await one.clock.advance(1_000);
+    while (one.registry.countOf('keepAlive') < asked + 2)
+      await one.clock.advance(one.clock.nextWake! - one.clock.now());
     await one.clock.advance(10_000);
     store.keepAlive(etcdLeaseId!);
     await one.clock.advance(3 * LEASE_TTL_SECONDS * 1000);
@@ -730,15 +735,7 @@ describe('two hosts with one reservation', () => {
     const b = twin(store, 9);
     await b.acquire();
     running.push(b.run());
-    const pass = async (milliseconds: number) => {
-      for (let elapsed = 0, told = ''; elapsed < milliseconds; elapsed += 50) {
-        const signal = new AbortController().signal;
-        const [stored] = (await store.client().list(signal)).leases;
-        if (stored?.modRevision !== told) for (const { holder } of [a, b]) holder.noticeStored(stored);
-        told = stored?.modRevision ?? '';
-        await a.clock.advance(50);
-      }
-    };
+    const pass = (milliseconds: number) => passBetween(store, '10.5.7.0-24', milliseconds, [a, b]);
     return { store, key, a, b, pass, running };
   }
 
