@@ -221,13 +221,18 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
       });
 
       test('spells dual-stack keys as Go does', async () => {
-        await registry.create(
-          leaseSubnets('10.12.13.0/24', 'FD00:0012:13:0::/56'),
-          vxlanAttributes(1),
-          undefined,
-          signal,
+        const lease = written(
+          await registry.create(
+            leaseSubnets('10.12.13.0/24', 'FD00:0012:13:0::/56'),
+            vxlanAttributes(1),
+            undefined,
+            signal,
+          ),
         );
-        expect(await environment.valueOf('subnets/10.12.13.0-24&fd00:12:13::-56')).toBeDefined();
+        expect(lease.name).toBe('10.12.13.0-24&fd00:12:13::-56');
+        expect(await environment.valueOf(`subnets/${lease.name}`)).toBe(
+          printLeaseAttributes(vxlanAttributes(1)),
+        );
       });
 
       test('never overwrites a key', async () => {

@@ -1,7 +1,7 @@
 import { EtcdRegistry, type EtcdRegistryOptions } from '../../src/etcd/registry';
 import { parseEndpoints } from '../../src/etcd/endpoints';
 import { Keys } from '../../src/etcd/keys';
-import { UsageError } from '../../src/model/errors';
+import { UsageError, describeError } from '../../src/model/errors';
 
 describe('an etcd endpoint', () => {
   test.each([
@@ -53,10 +53,25 @@ describe('an etcd endpoint', () => {
 describe('the options of etcd', () => {
   const options: EtcdRegistryOptions = { endpoints: ['https://10.0.0.1:2379'], prefix: '/x' };
 
-  test('may name a CA only, or all three files, or none', () => {
-    for (const files of [{}, { caFile: 'ca' }, { certFile: 'cert', keyFile: 'key' }]) {
-      new EtcdRegistry({ ...options, ...files }).close();
-    }
+  test.each([
+    ['no file', {}, 'connection refused'],
+    ['a CA only', { caFile: 'ca' }, "the CA file '/nowhere/ca' cannot be read: it does not exist"],
+    [
+      'a certificate and its key',
+      { certFile: 'cert', keyFile: 'key' },
+      "the certificate file '/nowhere/cert' cannot be read: it does not exist",
+    ],
+    [
+      'all three',
+      { caFile: 'ca', certFile: 'cert', keyFile: 'key' },
+      "the CA file '/nowhere/ca' cannot be read: it does not exist",
+    ],
+  ])('may name %s; whether that leads to etcd shows with the first call', async (_, files, why) => {
+    const paths = Object.fromEntries(Object.entries(files).map(([file, name]) => [file, `/nowhere/${name}`]));
+    const registry = new EtcdRegistry({ ...options, endpoints: ['https://127.0.0.1:1'], ...paths });
+    const failure = await registry.list(new AbortController().signal).catch(describeError);
+    registry.close();
+    expect(failure).toContain(why);
   });
 
   test('that contradict each other are refused', () => {
