@@ -69,10 +69,15 @@ export class Recorder {
   async #write(): Promise<void> {
     this.#isDirty = false;
     const memory = this.memory();
-    const text = memory && (await inTurns(printMemoryInSteps(memory), this.clock));
-    if (text === undefined || text === this.#written) return;
-    await this.host.writeMemory(text);
-    this.#written = text;
+    try {
+      const text = memory && (await inTurns(printMemoryInSteps(memory), this.clock));
+      if (text === undefined || text === this.#written) return;
+      await this.host.writeMemory(text);
+      this.#written = text;
+    } catch (error) {
+      this.#isDirty = true;
+      throw error;
+    }
     this.#trouble.clear('the leases are remembered again');
   }
 }

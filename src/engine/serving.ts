@@ -23,7 +23,7 @@ export async function keepServing(
       trouble.clear('health checks are answered again');
       await new Promise<void>((resolve) => {
         if (signal.aborted) resolve();
-        signal.addEventListener('abort', () => resolve(), { once: true });
+        signal.addEventListener('abort', () => resolve());
       });
       return await server.close();
     } catch (error) {

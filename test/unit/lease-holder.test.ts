@@ -417,18 +417,26 @@ describe('holding a lease', () => {
     await stop();
   });
 
-  it.each(['list', 'grant', 'create'] as const)(
-    'takes its subnet back when the key was deleted, although %s fails just then',
-    async (method) => {
+  it.each([
+    ['list', 'cannot keep the subnet lease alive; trying on'],
+    ['keepAlive', 'cannot acquire a subnet lease'],
+    ['create', 'cannot acquire a subnet lease'],
+  ] as const)(
+    'takes its subnet back when the key was deleted, although %s fails just then, and says so',
+    async (method, complaint) => {
       const store = newStore();
       const one = host(store);
-      const { name } = await one.acquire();
+      const { name, etcdLeaseId } = await one.acquire();
+      const value = store.valueOf(`subnets/${name}`);
       const { stop } = one.run();
       store.delete(`subnets/${name}`);
       one.registry.failNext(method);
       one.holder.noticeStored(undefined);
       await one.clock.advance(2_000);
-      expect(store.valueOf(`subnets/${name}`)).toBeDefined();
+      expect(store.entries.get(`subnets/${name}`)).toMatchObject({ value, etcdLeaseId });
+      expect(store.etcdLeaseIds).toEqual([etcdLeaseId]);
+      expect(one.log.messages('warn')).toContain(complaint);
+      expect(one.holder.trouble).toBeUndefined();
       await stop();
     },
   );
@@ -450,13 +458,18 @@ describe('holding a lease', () => {
   it('keeps its lease alive although nothing could be read from the moment on in which it had it', async () => {
     const store = newStore();
     const one = host(store);
-    const { name } = await one.acquire();
+    const { name, etcdLeaseId } = await one.acquire();
+    const value = store.valueOf(`subnets/${name}`);
+    const { revision } = store;
     one.registry.down = true;
     const { stop } = one.run();
     await one.clock.advance(60_000);
+    expect(one.holder.trouble?.complaint).toContain('cannot keep the subnet lease alive; trying on');
     one.registry.down = false;
     await one.clock.advance(3 * LEASE_TTL_SECONDS * 1000);
-    expect(store.valueOf(`subnets/${name}`)).toBeDefined();
+    expect(one.holder.trouble).toBeUndefined();
+    expect(store.entries.get(`subnets/${name}`)).toMatchObject({ value, etcdLeaseId });
+    expect(store.revision).toBe(revision);
     await stop();
   });
 

@@ -278,4 +278,36 @@ describe('ten thousand hostile leases', () => {
     expect(audience.believed).toHaveLength(COUNT);
     expect(looks).toBeLessThan(MOST_LOOKS);
   });
+it.each([
+  ['beside one of the whole network', true],
+  ['alone', false],
+])('of thousands of leases %s each is judged without a look at all others', (_, isBesideWhole) => {
+  /** How often any lease is looked at, while so many come one by one. */
+  const looksAt = (count: number) => {
+    let looks = 0;
+    const watched = (each: Contender): Contender => ({
+      ...each,
+      get peer() {
+        looks++;
+        return each.peer;
+      },
+    });
+    const audience = new Audience();
+    if (isBesideWhole)
+      audience.put(watched(contender(2, { subnet: subnet('10.0.0.0/8'), isFitting: false })));
+    for (let n = 0; n < count; n++) {
+      const octets = [n >> 8, n & 255];
+      const changes = {
+        subnet: { address: ipAddress(`10.${octets.join('.')}.0`), prefixLength: 24 },
+        publicIp: ipAddress(`172.16.${octets.join('.')}`),
+        vtepMac: macAddress(
+          `02:00:00:01:${octets.map((octet) => octet.toString(16).padStart(2, '0')).join(':')}`,
+        ),
+      };
+      audience.put(watched(contender(3, changes)));
+    }
+    expect(audience.believed).toHaveLength(count);
+    return looks;
+  };
+  expect(looksAt(4_000)).toBeLessThan(2.1 * looksAt(2_000));
 });
