@@ -52,6 +52,8 @@ const PROVEN_MILLISECONDS = 10_000;
 const FORGIVEN_WATCHES = 2;
 /** So many leases are judged against each other at once, when all of them are. */
 const SETTLED_AT_ONCE = 32;
+/** Said when a watch goes on, and not with the snapshot before it: one that never begins would else be said to be well each time. */
+const BACK = 'etcd answers again';
 /** Changes of at most so many peers are logged one by one. */
 const LOGGED_PEERS = 8;
 
@@ -192,6 +194,7 @@ export class PeerWatcher {
     for (let attempt = 0; ; attempt++) {
       try {
         await this.#takeSnapshot(signal);
+        this.#trouble.clear(BACK);
         return;
       } catch (error) {
         await this.#recover(error, attempt, signal);
@@ -217,7 +220,6 @@ export class PeerWatcher {
         this.#revision = undefined;
       } catch (error) {
         this.#revision = undefined;
-        if (signal.aborted) return;
         const attempt = failedReads++ + Math.max(0, this.#failedWatches - 1);
         await this.#recover(error, attempt, signal).catch(() => undefined);
       }
@@ -239,7 +241,7 @@ export class PeerWatcher {
       for await (const batch of this.registry.watch(this.#revision!, audit.signal)) {
         // A server may accept each watch and end it at once. After some of them an empty batch proves nothing.
         if (batch.changes.length > 0) this.#trustWatch();
-        else if (this.#failedWatches <= FORGIVEN_WATCHES) this.#trouble.clear('etcd watch is back');
+        else if (this.#failedWatches <= FORGIVEN_WATCHES) this.#trouble.clear(BACK);
         this.#revision = batch.revision;
         this.#batches++;
         await this.#take(batch.changes);
@@ -279,7 +281,7 @@ export class PeerWatcher {
   /** The watch works. Only what it delivered, or that it lasted, makes earlier failures be forgotten. */
   #trustWatch(): void {
     this.#failedWatches = 0;
-    this.#trouble.clear('etcd watch is back');
+    this.#trouble.clear(BACK);
   }
 
   async #recover(error: unknown, attempt: number, signal: AbortSignal): Promise<void> {
@@ -292,7 +294,6 @@ export class PeerWatcher {
 
   async #takeSnapshot(signal: AbortSignal): Promise<void> {
     const snapshot = await this.registry.list(signal);
-    if (this.#failedWatches <= FORGIVEN_WATCHES) this.#trouble.clear('etcd answers again');
     const isFirst = this.#snapshotAt === -Infinity;
     this.#revision = snapshot.revision;
     this.#snapshotAt = this.clock.now();
@@ -377,6 +378,11 @@ export class PeerWatcher {
       this.#departureWake.raise();
       return;
     }
+    this.#drop(name);
+  }
+
+  /** A lease that is not there any more: nothing is to be said of it. */
+  #drop(name: string): void {
     this.#rivals.remove(name);
     this.#complaints.withdraw('judge', name);
   }
@@ -442,7 +448,7 @@ export class PeerWatcher {
 
   #dismissNow({ lease }: Departure, reason: string): void {
     this.#departed.delete(lease.name);
-    this.#rivals.remove(lease.name);
+    this.#drop(lease.name);
     this.log.debug('peer dismissed', { lease: lease.name, reason });
   }
 
@@ -497,8 +503,8 @@ export class PeerWatcher {
         this.#complain('rivals', name, standing.reason);
       } else {
         this.#complaints.withdraw('rivals', name);
-        // What a peer that was only kept had has passed to somebody else.
-        if (this.#departed.delete(name)) this.#rivals.remove(name);
+        // What a peer that was only kept had has passed to another.
+        if (this.#departed.delete(name)) this.#drop(name);
       }
     }
     const merged = mergedChanges(changes.filter((change) => change !== undefined));

@@ -51,6 +51,11 @@ export class FakeClock implements Clock {
     return this.#seed / 2 ** 32;
   }
 
+  /** How many sleep. */
+  get sleepers(): number {
+    return this.#sleepers.size;
+  }
+
   /** When the next sleeper wakes; undefined when nobody sleeps. */
   get nextWake(): number | undefined {
     return this.#sleepers.size === 0 ? undefined : Math.min(...[...this.#sleepers].map(({ until }) => until));

@@ -278,6 +278,8 @@ describe('ten thousand hostile leases', () => {
     expect(audience.believed).toHaveLength(COUNT);
     expect(looks).toBeLessThan(MOST_LOOKS);
   });
+});
+
 it.each([
   ['beside one of the whole network', true],
   ['alone', false],
