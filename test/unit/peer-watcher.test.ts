@@ -63,7 +63,7 @@ describe('the peer watcher', () => {
   it('gives up a watch that is behind: the registry has another number of leases than it told of', async () => {
     const { store, registry, clock, log, subnets, stop } = await watching(2);
     registry.deaf = true;
-    put(store, 3);
+    putLease(store, 3);
     await clock.advance(59_000);
     expect(subnets()).toEqual(['10.5.2.0/24']);
     await clock.advance(70_000);
