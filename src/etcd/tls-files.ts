@@ -50,11 +50,12 @@ export class TlsFiles {
     // Before the reading: a file changed while we read has another stamp next time.
     const { stamp } = this;
     const { caFile, certFile, keyFile } = this.files;
+    const rootCertificate = caFile ? readPem(caFile, 'CA file') : readSystemCas();
     const certChain = certFile ? readPem(certFile, 'certificate file') : undefined;
     const privateKey = keyFile ? readPem(keyFile, 'key file') : undefined;
     if (certChain && privateKey) checkPair(certFile!, certChain, keyFile!, privateKey);
     return {
-      rootCertificate: caFile ? readPem(caFile, 'CA file') : readSystemCas(),
+      rootCertificate,
       certChain,
       privateKey,
       stamp,

@@ -280,6 +280,7 @@ describe('the peer watcher', () => {
 
   it('hurries back after each time that the watch went well, and leaves no timer behind', async () => {
     const { registry, clock, stop } = await watching(2);
+    await clock.advance(20_000);
     const sleepers = clock.sleepers;
     for (let round = 0; round < 8; round++) {
       const before = registry.countOf('list');
