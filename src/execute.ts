@@ -1,5 +1,5 @@
 /** Carries out one command with the real outside world. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Agent } from './agent';
 import { version } from '../package.json';
@@ -30,8 +30,10 @@ import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
 import { parseIpAddress, type IpAddress } from './model/address';
-import { HostError, RegistryError, describeError } from './model/errors';
+import { HostError, RegistryError, UsageError, describeError } from './model/errors';
+import { mergeSubnetEnv } from './model/subnet-env-codec';
 import type { Clock, Host, Kernel, LeaseRegistry, Log } from './ports';
+import { kindOf } from './regular-file';
 
 /** For the store alone, with nobody to serve. */
 const NOWHERE = { address: '127.0.0.1' as IpAddress, publicIp: '127.0.0.1' as IpAddress };
@@ -61,9 +63,9 @@ export async function execute(
     case 'config':
       return needsRegistry(command)
         ? withRegistry(command.options, undefined, (registry) =>
-            runConfigCommand(command, registry, processIo(stop)),
+            runConfigCommand(command, registry, processIo(command.options.etcdEndpoints, stop)),
           )
-        : runConfigCommand(command, undefined, processIo(stop));
+        : runConfigCommand(command, undefined, processIo(command.options.etcdEndpoints, stop));
   }
 }
 
@@ -84,6 +86,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   log.info('vtepd starts', { ...printableOptions(options), pid: process.pid });
   for (const notice of [...options.notices, ...notEffective(options)]) log.warn(notice);
 
+  refuseOtherThanFiles(options);
   requireNetAdmin();
   sayLimits(raiseNeighborLimits(), log);
   const kernel = openKernel();
@@ -202,7 +205,7 @@ async function depart(
     const left = await removeFirewallRules(openFirewall(), say, stop);
     const isClean = isKernelClean && areGuardsGone && left.length === 0;
     // Its subnet is nobody's now: the next start is to take another's leavings, not ours.
-    if (kind === 'leave') await host.removeSubnetFile();
+    if (kind === 'leave') await forgetSubnet(host);
     if (kind === 'leave' && options.embeddedEtcd)
       say(
         `the etcd of this host keeps its data in ${etcdDirectoryOf(options)}; while no agent runs here, no host can ask it`,
@@ -212,6 +215,29 @@ async function depart(
     guard.close();
     kernel.close();
   }
+}
+
+/** Some things can never be such a file; waiting would not help. */
+function refuseOtherThanFiles({ subnetFile, stateFile }: Options): void {
+  for (const [option, path] of [
+    ['--subnet-file', subnetFile],
+    ['--state-file', stateFile],
+  ] as const) {
+    const status = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
+    const what = status && !status.isFile() ? kindOf(status) : undefined;
+    const why = what ?? (/^\/(proc|sys)\//.test(path ?? '') ? 'no place for files' : undefined);
+    if (why === undefined) continue;
+    throw new UsageError(
+      `${option}=${path}: that is ${why}, and a regular file is needed; to have none, give ${option}=`,
+    );
+  }
+}
+
+/** Our lines go; a file that others wrote to, as well, stays with theirs. */
+async function forgetSubnet(host: Host): Promise<void> {
+  const left = mergeSubnetEnv(await host.readSubnetFile(), undefined);
+  if (left === '') await host.removeSubnetFile();
+  else await host.writeSubnetFile(left);
 }
 
 /** For a command: an etcd that runs only while its agent does is started for as long as the command needs it. */

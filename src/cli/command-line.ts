@@ -19,6 +19,8 @@ export interface ConfigCommand {
   readonly file: string | undefined;
   /** Show the text as it is stored. */
   readonly raw: boolean;
+  /** Say what `set` would do, and store nothing. */
+  readonly dryRun: boolean;
   readonly options: Options;
 }
 
@@ -86,7 +88,7 @@ type Choice =
   | { readonly name: 'help'; readonly topic: CommandName | undefined }
   | { readonly name: 'completion'; readonly shell: Shell }
   | { readonly name: 'status'; readonly status: Omit<StatusCommand, 'kind'> }
-  | { readonly name: 'config'; readonly config: Pick<ConfigCommand, 'action' | 'file' | 'raw'> };
+  | { readonly name: 'config'; readonly config: Pick<ConfigCommand, 'action' | 'file' | 'raw' | 'dryRun'> };
 
 function parseWords(words: readonly string[]): { choice: Choice; written: WrittenOptions } {
   let choice: Choice | undefined;
@@ -158,20 +160,21 @@ function addConfig(program: Commander, choose: (choice: Choice) => void): void {
       const wrong = words.length === 0 ? 'config what?' : `'config ${words[0]}' is not known;`;
       throw new UsageError(`${wrong} there are: ${COMMANDS.config.usage.join(', ')}`);
     });
-  const chooseConfig = (action: ConfigAction, file?: string, raw = false) =>
-    choose({ name: 'config', config: { action, file, raw } });
+  const chooseConfig = (action: ConfigAction, file?: string, { raw = false, dryRun = false } = {}) =>
+    choose({ name: 'config', config: { action, file, raw, dryRun } });
   config
     .command('set')
     .argument('[file]')
-    .action((file?: string) => {
+    .option('--dry-run')
+    .action((file: string | undefined, { dryRun }: { dryRun?: boolean }) => {
       if (file === undefined)
         throw new UsageError("config set needs a FILE with the configuration, or '-' for standard input");
-      chooseConfig('set', file);
+      chooseConfig('set', file, { dryRun: dryRun ?? false });
     });
   config
     .command('get')
     .option('--raw')
-    .action(({ raw }: { raw?: boolean }) => chooseConfig('get', undefined, raw));
+    .action(({ raw }: { raw?: boolean }) => chooseConfig('get', undefined, { raw: raw ?? false }));
   config
     .command('check')
     .argument('[file]')
@@ -203,6 +206,8 @@ function isCommandName(word: string): word is CommandName {
 }
 
 function strayWord(word: string): string {
+  if (/^(true|false)$/.test(word))
+    return `what is '${word}' for? a switch takes its value with '=', as in --ip-masq=${word}`;
   const meant = nearest(word, COMMAND_NAMES);
   return `there is no command '${word}'; ${meant ? `did you mean '${meant}'?` : `there are: ${COMMAND_NAMES.join(', ')}`}`;
 }

@@ -49,13 +49,14 @@ export const CONFIG_ACTIONS: readonly CompletedWord[] = COMMANDS.config.usage.ma
 export const DOCKER_OPTS_FLAGS = ['-f', '-d', '-i', '-c', '-k', '-m', '--require', '--help'];
 
 /** Flags that only this command has, or this action of `vtepd config`. `vtepd status` needs none of the options besides. */
-export const OWN_FLAGS: Readonly<Record<'status' | 'cleanup' | 'get', readonly CompletedWord[]>> = {
+export const OWN_FLAGS: Readonly<Record<'status' | 'cleanup' | 'get' | 'set', readonly CompletedWord[]>> = {
   status: [
     { word: '--json', summary: 'One object, for programs' },
     { word: '--peers', summary: 'Every peer, too' },
   ],
   cleanup: [{ word: '--for-flannel', summary: 'Leave the device to flannel' }],
   get: [{ word: '--raw', summary: 'The text as it is stored' }],
+  set: [{ word: '--dry-run', summary: 'Say what it would do, and store nothing' }],
 };
 
 function valueOf(key: OptionKey): CompletedValue {

@@ -6,7 +6,15 @@ import type { NetworkConfig } from '../model/network-config';
 import { parseNetworkConfig, printNetworkConfig } from '../model/network-config-codec';
 import type { LeaseRegistry, StoredConfig } from '../ports';
 import type { ConfigCommand } from './command-line';
-import { describeChanges, describeConfig, objectionsTo, remarksOn } from './config-remarks';
+import {
+  costsOf,
+  describeChanges,
+  describeConfig,
+  hiddenAddresses,
+  objectionsTo,
+  remarksOn,
+  type NeededAddress,
+} from './config-remarks';
 
 /** What the command may touch. */
 export interface ConfigIo {
@@ -16,6 +24,8 @@ export interface ConfigIo {
   complain(text: string): void;
   /** The text of a file, or of standard input for `-`. Throws a {@link HostError}. */
   read(file: string): Promise<string>;
+  /** Addresses that this host needs by its underlay: name servers, gateways, etcd. Empty where they cannot be told. */
+  needed(): Promise<readonly NeededAddress[]>;
   readonly signal: AbortSignal;
 }
 
@@ -60,6 +70,14 @@ async function set(command: ConfigCommand, registry: LeaseRegistry, io: ConfigIo
     io.write(`${place} is this already; nothing to do\n`);
     return 0;
   }
+  await nameCosts(stored, config, registry, io);
+  await nameHidden(config, io);
+  if (command.dryRun) {
+    io.write(`would be stored at ${place}: ${describeConfig(config)}\n`);
+    if (stored) io.write(whatChanged(stored, config));
+    for (const remark of remarksOn(config)) io.write(`note: ${remark}\n`);
+    return 0;
+  }
   const outcome = await registry.writeConfig(text, stored?.modRevision, io.signal);
   if (outcome === 'conflict') {
     io.complain(`somebody else changed ${place} just now; nothing was stored: look at it, and try again\n`);
@@ -89,6 +107,7 @@ async function check(
   const text = file === undefined ? (await readStored(command, registry!, io)).text : await io.read(file);
   const config = readGood(text, name);
   io.write(`${name} is good: ${describeConfig(config)}\n`);
+  await nameHidden(config, io);
   for (const remark of remarksOn(config)) io.write(`note: ${remark}\n`);
   return 0;
 }
@@ -155,6 +174,28 @@ async function nameStrangers(config: NetworkConfig, registry: LeaseRegistry, io:
   const shown = strangers.slice(0, 5).map(({ name }) => name);
   const more = strangers.length > shown.length ? `, … (${strangers.length} in all)` : '';
   io.write(`note: outside this network there are leases: ${shown.join(', ')}${more}\n`);
+}
+
+/** Before anything is stored: an administrator may want to stop here, or to choose another hour. */
+async function nameCosts(
+  stored: StoredConfig | undefined,
+  config: NetworkConfig,
+  registry: LeaseRegistry,
+  io: ConfigIo,
+): Promise<void> {
+  if (!stored) return;
+  try {
+    const before = parseNetworkConfig(stored.text);
+    const { leases } = await registry.list(io.signal);
+    for (const cost of costsOf(before, config, leases)) io.write(`warning: ${cost}\n`);
+  } catch (error) {
+    // What is there may be wrong, and the leases out of reach: neither keeps a good configuration from being stored.
+    if (!(error instanceof ConfigError) && !(error instanceof RegistryError)) throw error;
+  }
+}
+
+async function nameHidden(config: NetworkConfig, io: ConfigIo): Promise<void> {
+  for (const sentence of hiddenAddresses(config, await io.needed())) io.write(`warning: ${sentence}\n`);
 }
 
 function placeOf(command: ConfigCommand): string {

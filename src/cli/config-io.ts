@@ -1,25 +1,65 @@
 /** Files and standard streams for `vtepd config`. */
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { parseIpAddress } from '../model/address';
 import { HostError } from '../model/errors';
+import { readRegularFile } from '../regular-file';
+import type { NeededAddress } from './config-remarks';
+import { readInput } from './input';
 import type { ConfigIo } from './config-command';
 
 /** The process's own. Complaints begin with the program's name, as all that it says on standard error. */
-export function processIo(signal: AbortSignal): ConfigIo {
+export function processIo(etcdEndpoints: readonly string[], signal: AbortSignal): ConfigIo {
   return {
     write: (line) => void process.stdout.write(line),
     complain: (line) => void process.stderr.write(`vtepd: ${line}`),
-    read: (file) => (file === '-' ? text(process.stdin) : readText(file)),
+    read: (file) => readText(file, signal),
+    needed: async () => [
+      ...etcdEndpoints.flatMap((url) =>
+        addressOf(new URL(url).hostname.replace(/^\[|\]$/g, ''), 'an etcd endpoint'),
+      ),
+      ...nameServers(),
+      ...(await gateways()),
+    ],
     signal,
   };
 }
 
-async function readText(file: string): Promise<string> {
+async function readText(file: string, signal: AbortSignal): Promise<string> {
   try {
-    return await readFile(file, 'utf8');
+    return await readInput(file, signal);
   } catch (error) {
     const { code = 'EIO', message } = error as NodeJS.ErrnoException;
     const why = code === 'ENOENT' ? 'there is no such file' : message;
-    throw new HostError(code, `cannot read ${file}: ${why}`);
+    throw new HostError(code, `cannot read ${file === '-' ? 'standard input' : file}: ${why}`);
+  }
+}
+
+function addressOf(text: string | undefined, what: string): NeededAddress[] {
+  const address = parseIpAddress(text ?? '');
+  return address === undefined ? [] : [{ address, what }];
+}
+
+/** resolv.conf(5) */
+function nameServers(): NeededAddress[] {
+  try {
+    const lines = readRegularFile('/etc/resolv.conf').content.toString().split('\n');
+    return lines.flatMap((line) =>
+      addressOf(/^\s*nameserver\s+(\S+)/.exec(line)?.[1], "this host's name server"),
+    );
+  } catch {
+    return [];
+  }
+}
+
+/** ip(8): `ip route show default` */
+async function gateways(): Promise<NeededAddress[]> {
+  try {
+    const { stdout } = await promisify(execFile)('ip', ['-4', 'route', 'show', 'default']);
+    return [...stdout.matchAll(/\bvia (\S+)/g)].flatMap(([, text]) =>
+      addressOf(text, "this host's default gateway"),
+    );
+  } catch {
+    return [];
   }
 }

@@ -1,7 +1,8 @@
 /** What there is to say about a network configuration that flannel would take. */
+import type { Lease } from '../model/lease';
 import type { NetworkConfig, SubnetRange } from '../model/network-config';
 import { printNetworkConfig, subnetCount } from '../model/network-config-codec';
-import { printSubnet } from '../model/address';
+import { compareAddresses, contains, printSubnet, type IpAddress, type Subnet } from '../model/address';
 
 /** Why an agent could not carry it out, each a sentence; empty when it can. */
 export function objectionsTo({ ipv4, ipv6, backend }: NetworkConfig): string[] {
@@ -35,6 +36,54 @@ export function remarksOn({ ipv6, backend }: NetworkConfig): string[] {
       'Backend.DirectRouting is ignored: we send everything by VXLAN, and take what flannel sends around it',
     );
   return remarks;
+}
+
+/** An address that this host needs by its underlay, and what for: `its name server`. */
+export interface NeededAddress {
+  readonly address: IpAddress;
+  readonly what: string;
+}
+
+/** What of this host the network's route would hide, each a sentence. It speaks of this host alone. */
+export function hiddenAddresses({ ipv4 }: NetworkConfig, needed: readonly NeededAddress[]): string[] {
+  return needed
+    .filter(({ address }) => ipv4 && contains(ipv4.network, address))
+    .map(
+      ({ address, what }) =>
+        `${address}, ${what}, lies in the network ${printSubnet(ipv4!.network)}: this host would look for it in the overlay`,
+    );
+}
+
+/** What a change costs between hosts that have restarted with it and hosts that have not, each a sentence. */
+export function costsOf(before: NetworkConfig, after: NetworkConfig, leases: readonly Lease[]): string[] {
+  const [old, now] = [before.backend, after.backend];
+  const costs: string[] = [];
+  const hosts = leases.length === 1 ? 'the one host' : `each of the ${leases.length} hosts`;
+  if (old.type === 'vxlan' && now.type === 'vxlan' && (old.vni !== now.vni || old.port !== now.port)) {
+    const what = old.vni === now.vni ? `UDP port ${old.port} → ${now.port}` : `VNI ${old.vni} → ${now.vni}`;
+    costs.push(
+      `${what}: until ${hosts} has been restarted, hosts with the new one and hosts with the old one do not reach each other`,
+    );
+  }
+  const moved = leases.filter(({ subnet }) => after.ipv4 && !isLeasable(after.ipv4, subnet));
+  if (moved.length > 0) {
+    costs.push(
+      `${moved.length} of ${leases.length} leases are not of this configuration: their hosts get other subnets when they are restarted, and their containers other addresses`,
+    );
+  }
+  return costs;
+}
+
+/** As the agents choose: of the configured length, and in the range. */
+function isLeasable(
+  { subnetLength, subnetMin, subnetMax }: SubnetRange,
+  { address, prefixLength }: Subnet,
+): boolean {
+  return (
+    prefixLength === subnetLength &&
+    compareAddresses(address, subnetMin) >= 0 &&
+    compareAddresses(address, subnetMax) <= 0
+  );
 }
 
 /** `10.5.0.0/16, a /24 for each of up to 255 hosts, vxlan with VNI 1 on UDP port 8472` */

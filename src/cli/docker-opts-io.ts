@@ -1,11 +1,13 @@
 /** Files, standard streams and routes for `vtepd docker-opts`. */
 import { execFile } from 'node:child_process';
-import { mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { familyOf, printSubnet, type Subnet } from '../model/address';
 import { HostError } from '../model/errors';
+import { makeDirectory } from '../regular-file';
 import type { DockerOptsIo } from './docker-opts';
+import { readInput } from './input';
 
 /** The process's own. */
 export function processDockerOptsIo(): DockerOptsIo {
@@ -14,7 +16,7 @@ export function processDockerOptsIo(): DockerOptsIo {
     environment: process.env,
     write: (text) => void process.stdout.write(text),
     complain,
-    read: (file) => orUndefined(readFile(file, 'utf8'), `cannot read ${file}`),
+    read: (file) => orUndefined(readInput(file), `cannot read ${file}`),
     replace: replaceFile,
     routesVia: async (subnet) => {
       try {
@@ -36,7 +38,7 @@ export async function replaceFile(file: string, text: string): Promise<void> {
     // Even where /dev/fd/3 is a file, whoever opened it looks there and not at a new one.
     const isStream = /^\/(dev|proc)\//.test(file) || (existing && !existing.isFile());
     if (isStream) return await writeFile(file, text);
-    await mkdir(dirname(target), { recursive: true, mode: 0o755 });
+    await makeDirectory(dirname(target));
     const temporary = join(dirname(target), `.${basename(target)}.${process.pid}`);
     try {
       const handle = await open(temporary, 'w', 0o644);

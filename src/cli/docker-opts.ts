@@ -83,13 +83,29 @@ export function dockerOptsText(
 
   const all = sorted.map(([, value]) => ` ${value}`).join('');
   // Docker's own unit reads this file too: what we gave it last time must not come back to us, to be given twice.
-  const before = (environment[combinedKey] ?? '').replace(all, '').trimEnd();
+  // Nor may an earlier subnet's, of which Docker would find two.
+  const before = withoutOptions(
+    environment[combinedKey] ?? '',
+    sorted.map(([, value]) => value),
+  );
   return [
     ...(choices.individual ? sorted : []),
     ...(choices.combined ? [[combinedKey, `${before && `${before} `}${all}`] as const] : []),
   ]
     .map(([name, value]) => `${name}="${value.replace(/["\\$`]/g, '\\$&')}"\n`)
     .join('');
+}
+
+/** A command line without the options that stand in `options`, whatever their values are. */
+function withoutOptions(line: string, options: readonly string[]): string {
+  let left = line;
+  for (const option of options) {
+    const name = /^--?([\w-]+)/.exec(option)?.[1];
+    if (name === undefined) continue;
+    const value = option.includes('=') && !/=(true|false)$/.test(option) ? '(?:=|\\s+)\\S+' : '(?:=\\S+)?';
+    left = left.replace(new RegExp(`(^|\\s)--?${name}${value}(?=\\s|$)`, 'g'), '');
+  }
+  return left.trimEnd();
 }
 
 function* ownOptions(values: ReadonlyMap<string, string>, withIpMasq: boolean): Generator<[string, string]> {

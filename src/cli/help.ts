@@ -16,7 +16,7 @@ said and waited for. Stopping it leaves lease and kernel state as they are:
 packets flow while it is away.`,
   },
   config: {
-    usage: ['vtepd config set FILE', 'vtepd config get [--raw]', 'vtepd config check [FILE]'],
+    usage: ['vtepd config set [--dry-run] FILE', 'vtepd config get [--raw]', 'vtepd config check [FILE]'],
     summary: [
       'checks a network configuration and stores it',
       'shows the stored one, every default filled in',
@@ -25,7 +25,8 @@ packets flow while it is away.`,
     details: `The network configuration is flannel's JSON, for all hosts, in etcd at
 <etcd-prefix>/config. FILE may be -, for standard input. 'set' stores only what
 is right, says what it changes, and changes nothing if somebody else did
-meanwhile. 'get --raw' shows the text as it is stored.`,
+meanwhile; with --dry-run it stores nothing. 'get --raw' shows the text as it is
+stored.`,
   },
   status: {
     usage: ['vtepd status [--json] [--peers]'],

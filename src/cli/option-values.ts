@@ -48,6 +48,11 @@ export function readPath(text: string): string {
   return text;
 }
 
+/** As {@link readPath}; empty: no file. */
+export function readOptionalPath(text: string): string | undefined {
+  return text === '' ? undefined : readPath(text);
+}
+
 export function readWord<const Word extends string>(...words: Word[]): ReadValue<Word> {
   return (text) => {
     const word = words.find((each) => each === text);
@@ -102,9 +107,17 @@ function readEndpoint(url: string): string {
     );
   const match = /^https?:\/\/(?:\[[\da-f:.]+\]|[^/:?#[\]\s]+):(\d{1,5})\/*$/i.exec(url);
   if (match && +match[1]! >= 1 && +match[1]! <= 65_535) return url.replace(/\/+$/, '');
+  // As flannel's etcd client takes it; whether TLS is used then follows from the other options.
+  if (/^(?:\[[\da-f:.]+\]|[^/:?#[\]\s]+):\d{1,5}$/i.test(url))
+    return readEndpoint(`http://${url}`).slice('http:'.length);
   throw new BadValue(
     'must be a list of URLs like http://10.0.0.1:2379 or https://[fd00::1]:2379, port included',
   );
+}
+
+/** Gives each endpoint without a scheme one: with files for TLS it is https. */
+export function withSchemes(urls: readonly string[], usesTls: boolean): readonly string[] {
+  return urls.map((url) => (url.startsWith('//') ? `${usesTls ? 'https' : 'http'}:${url}` : url));
 }
 
 /** A {@link BadValue} whose text must not be shown. */

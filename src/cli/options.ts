@@ -7,7 +7,7 @@ import {
   readInteger,
   readInterface,
   readNetwork,
-  readPath,
+  readOptionalPath,
   readPrefix,
   readRegex,
   readText,
@@ -39,7 +39,7 @@ export interface OptionValues {
 
   /** Undefined: no file is read. */
   readonly configFile: string | undefined;
-  readonly subnetFile: string;
+  readonly subnetFile: string | undefined;
   readonly renewMarginMinutes: number;
   readonly subnetLost: 'renumber' | 'stop';
   /** Undefined: nothing is remembered for a start without etcd. */
@@ -253,9 +253,11 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     group: 'host',
     placeholder: 'FILE',
     fallback: '/run/flannel/subnet.env',
-    read: readPath,
+    read: readOptionalPath,
     since: '0.1.0',
-    help: 'Where Docker and others learn of our subnet; at start, where we learn which one we had.',
+    help:
+      'Where Docker and others learn of our subnet; at start, where we learn which one we had. Lines of others in it stay. Empty: ' +
+      'no such file.',
   },
   renewMarginMinutes: {
     name: 'subnet-lease-renew-margin',

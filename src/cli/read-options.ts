@@ -3,7 +3,7 @@ import { printSubnet } from '../model/address';
 import { UsageError } from '../model/errors';
 import { parseConfigFile, type ConfigLines, type ReadConfigFile } from './config-file';
 import { nearest } from './nearest';
-import { BadValue, SecretBadValue, isFalse } from './option-values';
+import { BadValue, SecretBadValue, isFalse, withSchemes } from './option-values';
 import {
   OPTIONS,
   OPTION_KEYS,
@@ -44,7 +44,14 @@ export function readOptions(
     if (source) explicit.add(key);
     values[key] = source ? readSource(spec, source) : readDefault(spec);
   }
-  const options: Options = { ...(values as unknown as OptionValues), explicit, notices };
+  const read = values as unknown as OptionValues;
+  const usesTls = read.etcdCafile !== undefined || read.etcdCertfile !== undefined;
+  const options: Options = {
+    ...read,
+    etcdEndpoints: withSchemes(read.etcdEndpoints, usesTls),
+    explicit,
+    notices,
+  };
   refuseContradictions(options);
   if (options.embeddedEtcd) Object.assign(options, { etcdEndpoints: [EMBEDDED_ENDPOINT] });
   notices.push(...whatHasNoEffect(options));
@@ -90,7 +97,9 @@ function readFromFile(
 }
 
 function readSource(spec: OptionSpec<unknown>, source: Source): unknown {
-  const values = source.map(({ name, text }): unknown => {
+  // `--iface=` names none, as with flannel.
+  const given = spec.repeatable ? source.filter(({ text }) => text !== '') : source;
+  const values = given.map(({ name, text }): unknown => {
     try {
       return spec.read(text);
     } catch (error) {

@@ -13,7 +13,7 @@ export interface Words {
 }
 
 /** Options that are not of the table because only one command has them. */
-const COMMAND_FLAGS = ['raw', 'json', 'peers', 'for-flannel'];
+const COMMAND_FLAGS = ['dry-run', 'raw', 'json', 'peers', 'for-flannel'];
 
 /**
  * Long options begin with one dash or two; a value follows behind `=` or as the next word, whatever that looks like; a

@@ -64,8 +64,18 @@ function carryOut(request: Request, conf: NetworkConf): Answer {
 /** Saves what the delegate will be told before it is told: whatever happens from here on, DEL finds it. */
 function add(request: Request, conf: NetworkConf): Answer {
   const config = delegateConfig(conf, hostSubnets(conf, CNI_CODES.tryAgainLater));
-  savedConfigsOf(conf).save(request.containerId, JSON.stringify(config));
-  const result = runDelegate(request, config);
+  const savedConfigs = savedConfigsOf(conf);
+  const before = savedConfigs.load(request.containerId);
+  savedConfigs.save(request.containerId, JSON.stringify(config));
+  let result: string;
+  try {
+    result = runDelegate(request, config);
+  } catch (error) {
+    // The delegate did not begin: its DEL would be refused in the same way, for ever.
+    const saved = wasRefused(error) && !before && savedConfigs.load(request.containerId);
+    if (saved) savedConfigs.remove(saved);
+    throw error;
+  }
   parseObject(result, `${String(config['type'])} did not answer ADD with a result`);
   return success(result);
 }
@@ -88,9 +98,23 @@ function remove(request: Request, conf: NetworkConf): Answer {
       `${cniErrorOf(error).message}; nothing is cleaned up, and the file stays for a look at it\n`,
     );
   }
-  runDelegate(request, config);
+  try {
+    runDelegate(request, config);
+  } catch (error) {
+    if (!wasRefused(error)) throw error;
+    savedConfigs.remove(saved);
+    return success(
+      '',
+      `${cniErrorOf(error).message}; the delegate made nothing in this version, and it is forgotten\n`,
+    );
+  }
   savedConfigs.remove(saved);
   return success();
+}
+
+/** The delegate does not speak the version it was asked in, so it has made nothing in it. */
+function wasRefused(error: unknown): boolean {
+  return error instanceof CniError && error.code === CNI_CODES.incompatibleVersion;
 }
 
 function check(request: Request, conf: NetworkConf): Answer {

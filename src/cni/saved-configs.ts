@@ -4,13 +4,13 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  readFileSync,
   readdirSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { readRegularFile } from '../regular-file';
 import { isIdentifier } from './request';
 
 export interface SavedConfig {
@@ -105,7 +105,7 @@ export class SavedConfigs {
 
   #read(file: string, containerId: string): SavedConfig | undefined {
     try {
-      return { containerId, file, text: readFileSync(join(this.directory, file), 'utf8') };
+      return { containerId, file, text: readRegularFile(join(this.directory, file)).content.toString() };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;

@@ -1,6 +1,6 @@
 /** What subnet.env says, as far as a delegate must know it. */
-import { readFileSync } from 'node:fs';
 import { parseDotenv } from '../model/dotenv';
+import { readRegularFile } from '../regular-file';
 import { CNI_CODES, CniError } from './cni-error';
 import { maskedSubnet } from './masked-subnet';
 
@@ -18,10 +18,12 @@ export interface HostSubnets {
 export function readSubnetFile(path: string): HostSubnets | undefined {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readRegularFile(path).content.toString();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new CniError(CNI_CODES.io, (error as Error).message, '', { cause: error });
+    throw new CniError(CNI_CODES.io, `cannot read ${path}: ${(error as Error).message}`, '', {
+      cause: error,
+    });
   }
   return parseSubnetFile(text, path);
 }

@@ -1,5 +1,6 @@
 /** Tells the rest of the host that the overlay is there. */
 import { backoffMilliseconds } from '../core/backoff';
+import { mergeSubnetEnv } from '../model/subnet-env-codec';
 import type { Clock, Host, Log } from '../ports';
 import { LinkedAbort } from './linked-abort';
 import { Patience } from './patience';
@@ -81,7 +82,10 @@ export class Announcer {
   }
 
   async #look(text: string, signal: AbortSignal): Promise<void> {
-    const isThere = (await this.host.readSubnetFile().catch(() => undefined)) === text;
+    const existing = await this.host.readSubnetFile().catch(() => undefined);
+    // Others write their own lines into it, or put theirs in the place of ours.
+    const wanted = mergeSubnetEnv(existing, text);
+    const isThere = existing === wanted;
     const isRepair = !isThere && this.#written === text;
     if (isRepair) {
       const { restMilliseconds } = this.#patience;
@@ -91,7 +95,7 @@ export class Announcer {
         times: this.#patience.streak,
       });
     }
-    if (!isThere) await this.host.writeSubnetFile(text);
+    if (!isThere) await this.host.writeSubnetFile(wanted);
     // The directory may be a new one.
     if (!isThere || this.#written === undefined) this.#watch(signal);
     if (this.#written === text) return this.#trouble.clear('subnet file written after all');

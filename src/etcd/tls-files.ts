@@ -1,7 +1,8 @@
 /** The certificates for talking to etcd: files that somebody renews while we run. */
 import { X509Certificate, createPrivateKey } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { UsageError } from '../model/errors';
+import { readRegularFile } from '../regular-file';
 import { CallError } from './errors';
 
 export interface TlsFilePaths {
@@ -20,6 +21,7 @@ export interface TlsMaterial {
 
 /** What the CA defaults to: Node comes with Mozilla's list, but a host's own CAs are only here. */
 const SYSTEM_CA_FILE = '/etc/ssl/certs/ca-certificates.crt';
+const LARGEST_CA_FILE = 16 << 20;
 
 /** Reads PEM files, and tells when they have changed. */
 export class TlsFiles {
@@ -66,7 +68,7 @@ export class TlsFiles {
 function readPem(path: string, what: string): Buffer {
   let content: Buffer;
   try {
-    content = readFileSync(path);
+    ({ content } = readRegularFile(path));
   } catch (error) {
     const why =
       (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'it does not exist' : (error as Error).message;
@@ -110,7 +112,7 @@ function parsed<T>(parse: () => T, complaint: string): T {
 
 function readSystemCas(): Buffer | undefined {
   try {
-    return readFileSync(SYSTEM_CA_FILE);
+    return readRegularFile(SYSTEM_CA_FILE, LARGEST_CA_FILE).content;
   } catch {
     return undefined;
   }

@@ -6,7 +6,8 @@ import { SubnetFile } from './subnet-file';
 import { notifySystemd, type ServiceState } from './systemd';
 
 export interface LinuxHostOptions {
-  readonly subnetFile: string;
+  /** Undefined: there is none. */
+  readonly subnetFile: string | undefined;
   /** Where to remember; undefined: nothing is remembered. */
   readonly memoryFile?: string | undefined;
   /** `/run/vtepd` by default. */
@@ -16,32 +17,32 @@ export interface LinuxHostOptions {
 }
 
 export class LinuxHost implements Host {
-  readonly #subnetFile: SubnetFile;
+  readonly #subnetFile: SubnetFile | undefined;
   readonly #memoryFile: SubnetFile | undefined;
   readonly #locks: AgentLocks;
   readonly #env: NodeJS.ProcessEnv;
 
   constructor({ subnetFile, memoryFile, lockDirectory = '/run/vtepd', env = process.env }: LinuxHostOptions) {
-    this.#subnetFile = new SubnetFile(subnetFile);
+    this.#subnetFile = subnetFile === undefined ? undefined : new SubnetFile(subnetFile);
     this.#memoryFile = memoryFile === undefined ? undefined : new SubnetFile(memoryFile);
     this.#locks = new AgentLocks(lockDirectory);
     this.#env = env;
   }
 
-  readSubnetFile(): Promise<string | undefined> {
-    return this.#subnetFile.read();
+  async readSubnetFile(): Promise<string | undefined> {
+    return this.#subnetFile?.read();
   }
 
-  writeSubnetFile(text: string): Promise<void> {
-    return this.#subnetFile.write(text);
+  async writeSubnetFile(text: string): Promise<void> {
+    await this.#subnetFile?.write(text);
   }
 
-  removeSubnetFile(): Promise<void> {
-    return this.#subnetFile.remove();
+  async removeSubnetFile(): Promise<void> {
+    await this.#subnetFile?.remove();
   }
 
   watchSubnetFile(onChange: () => void, signal: AbortSignal): void {
-    this.#subnetFile.watch(onChange, signal);
+    this.#subnetFile?.watch(onChange, signal);
   }
 
   async readMemory(): Promise<string | undefined> {

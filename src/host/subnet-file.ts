@@ -1,24 +1,29 @@
 /** subnet.env on disk: replaced whole, or not at all. */
 import { constants, watch } from 'node:fs';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { makeDirectory, readRegularFile, replaceableFile } from '../regular-file';
 import { hostError } from './failure';
 
-/** One file that others read while we replace it. Methods throw a HostError that names it. */
+/** 60 000 leases take some 12 MB of the state file. */
+const LARGEST_FILE = 64 << 20;
+
+/**
+ * One regular file that others read while we replace it; links to it are followed, and stay. Methods throw a HostError that names
+ * it.
+ */
 export class SubnetFile {
   readonly #directory: string;
-  readonly #temporary: string;
 
   constructor(private readonly path: string) {
     this.#directory = dirname(path);
-    // One name, so that an agent that is killed while it writes leaves at most one file behind, which the next one replaces.
-    this.#temporary = join(this.#directory, `.${basename(path)}.new`);
   }
 
   /** Undefined when there is no such file. */
+  // eslint-disable-next-line @typescript-eslint/require-await -- a small file is read at once, and cannot hang
   async read(): Promise<string | undefined> {
     try {
-      return await readFile(this.path, 'utf8');
+      return readRegularFile(this.path, LARGEST_FILE).content.toString();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw hostError(`cannot read ${this.path}`, error);
@@ -31,12 +36,20 @@ export class SubnetFile {
    */
   async write(text: string): Promise<void> {
     try {
-      await mkdir(this.#directory, { recursive: true, mode: 0o755 });
-      await this.#writeTemporary(text);
-      await rename(this.#temporary, this.path);
-      await syncDirectory(this.#directory);
+      const target = await replaceableFile(this.path);
+      const directory = dirname(target);
+      await makeDirectory(directory);
+      // One name, so that an agent that is killed while it writes leaves at most one file behind, which the next one replaces.
+      const temporary = join(directory, `.${basename(target)}.new`);
+      try {
+        await writeTemporary(temporary, text);
+        await rename(temporary, target);
+        await syncDirectory(directory);
+      } catch (error) {
+        await rm(temporary, { force: true }).catch(() => undefined);
+        throw error;
+      }
     } catch (error) {
-      await rm(this.#temporary, { force: true }).catch(() => undefined);
       throw hostError(`cannot write ${this.path}`, error);
     }
   }
@@ -55,27 +68,27 @@ export class SubnetFile {
     }
   }
 
-  /** No error if it is gone already. */
+  /** No error if it is gone already. A link to it stays, and leads nowhere then. */
   async remove(): Promise<void> {
     try {
-      await rm(this.path, { force: true });
+      await rm(await replaceableFile(this.path), { force: true });
     } catch (error) {
       throw hostError(`cannot remove ${this.path}`, error);
     }
   }
+}
 
-  async #writeTemporary(text: string): Promise<void> {
-    // Made anew: whoever may write to this directory could have put a link to another file here.
-    await rm(this.#temporary, { force: true });
-    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-    const file = await open(this.#temporary, flags, 0o644);
-    try {
-      await file.chmod(0o644);
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+async function writeTemporary(path: string, text: string): Promise<void> {
+  // Made anew: whoever may write to this directory could have put a link to another file here.
+  await rm(path, { force: true });
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  const file = await open(path, flags, 0o644);
+  try {
+    await file.chmod(0o644);
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

@@ -31,6 +31,41 @@ export function printSubnetEnv(env: SubnetEnv): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** Every key that flannel writes, with either family. */
+const OUR_KEYS = new Set<string>([
+  ...Object.values(KEYS).flatMap(({ network, subnet }) => [network, subnet]),
+  'FLANNEL_MTU',
+  'FLANNEL_IPMASQ',
+]);
+/** Of a larger file nothing is kept. */
+const LARGEST_KEPT = 65_536;
+
+/**
+ * The text that a file should have which others write to, as well: our lines where they stood, or at the end, each key once; and
+ * the lines of others (the options of Docker, by flannel's mk-docker-opts.sh) as they are. `ours` undefined: without ours.
+ */
+export function mergeSubnetEnv(existing: string | undefined, ours: string | undefined): string {
+  if (existing === undefined || existing.length > LARGEST_KEPT || existing.includes('\0')) return ours ?? '';
+  const left = new Map(
+    (ours ?? '').split('\n').flatMap((line) => (line === '' ? [] : [[keyIn(line)!, line] as const])),
+  );
+  const own = new Set([...OUR_KEYS, ...left.keys()]);
+  const lines = existing.split('\n').flatMap((line) => {
+    const key = keyIn(line);
+    if (key === undefined || !own.has(key)) return [line];
+    const wanted = left.get(key);
+    left.delete(key);
+    return wanted === undefined ? [] : [wanted];
+  });
+  while (lines.at(-1) === '') lines.pop();
+  lines.push(...left.values());
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+function keyIn(line: string): string | undefined {
+  return /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=/.exec(line)?.[1];
+}
+
 /** What an older file says of our subnets, and why it says no more: one line for a person for each thing that could not be used. */
 export interface ReadPreviousSubnets extends PreviousSubnets {
   readonly problems: readonly string[];

@@ -106,7 +106,8 @@ describe('the announcer', () => {
     await clock.advance(0);
     disk.text = 'B=2\n';
     await clock.advance(61_000);
-    expect(disk.text).toBe('A=1\n');
+    // The lines of others stay.
+    expect(disk.text).toBe('B=2\nA=1\n');
     await stop();
   });
 

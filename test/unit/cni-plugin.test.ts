@@ -187,6 +187,23 @@ describe('ADD', () => {
     expect(statSync(join(dataDir(), 'c1')).mode & 0o777).toBe(0o600);
   });
 
+  test('forgets what a delegate refused for its version: its DEL would be refused for ever', () => {
+    delegateAnswers('{"cniVersion":"1.0.0","code":1,"msg":"incompatible CNI versions"}', 1);
+    expect(errorOf(request('ADD'))).toMatchObject({ code: 1 });
+    expect(savedFiles()).toEqual([]);
+    expect(request('DEL')).toMatchObject({ exitCode: 0, output: '' });
+  });
+
+  test('a DEL that the delegate refuses for its version ends, and says that nothing was there', () => {
+    request('ADD');
+    delegateAnswers('{"cniVersion":"1.0.0","code":1,"msg":"incompatible CNI versions"}', 1);
+    expect(request('DEL')).toMatchObject({
+      exitCode: 0,
+      remark: expect.stringContaining('incompatible CNI versions') as string,
+    });
+    expect(savedFiles()).toEqual([]);
+  });
+
   test("answers the delegate's error with its code", () => {
     delegateAnswers(
       '{"cniVersion":"1.0.0","code":7,"msg":"no more addresses","details":"in 10.5.72.0/24"}',
@@ -539,7 +556,7 @@ test('a longest container ID with a longest network name still names a file', ()
   expect(savedFiles()).toEqual([]);
 });
 
-test('the program loads nothing but Node, itself and one small module without a package', () => {
+test('the program loads nothing but Node, itself and two small modules without a package', () => {
   const src = resolve(__dirname, '../../src');
   const seen = new Set<string>();
   const foreign = new Set<string>();
@@ -556,5 +573,5 @@ test('the program loads nothing but Node, itself and one small module without a 
   visit(join(src, 'cni/main.ts'));
   expect([...foreign]).toEqual([]);
   const outside = [...seen].filter((file) => !file.startsWith(join(src, 'cni/')));
-  expect(outside).toEqual([join(src, 'model/dotenv.ts')]);
+  expect(outside).toEqual([join(src, 'regular-file.ts'), join(src, 'model/dotenv.ts')]);
 });

@@ -50,11 +50,11 @@ describe('refused:', () => {
     [['help', 'laeve'], "there is no command 'laeve'; did you mean 'leave'?"],
     [
       ['config'],
-      'config what? there are: vtepd config set FILE, vtepd config get [--raw], vtepd config check [FILE]',
+      'config what? there are: vtepd config set [--dry-run] FILE, vtepd config get [--raw], vtepd config check [FILE]',
     ],
     [
       ['config', 'put', 'x'],
-      "'config put' is not known; there are: vtepd config set FILE, vtepd config get [--raw], vtepd config check [FILE]",
+      "'config put' is not known; there are: vtepd config set [--dry-run] FILE, vtepd config get [--raw], vtepd config check [FILE]",
     ],
     [['config', 'set'], "config set needs a FILE with the configuration, or '-' for standard input"],
     [['leave', 'now'], "too many arguments for 'leave'. Expected 0 arguments but got 1."],

@@ -1,5 +1,7 @@
 import { parseCommandLine, type ConfigCommand } from '../../src/cli/command-line';
 import { needsRegistry, runConfigCommand, type ConfigIo } from '../../src/cli/config-command';
+import type { NeededAddress } from '../../src/cli/config-remarks';
+import { ipAddress } from '../../src/model/address';
 import { HostError, RegistryError } from '../../src/model/errors';
 import { FakeStore, type FakeRegistry } from '../support/fake-registry';
 
@@ -11,6 +13,7 @@ let registry: FakeRegistry;
 let files: Record<string, string>;
 let out: string;
 let complaints: string;
+let needed: NeededAddress[];
 
 beforeEach(() => {
   store = new FakeStore();
@@ -18,6 +21,7 @@ beforeEach(() => {
   files = { good: GOOD, larger: LARGER };
   out = '';
   complaints = '';
+  needed = [];
 });
 
 function command(...argv: string[]): ConfigCommand {
@@ -35,6 +39,7 @@ const io: ConfigIo = {
       ? Promise.reject(new HostError('ENOENT', `cannot read ${file}: there is no such file`))
       : Promise.resolve(text);
   },
+  needed: () => Promise.resolve(needed),
   signal: new AbortController().signal,
 };
 
@@ -50,6 +55,48 @@ describe('config set', () => {
       'stored at /coreos.com/network/config: 10.5.0.0/16, a /24 for each of up to 255 hosts, vxlan with VNI 1 on UDP port 8472\n',
     );
     expect(complaints).toBe('');
+  });
+
+  test('with --dry-run stores nothing, and says what it would', async () => {
+    store.put('config', GOOD);
+    expect(await run('set', '--dry-run', 'larger')).toBe(0);
+    expect(store.valueOf('config')).toBe(GOOD);
+    expect(out).toContain('would be stored at /coreos.com/network/config: 10.5.0.0/16, a /26');
+    expect(out).toContain('SubnetLen: 24 → 26');
+  });
+
+  test('says before it stores what another VNI and SubnetLen cost, with the number of hosts', async () => {
+    store.put('config', GOOD);
+    for (const n of [1, 2, 3]) store.put(`subnets/10.5.${n}.0-24`, '{"PublicIP":"192.168.0.1"}');
+    expect(await run('set', 'larger')).toBe(0);
+    const [vni, subnets, stored] = out.split('\n');
+    expect(vni).toBe(
+      'warning: VNI 1 → 7: until each of the 3 hosts has been restarted, hosts with the new one and hosts with the old one do not reach each other',
+    );
+    expect(subnets).toContain(
+      'warning: 3 of 3 leases are not of this configuration: their hosts get other subnets',
+    );
+    expect(stored).toContain('stored at');
+  });
+
+  test('and another port', async () => {
+    store.put('config', GOOD);
+    store.put('subnets/10.5.1.0-24', '{"PublicIP":"192.168.0.1"}');
+    files['port'] = '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan", "Port": 4789}}';
+    expect(await run('set', 'port')).toBe(0);
+    expect(out).toContain('warning: UDP port 8472 → 4789: until the one host has been restarted');
+    expect(out).not.toContain('leases are not of this configuration');
+  });
+
+  test.each([['set'], ['check']])('%s names what of this host the network would hide', async (action) => {
+    needed = [
+      { address: ipAddress('10.5.0.2'), what: "this host's name server" },
+      { address: ipAddress('192.168.0.1'), what: "this host's default gateway" },
+    ];
+    expect(await run(action, 'good')).toBe(0);
+    expect(out.match(/warning: .*/g)).toEqual([
+      "warning: 10.5.0.2, this host's name server, lies in the network 10.5.0.0/16: this host would look for it in the overlay",
+    ]);
   });
 
   test('reads standard input', async () => {

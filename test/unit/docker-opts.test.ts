@@ -130,6 +130,14 @@ describe('docker-opts writes', () => {
     );
   });
 
+  test('one option of each, however often the subnet changed, and however its own output came back', async () => {
+    // In the environment by Docker's own drop-in: what was written for earlier subnets.
+    const earlier =
+      '--debug --bip=10.5.1.1/24 --ip-masq=false --mtu=1450 --bip 10.5.2.1/24 -bip=10.5.3.1/24 --mtu=1400 --label=a=b';
+    const { stdout } = await run(['-c', '-d', '-'], { environment: { DOCKER_OPTS: earlier } });
+    expect(stdout).toBe('DOCKER_OPTS="--debug --label=a=b  --bip=10.1.74.1/24 --ip-masq=true --mtu=1472"\n');
+  });
+
   test('the same again when its own output is the environment', async () => {
     const words = ['-c', '-d', '-'];
     const first = (await run(words, { environment: { DOCKER_OPTS: '--debug' } })).stdout;

@@ -22,6 +22,26 @@ function complaintOf(argv: readonly string[], env: NodeJS.ProcessEnv = {}): stri
   return 'no complaint';
 }
 
+test.each([
+  [
+    ['--etcd-endpoints=10.0.0.1:2379,etcd.example:2379'],
+    ['http://10.0.0.1:2379', 'http://etcd.example:2379'],
+  ],
+  [['--etcd-endpoints=[fd00::1]:2379', '--etcd-cafile=ca'], ['https://[fd00::1]:2379']],
+  [
+    ['--etcd-endpoints=10.0.0.1:2379,http://b:2379', '--etcd-cafile=ca'],
+    ['https://10.0.0.1:2379', 'http://b:2379'],
+  ],
+])('endpoints without a scheme, as flannel takes them: %j', (argv, endpoints) => {
+  expect(optionsOf(argv).etcdEndpoints).toEqual(endpoints);
+});
+
+test('an empty --iface names none, and an empty --subnet-file no file', () => {
+  expect(optionsOf(['--iface=']).iface).toEqual([]);
+  expect(optionsOf(['--iface=', '--iface=eth1']).iface).toEqual(['eth1']);
+  expect(optionsOf(['--subnet-file=']).subnetFile).toBeUndefined();
+});
+
 test('without anything said, the defaults are those of flannel', () => {
   const { explicit, notices, ...values } = optionsOf([]);
   expect(values).toEqual({
@@ -251,19 +271,18 @@ describe('refused, with what is wrong and what is allowed:', () => {
     [['--public-ipv6=10.0.0.1'], "--public-ipv6 must be an IPv6 address, not '10.0.0.1'"],
     [['--iface-can-reach=gateway'], "--iface-can-reach must be an IP address, not 'gateway'"],
     [['--healthz-ip=localhost'], "--healthz-ip must be an IP address, not 'localhost'"],
-    [['--iface='], "--iface must be the name or the address of an interface, not ''"],
     [
       ['--iface=10.0.0.0/8'],
       "--iface must be the name or the address of an interface, without a prefix length, not '10.0.0.0/8'",
     ],
-    [['--subnet-file='], "--subnet-file must be the path of a file, not ''"],
     [['--subnet-file=/run/flannel/'], "--subnet-file must be the path of a file, not '/run/flannel/'"],
     [['--etcd-prefix='], "--etcd-prefix must be a key like /coreos.com/network, not ''"],
     [['--etcd-endpoints='], "--etcd-endpoints must name at least one URL like http://10.0.0.1:2379, not ''"],
     [
-      ['--etcd-endpoints=10.0.0.1:2379'],
-      "--etcd-endpoints must be a list of URLs like http://10.0.0.1:2379 or https://[fd00::1]:2379, port included, not '10.0.0.1:2379'",
+      ['--etcd-endpoints=10.0.0.1'],
+      "--etcd-endpoints must be a list of URLs like http://10.0.0.1:2379 or https://[fd00::1]:2379, port included, not '10.0.0.1'",
     ],
+    [['-ip-masq', 'true'], "what is 'true' for? a switch takes its value with '=', as in --ip-masq=true"],
     [
       ['--etcd-endpoints=http://a:2379,http://b'],
       "--etcd-endpoints must be a list of URLs like http://10.0.0.1:2379 or https://[fd00::1]:2379, port included, not 'http://a:2379,http://b'",
@@ -392,7 +411,6 @@ describe('a regular expression', () => {
     ['eth[[:^punct:]]', /of classes like \[\[:digit:\]\], only a few are known; use \\d/],
     ['\\Qeth\\E', /escape characters singly/],
     ['eth(', /Unterminated group/],
-    ['', /not nothing/],
   ])('%s is refused, for JavaScript does not have that', (text, complaint) => {
     expect(complaintOf(['--iface-regex', text])).toMatch(complaint);
   });

@@ -10,7 +10,12 @@ import {
 } from '../../src/model/address';
 import { parseDotenv } from '../../src/model/dotenv';
 import { ConfigError } from '../../src/model/errors';
-import { parsePreviousSubnets, parseSubnetEnv, printSubnetEnv } from '../../src/model/subnet-env-codec';
+import {
+  mergeSubnetEnv,
+  parsePreviousSubnets,
+  parseSubnetEnv,
+  printSubnetEnv,
+} from '../../src/model/subnet-env-codec';
 
 const ipv4 = { network: subnet('10.42.0.0/16'), subnet: subnet('10.42.7.0/24') };
 const ipv6 = { network: subnet('2001:cafe:42::/56'), subnet: subnet('2001:cafe:42:7::/64') };
@@ -180,3 +185,37 @@ function anyPair(family: Family) {
       return { network: subnetOf(address, prefixLength), subnet: subnetOf(address, longest) };
     });
 }
+
+describe('a file that others write to, as well', () => {
+  const ours = printSubnetEnv({ ipv4, ipv6: undefined, mtu: 1450, ipMasq: false });
+  const docker = 'DOCKER_NETWORK_OPTIONS=" --bip=10.42.7.1/24 --mtu=1450"';
+
+  test.each([
+    ['none', undefined, ours],
+    ['our own', ours, ours],
+    ['an empty one', '', ours],
+    ['that of another subnet', ours.replaceAll('10.42.7', '10.42.8'), ours],
+    // flannel's mk-docker-opts.sh -k DOCKER_NETWORK_OPTIONS -d /run/flannel/subnet.env
+    ['options of Docker in the place of ours', `${docker}\n`, `${docker}\n${ours}`],
+    ['options of Docker behind ours', `${ours}${docker}\n`, `${ours}${docker}\n`],
+    ['a key of ours twice', `${ours}FLANNEL_MTU=1\n`, ours],
+    ['the other family, which is not ours any more', `FLANNEL_IPV6_SUBNET=fd00::1/64\n${ours}`, ours],
+    [
+      'a comment, and no line feed at the end',
+      `# by hand\nexport FLANNEL_MTU=9`,
+      `# by hand\nFLANNEL_MTU=1450\n${ours.replace('FLANNEL_MTU=1450\n', '')}`,
+    ],
+    ['no text', 'FLANNEL_MTU=9\0', ours],
+    ['more than anybody writes', `${'x'.repeat(70_000)}\n`, ours],
+  ])('%s', (_, existing, expected) => {
+    const merged = mergeSubnetEnv(existing, ours);
+    expect(merged).toBe(expected);
+    expect(mergeSubnetEnv(merged, ours)).toBe(merged);
+  });
+
+  test('keeps the lines of others when ours go', () => {
+    expect(mergeSubnetEnv(`${ours}${docker}\n`, undefined)).toBe(`${docker}\n`);
+    expect(mergeSubnetEnv(ours, undefined)).toBe('');
+    expect(mergeSubnetEnv(undefined, undefined)).toBe('');
+  });
+});
