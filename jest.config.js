@@ -2,12 +2,11 @@
 const level = (name, extra = {}) => ({
   displayName: name,
   rootDir: __dirname,
-  // Other revisions of this very package (scripts/build-revision).
-  modulePathIgnorePatterns: ['<rootDir>/.tools/'],
   testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
   testEnvironment: 'node',
   setupFilesAfterEnv: ['<rootDir>/test/support/property-seed.ts'],
-  modulePathIgnorePatterns: ['<rootDir>/.stryker-tmp/'],
+  // This very package, once more: other revisions (scripts/build-revision), and mutants.
+  modulePathIgnorePatterns: ['<rootDir>/.tools/', '<rootDir>/.stryker-tmp/'],
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',

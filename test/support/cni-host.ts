@@ -35,6 +35,8 @@ export interface CniRequest {
 let made = 0;
 
 export class CniHost {
+  /** Which build of the plugin the runtime starts. */
+  plugin = CNI_PLUGIN;
   readonly namespace: Namespace;
   readonly directory = mkdtempSync(join(tmpdir(), 'vtepd-cni-host-'));
   readonly #prefix = `vc-${process.pid}-${made++}`;
@@ -85,7 +87,7 @@ export class CniHost {
   }
 
   commandLine(): string[] {
-    return [process.execPath, CNI_PLUGIN];
+    return [process.execPath, this.plugin];
   }
 
   /** Nothing else is inherited: what the tests' own environment has (a list of certificates, say) would cost Node time. */
