@@ -31,6 +31,7 @@ import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limi
 import { createLog, isJournal } from './log';
 import { parseIpAddress, type IpAddress } from './model/address';
 import { HostError, RegistryError, UsageError, describeError } from './model/errors';
+import { withFormerNames } from './model/former-status';
 import { mergeSubnetEnv } from './model/subnet-env-codec';
 import type { Clock, Host, Kernel, LeaseRegistry, Log } from './ports';
 import { kindOf } from './regular-file';
@@ -134,7 +135,9 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       audit: () => agent.reload(),
     });
     closeControl = await openControlSocket((question) =>
-      JSON.stringify({ ...processStatus(clock.now() - began), ...agent.status(question === 'peers') }),
+      JSON.stringify(
+        withFormerNames({ ...processStatus(clock.now() - began), ...agent.status(question === 'peers') }),
+      ),
     ).catch((error: unknown) => {
       log.warn("'vtepd status' will find nobody", { error: describeError(error) });
       return undefined;

@@ -57,10 +57,11 @@ export function parseCommandLine(
   env: NodeJS.ProcessEnv,
   readFile: ReadConfigFile = () => undefined,
 ): Command {
-  const { words, asksFor } = respell(argv);
+  const { words, asksFor, notices } = respell(argv);
   if (asksFor === 'version') return { kind: 'print', text: `vtepd ${version}\n` };
   if (asksFor === 'help') return { kind: 'print', text: helpFor(words.find(isCommandName)) };
   const { choice, written } = parseWords(words);
+  const options = () => readOptions(written, env, readFile, notices);
   switch (choice.name) {
     case 'help':
       return { kind: 'print', text: helpFor(choice.topic) };
@@ -69,16 +70,12 @@ export function parseCommandLine(
     case 'status':
       return { kind: 'status', ...choice.status };
     case 'config':
-      return { kind: 'config', ...choice.config, options: readOptions(written, env, readFile) };
+      return { kind: 'config', ...choice.config, options: options() };
     case 'run':
     case 'leave':
-      return { kind: choice.name, options: readOptions(written, env, readFile) };
+      return { kind: choice.name, options: options() };
     case 'cleanup':
-      return {
-        kind: 'cleanup',
-        forFlannel: choice.forFlannel,
-        options: readOptions(written, env, readFile),
-      };
+      return { kind: 'cleanup', forFlannel: choice.forFlannel, options: options() };
   }
 }
 

@@ -10,6 +10,8 @@ export interface ConfigLine {
   /** For complaints about the value: `/etc/vtepd/vtepd.conf, line 3: iface`. */
   readonly name: string;
   readonly text: string;
+  /** By a former name of the option. */
+  readonly isRenamed: boolean;
 }
 
 export type ConfigLines = ReadonlyMap<OptionKey, readonly ConfigLine[]>;
@@ -47,7 +49,8 @@ export function parseConfigFile(text: string, path: string): ConfigLines {
       throw new UsageError(`${place}: ${name} was set in line ${before} already; ${whatRepeats()}`);
     lineNumbers.set(key, index + 1);
     const lines = found.get(key) ?? [];
-    lines.push({ name: `${place}: ${name}`, text: unquote(value, place) });
+    const isRenamed = name !== OPTIONS[key].name;
+    lines.push({ name: `${place}: ${name}`, text: unquote(value, place), isRenamed });
     found.set(key, lines);
   }
   return found;

@@ -14,6 +14,7 @@ import {
   readWord,
   type ReadValue,
 } from './option-values';
+import { RENAMED } from './renamed-options';
 
 /** What the options say, each checked; a list or undefined where nothing is the default. */
 export interface OptionValues {
@@ -454,9 +455,17 @@ export function dashed(name: string): string {
   return name.length === 1 ? `-${name}` : `--${name}`;
 }
 
-/** The key of the option with that name, without dashes. */
+/** The key of the option with that name, or that former name, without dashes. */
 export function keyOfOption(name: string): OptionKey | undefined {
-  return OPTION_KEYS.find((key) => OPTIONS[key].name === name);
+  return (
+    OPTION_KEYS.find((key) => OPTIONS[key].name === name) ??
+    (Object.hasOwn(RENAMED, name) ? RENAMED[name] : undefined)
+  );
+}
+
+/** The name of an option, and then its former ones. */
+export function namesOf(key: OptionKey): readonly string[] {
+  return [OPTIONS[key].name, ...Object.keys(RENAMED).filter((former) => RENAMED[former] === key)];
 }
 
 export function isBoolean(key: OptionKey): boolean {

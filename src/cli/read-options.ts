@@ -8,12 +8,14 @@ import {
   OPTIONS,
   OPTION_KEYS,
   dashed,
+  namesOf,
   variableOf,
   type OptionKey,
   type OptionSpec,
   type OptionValues,
 } from './options';
 import { IGNORED, REFUSED } from './refused-options';
+import { RENAMED, renamedNotice } from './renamed-options';
 
 export interface Options extends OptionValues {
   /** What the user set, by command line, environment or file. */
@@ -27,14 +29,15 @@ export type WrittenOptions = Readonly<Partial<Record<OptionKey, readonly string[
 
 /**
  * The command line wins over the environment, the environment over the file, the file over the defaults; empty variables count
- * as unset. Throws a {@link UsageError} that names the option, variable or line, what is wrong with it and what is allowed.
+ * as unset. `remarks` on the command line go before all notices. Throws a {@link UsageError} that names the option, variable or line, what is wrong with it and what is allowed.
  */
 export function readOptions(
   written: WrittenOptions,
   env: NodeJS.ProcessEnv,
   readFile: ReadConfigFile,
+  remarks: readonly string[] = [],
 ): Options {
-  const notices = noticesOfEnvironment(env);
+  const notices = [...remarks, ...noticesOfEnvironment(env)];
   const fromFile = readFromFile(written, env, readFile, notices);
   const explicit = new Set<OptionKey>();
   const values: Partial<Record<OptionKey, unknown>> = {};
@@ -66,11 +69,12 @@ type Source = readonly {
 }[];
 
 function sourceOf(key: OptionKey, written: WrittenOptions, env: NodeJS.ProcessEnv): Source | undefined {
-  const { name } = OPTIONS[key];
   const texts = written[key];
-  if (texts) return texts.map((text) => ({ name: dashed(name), text }));
-  const text = env[variableOf(name)];
-  return text ? [{ name: variableOf(name), text }] : undefined;
+  if (texts) return texts.map((text) => ({ name: dashed(OPTIONS[key].name), text }));
+  const variable = namesOf(key)
+    .map(variableOf)
+    .find((name) => env[name]);
+  return variable === undefined ? undefined : [{ name: variable, text: env[variable]! }];
 }
 
 function readFromFile(
@@ -93,6 +97,9 @@ function readFromFile(
     notices.push(
       `every user of this host can read the password in ${path}: chgrp vtepd ${path}; chmod 640 ${path}`,
     );
+  for (const [key, written] of lines)
+    for (const { name, isRenamed } of written)
+      if (isRenamed) notices.push(renamedNotice(name, OPTIONS[key].name));
   return lines;
 }
 
@@ -124,6 +131,11 @@ function noticesOfEnvironment(env: NodeJS.ProcessEnv): string[] {
   const notices: string[] = [];
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(PREFIX) || !text || known.includes(variable)) continue;
+    const former = Object.keys(RENAMED).find((name) => variableOf(name) === variable);
+    if (former !== undefined) {
+      notices.push(renamedNotice(variable, variableOf(OPTIONS[RENAMED[former]!].name)));
+      continue;
+    }
     const name = Object.keys(REFUSED).find((refused) => variableOf(refused) === variable);
     if (name !== undefined) {
       const { boolean, advice } = REFUSED[name]!;

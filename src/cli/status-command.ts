@@ -2,6 +2,7 @@
 import type { ControlQuestion } from '../model/control';
 import type { CheckStatus, PeerStatus, ProcessStatus } from '../model/status';
 import { HostError, describeError } from '../model/errors';
+import { presentChecks } from '../model/former-status';
 import type { StatusCommand } from './command-line';
 
 /** What the command may touch. */
@@ -67,7 +68,7 @@ export function printStatus(status: ProcessStatus): string {
     `vtepd ${version}, process ${processId}, running for ${printDuration(runningSeconds)}: ${isReady ? 'ready' : 'NOT READY'}`,
     ...rows.map(([name, text]) => `  ${name.padEnd(10)}${text}`),
     '',
-    ...checks.map(printCheck),
+    ...presentChecks(checks).map(printCheck),
     ...(peers.list ? ['', ...peerTable(peers.list)] : []),
     '',
   ].join('\n');

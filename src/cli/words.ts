@@ -4,12 +4,15 @@ import { nearest } from './nearest';
 import { isFalse } from './option-values';
 import { dashed, isBoolean, keyOfOption, OPTION_KEYS, OPTIONS } from './options';
 import { IGNORED, REFUSED } from './refused-options';
+import { renamedNotice } from './renamed-options';
 
 export interface Words {
   /** Every option as `--name=value`, or `--name` for a flag of a command; everything else as it was. */
   readonly words: readonly string[];
   /** `--help` or `--version` stands somewhere among the options: it goes before everything that is wrong. */
   readonly asksFor: 'help' | 'version' | undefined;
+  /** A sentence for each option that was written by a former name. */
+  readonly notices: readonly string[];
 }
 
 /** Options that are not of the table because only one command has them. */
@@ -21,6 +24,7 @@ const COMMAND_FLAGS = ['dry-run', 'raw', 'json', 'peers', 'for-flannel'];
  */
 export function respell(words: readonly string[]): Words {
   const respelled: string[] = [];
+  const notices: string[] = [];
   let asksFor: Words['asksFor'];
   let wrong: UsageError | undefined;
   const rest = [...words];
@@ -41,24 +45,26 @@ export function respell(words: readonly string[]): Words {
       continue;
     }
     try {
-      respelled.push(...respellOption(name, value, rest));
+      respelled.push(...respellOption(name, value, rest, notices));
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
       wrong ??= error;
     }
   }
   if (wrong && !asksFor) throw wrong;
-  return { words: respelled, asksFor };
+  return { words: respelled, asksFor, notices };
 }
 
 /** Takes the value from `rest` if it is there. */
-function respellOption(name: string, value: string | undefined, rest: string[]): string[] {
+function respellOption(name: string, value: string | undefined, rest: string[], notices: string[]): string[] {
   const key = keyOfOption(name);
   if (key !== undefined) {
     const given = value ?? (isBoolean(key) ? 'true' : rest.shift());
     if (given === undefined)
       throw new UsageError(`${dashed(name)} needs a value: ${dashed(name)} ${OPTIONS[key].placeholder}`);
-    return [`--${name}=${given}`];
+    const present = OPTIONS[key].name;
+    if (name !== present) notices.push(renamedNotice(dashed(name), dashed(present)));
+    return [`--${present}=${given}`];
   }
   if (COMMAND_FLAGS.includes(name) && value === undefined) return [`--${name}`];
   if (name in IGNORED) {

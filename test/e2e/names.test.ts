@@ -111,6 +111,20 @@ describe.each(NAMES)('where %s writes the rules,', (_, EnableNFTables, names) =>
     for (const answer of Object.values(answers)) expect(answer).toMatchObject({ status: 0, stderr: '' });
   });
 
+  test('for a person, too, each build can say how the agent of the other is', async () => {
+    for (const [program, host] of [
+      [AGENT, before],
+      [released, now],
+    ] as const) {
+      const { status, stdout } = await commandOf(program, host, 'status', '--peers');
+      expect({ status, stdout }).toMatchObject({
+        status: 0,
+        stdout: expect.stringContaining(': ready\n') as string,
+      });
+      expect(stdout).not.toMatch(/undefined|NaN|\[object/);
+    }
+  });
+
   test.each([
     ['cleanup', 'stop the agent first; nothing was changed'],
     ['run', 'another vtepd (process PID) runs for flannel.1 already'],
