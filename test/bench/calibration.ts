@@ -20,8 +20,8 @@ export function calibrate(runs: number): Figure[] {
     cpus.push((user + system) / 1000);
   }
   return [
-    figure('for measure, a Node that does nothing: time', 'ms', times),
-    figure('for measure, a Node that does nothing: CPU', 'ms', cpus),
+    figure('for measure, a Node that does nothing: time', 'ms', times, { aside: true }),
+    figure('for measure, a Node that does nothing: CPU', 'ms', cpus, { aside: true }),
   ];
 }
 
@@ -36,5 +36,5 @@ export async function calibrateWaking(
   const { port } = await echo.ask<{ port: number }>({});
   const milliseconds = await asker.ask<number[]>({ port, times, perSecond });
   for (const helper of [echo, asker]) helper.end();
-  return figure('for measure, a packet to an idle Node and back', 'ms', milliseconds);
+  return figure('for measure, a packet to an idle Node and back', 'ms', milliseconds, { aside: true });
 }

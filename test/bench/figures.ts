@@ -2,7 +2,7 @@
 
 export interface Figure {
   readonly name: string;
-  readonly unit: 'ms' | 'MB' | 'count' | '%' | 'Gbit/s' | 'kpps';
+  readonly unit: 'ms' | 'ms/s' | 'MB' | 'kB' | 'count' | '%' | 'Gbit/s' | 'kpps';
   readonly runs: number;
   readonly min: number;
   readonly median: number;
@@ -12,13 +12,24 @@ export interface Figure {
   readonly reach?: number;
   readonly judged?: 'median' | 'p99' | 'max';
   readonly remark?: string;
+  /** Shown for measure, or a part of another figure: builds are not compared by it. */
+  readonly aside?: boolean;
+  /** So much more of it is no fault of a build: 0.1 is a tenth. */
+  readonly allowance?: number;
+}
+
+export type Judged = NonNullable<Figure['judged']>;
+
+/** The statistic that stands for the figure: the median, unless it says otherwise. */
+export function judgedOf({ judged = 'median' }: Pick<Figure, 'judged'>): Judged {
+  return judged;
 }
 
 export function figure(
   name: string,
   unit: Figure['unit'],
   values: readonly number[],
-  more: Partial<Pick<Figure, 'reach' | 'judged' | 'remark'>> = {},
+  more: Partial<Pick<Figure, 'reach' | 'judged' | 'remark' | 'aside' | 'allowance'>> = {},
 ): Figure {
   if (values.length === 0) throw new Error(`nothing was measured for '${name}'`);
   const sorted = [...values].sort((a, b) => a - b);
@@ -39,17 +50,21 @@ export function figure(
 
 export function printFigures(figures: readonly Figure[]): string {
   const rows = figures.map((each) => {
-    const judged = each[each.judged ?? 'median'];
+    const judged = each[judgedOf(each)];
     const verdict = each.reach === undefined ? '' : judged <= each.reach ? 'reached' : 'missed';
-    const wish = each.reach === undefined ? '' : `${each.judged ?? 'median'} ≤ ${each.reach}`;
+    const wish = each.reach === undefined ? '' : `${judgedOf(each)} ≤ ${each.reach}`;
     const numbers = [each.min, each.median, each.p99, each.max].map((value) =>
       value.toFixed(value < 10 ? 2 : 0),
     );
     return [each.name, String(each.runs), ...numbers, each.unit, wish, verdict, each.remark ?? ''];
   });
-  const table = [['figure', 'runs', 'min', 'median', 'p99', 'max', 'unit', 'reach', '', ''], ...rows];
-  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  return table
+  return printTable([['figure', 'runs', 'min', 'median', 'p99', 'max', 'unit', 'reach', '', ''], ...rows]);
+}
+
+/** Columns as wide as their widest cell. */
+export function printTable(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows
     .map((row) =>
       row
         .map((cell, n) => cell.padEnd(widths[n]!))

@@ -6,18 +6,19 @@ import { until } from '../support/lab/until';
 import { calibrateWaking } from './calibration';
 import { figure, type Figure } from './figures';
 import { BENCH_CONFIG, leaseOfPeer, subnetOfPeer } from './leases';
-import { usageOf } from './start';
 import { NeighborTrace } from './neighbor-trace';
 import { Helper } from './talk';
+import { atExitOrBefore } from './undo';
+import { memoryOf } from './usage';
 
 /** Peers with leases; each is asked for once, for then it is programmed. */
 const PEERS = 6_000;
 /** After this an agent has done what it does once after its start. */
-const SETTLED_MILLISECONDS = 15_000;
+const SETTLED_MILLISECONDS = 10_000;
 const STORM_NETWORK = '10.250';
 
 export async function benchMiss(singles: number): Promise<Figure[]> {
-  const restoreLimits = raiseNeighborLimits();
+  const restoreLimits = atExitOrBefore(raiseNeighborLimits());
   let trace: NeighborTrace | undefined;
   const lab = await Lab.start({
     hosts: 1,
@@ -44,7 +45,7 @@ export async function benchMiss(singles: number): Promise<Figure[]> {
     const storm = stormer.ask<{ milliseconds: number }>({ addresses: absent, perSecond: 0 });
     const amid = await ask(trace, sender, addresses(2 * singles + 2_000, 400), 200);
     const { milliseconds } = await storm;
-    const { peakMegabytes } = usageOf(host.agent.pid!);
+    const peakMegabytes = memoryOf(host.agent.pid!, 'VmHWM');
     for (const helper of [sender, stormer]) helper.end();
     return [
       figure('miss to answer in the first seconds, one at a time', 'ms', young.delays),

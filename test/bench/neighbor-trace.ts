@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { atExitOrBefore } from './undo';
 
 const TRACEFS = '/sys/kernel/tracing';
 const NUD_REACHABLE = 2;
@@ -11,15 +12,18 @@ const LINE = /\s([\d.]+): (neigh_create|neigh_update): .*primary_key4 (\S+)/;
 
 /**
  * Tracing of neigh_create, where it is `senderPid` that sends (the kernel tells of the miss some microseconds later), and of
- * neigh_update to `reachable`: an instance of tracefs of its own, which {@link NeighborTrace.end} removes. Throws where there is no tracefs.
+ * neigh_update to `reachable`: an instance of tracefs of its own, which {@link NeighborTrace.end} removes, or the end of this process. Throws where there is no tracefs.
  */
 export class NeighborTrace {
   readonly #instance = join(TRACEFS, 'instances', `vtepd-bench-${process.pid}`);
+  /** Removes the instance. */
+  readonly end: () => void;
 
   constructor(senderPid: number) {
     const instances = join(TRACEFS, 'instances');
     if (!existsSync(instances)) execFileSync('mount', ['-t', 'tracefs', 'tracefs', TRACEFS]);
     mkdirSync(this.#instance);
+    this.end = atExitOrBefore(() => rmdirSync(this.#instance));
     this.#write('trace_clock', 'mono');
     this.#write('buffer_size_kb', BUFFER_KILOBYTES);
     this.#write('events/neigh/neigh_create/filter', `common_pid == ${senderPid}`);
@@ -45,10 +49,6 @@ export class NeighborTrace {
       else if (since !== undefined && !delays.has(address)) delays.set(address, time - since);
     }
     return delays;
-  }
-
-  end(): void {
-    rmdirSync(this.#instance);
   }
 
   #write(file: string, value: string | number): void {

@@ -1,11 +1,12 @@
 /** How long an agent takes from its start, on stores of different sizes, and what it costs. */
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lab } from '../support/lab/lab';
 import { until } from '../support/lab/until';
 import { figure, type Figure } from './figures';
 import { BENCH_CONFIG, leasesOfPeers } from './leases';
 import { Helper, type ProbeReport } from './talk';
+import { cpuOf, memoryOf } from './usage';
 
 /** Flannel 0.22 on such a machine: to subnet.env, to the last entry (seconds as milliseconds). */
 const FLANNEL = new Map([
@@ -90,7 +91,7 @@ async function startOnce(lab: Lab, probe: Helper, leases: number): Promise<Start
   const { events, overruns } = await probe.ask<ProbeReport>('report');
   if (overruns > 0) throw new Error('the probe lost notifications');
   const entries = events.filter(([, kind]) => kind === 'route' || kind === 'neighbor' || kind === 'fdb');
-  const usage = usageOf(pid!);
+  const usage = { cpu: cpuOf(pid!), peakMegabytes: memoryOf(pid!, 'VmHWM') };
   await host.agent.end();
   await host.agent.command('leave');
   rmSync(host.agent.subnetFile, { force: true });
@@ -99,15 +100,4 @@ async function startOnce(lab: Lab, probe: Helper, leases: number): Promise<Start
     lastEntry: (entries.at(-1)![0] - began) / 1e6,
     ...usage,
   };
-}
-
-/** CPU time (user and system, milliseconds) and the largest resident set (megabytes) of a process. */
-export function usageOf(pid: number): { cpu: number; peakMegabytes: number } {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  const ticks = Number(fields[11]) + Number(fields[12]);
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const peak = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)![1]);
-  return { cpu: ticks * 10, peakMegabytes: peak / 1024 };
 }
