@@ -161,8 +161,8 @@ function ipv4ToNumber(address: IpAddress): number {
 
 /** The inverse of {@link addressToInteger}; throws a RangeError for a value that does not fit the family. */
 export function integerToAddress(family: Family, value: bigint): IpAddress {
-  if (value < 0n || value >> BigInt(bitsOf(family)) !== 0n)
-    throw new RangeError(`not an ${family} address: ${value}`);
+  // What is left of a negative number is -1.
+  if (value >> BigInt(bitsOf(family)) !== 0n) throw new RangeError(`not an ${family} address: ${value}`);
   if (family === 'ipv6') return Address6.fromBigInt(value).correctForm() as IpAddress;
   return printIpv4(Number(value));
 }

@@ -71,9 +71,11 @@ export class AdmittedPeers implements Iterable<AdmittedPeer> {
 
   /** Adds some, and then removes others; says what that changed. */
   change(added: Iterable<AdmittedPeer>, removed: Iterable<AdmittedPeer>): AdmissionChange {
-    const admitted = [...added].filter((peer) => !this.has(peer));
+    const admitted: AdmittedPeer[] = [];
     const newHosts = new Set<IpAddress>();
-    for (const peer of admitted) {
+    for (const peer of added) {
+      if (this.has(peer)) continue;
+      admitted.push(peer);
       this.#peers.set(printAdmittedPeer(peer), peer);
       const uses = this.#uses.get(peer.publicIp) ?? 0;
       this.#uses.set(peer.publicIp, uses + 1);

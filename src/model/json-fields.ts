@@ -31,7 +31,7 @@ export class JsonFields {
 
   boolean<Fallback extends boolean | undefined>(key: string, fallback: Fallback): boolean | Fallback {
     const value = this.raw(key) ?? fallback;
-    if (value === undefined || value === fallback) return fallback;
+    if (value === undefined) return fallback;
     if (typeof value !== 'boolean') throw this.#wrong(key, 'true or false', value);
     return value;
   }
@@ -39,8 +39,7 @@ export class JsonFields {
   /** A whole number in the given bounds, both included; by default any that is not negative. */
   integer(key: string, fallback: number, min = 0, max = Number.MAX_SAFE_INTEGER): number {
     const value = this.raw(key) ?? fallback;
-    if (typeof value !== 'number' || !Number.isInteger(value))
-      throw this.#wrong(key, 'a whole number', value);
+    if (!isInteger(value)) throw this.#wrong(key, 'a whole number', value);
     const bounds = max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `from ${min} to ${max}`;
     if (value < min || value > max) throw this.#wrong(key, bounds, value);
     return value;
@@ -59,6 +58,10 @@ export function isJsonObject(value: unknown): value is object {
 export function isDeeperThan(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false;
   return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
+}
+
+function isInteger(value: unknown): value is number {
+  return Number.isInteger(value);
 }
 
 /** A JSON value, cut short, for a message. */

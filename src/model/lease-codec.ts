@@ -58,7 +58,6 @@ export function parseLeaseName(name: string): LeaseSubnets | undefined {
   const subnet = parseSubnetPart(match[1]!, match[2]!, 31);
   if (!subnet) return undefined;
   if (match[3] === undefined) return { subnet, ipv6Subnet: undefined };
-  if (!match[3].includes(':')) return undefined;
   const ipv6Subnet = parseSubnetPart(match[3], match[4]!, 127);
   return ipv6Subnet && { subnet, ipv6Subnet };
 }

@@ -34,5 +34,6 @@ export function localMacOf(random: Uint8Array): MacAddress {
 
 /** True if frames can be sent to this address as one station: neither multicast (odd first octet) nor all zero. */
 export function isUnicast(mac: MacAddress): boolean {
-  return (parseInt(mac.slice(0, 2), 16) & 1) === 0 && mac !== '00:00:00:00:00:00';
+  // parseInt reads up to the first colon.
+  return (parseInt(mac, 16) & 1) === 0 && mac !== '00:00:00:00:00:00';
 }

@@ -102,8 +102,8 @@ function parseNetwork(value: unknown, key: string, family: Family): Subnet | und
       `${key}: invalid ${family === 'ipv4' ? 'IPv4' : 'IPv6'} CIDR format: ${shorten(text)}`,
     );
   }
-  const isUnspecified = network.prefixLength === 0 && addressToInteger(network.address) === 0n;
-  return isUnspecified ? undefined : network;
+  // Its address is 0.0.0.0 or ::, for its host bits are masked away: to flannel, no network.
+  return network.prefixLength === 0 ? undefined : network;
 }
 
 function parseBound(value: unknown, key: string, family: Family): IpAddress | undefined {

@@ -1,5 +1,5 @@
 /** Peers: the other hosts, as far as the overlay needs to know them, and the table that finds them. */
-import { familyOf, printSubnet, subnetOf, type IpAddress, type Subnet } from './address';
+import { familyOf, printSubnet, subnetOf, type Family, type IpAddress, type Subnet } from './address';
 import type { MacAddress } from './mac';
 
 /** Another host's VTEP: everything for `subnet` goes to `vtepMac`, which is found at `publicIp`. */
@@ -52,9 +52,8 @@ export class MutablePeerTable implements PeerTable {
   readonly #peers = new Map<string, Peer>();
   /** Almost always one; a set for each would take as much memory as all the rest. */
   readonly #subnetsByMac = new Map<MacAddress, string | Set<string>>();
-  /** How many peers have a subnet of this family and prefix length: the few masks a look-up must try, longest first. */
-  readonly #lengths = new Map<string, number>();
-  #masks: { family: string; prefixLength: number }[] = [];
+  /** Every prefix length that a peer has or had: the few that a look-up tries, longest first. */
+  readonly #lengths: Record<Family, number[]> = { ipv4: [], ipv6: [] };
 
   constructor(peers: Iterable<Peer> = []) {
     for (const peer of peers) this.put(peer);
@@ -73,10 +72,8 @@ export class MutablePeerTable implements PeerTable {
   }
 
   byAddress(address: IpAddress): Peer | undefined {
-    const family = familyOf(address);
-    for (const mask of this.#masks) {
-      if (mask.family !== family) continue;
-      const peer = this.bySubnet(subnetOf(address, mask.prefixLength));
+    for (const length of this.#lengths[familyOf(address)]) {
+      const peer = this.bySubnet(subnetOf(address, length));
       if (peer) return peer;
     }
     return undefined;
@@ -84,8 +81,9 @@ export class MutablePeerTable implements PeerTable {
 
   byMac(mac: MacAddress): Peer | undefined {
     const subnets = this.#subnetsByMac.get(mac);
-    const [subnet] = typeof subnets === 'string' ? [subnets] : (subnets ?? []);
-    return subnet === undefined ? undefined : this.#peers.get(subnet);
+    if (subnets === undefined) return undefined;
+    const [subnet] = typeof subnets === 'string' ? [subnets] : subnets;
+    return this.#peers.get(subnet!);
   }
 
   /** Adds the peer, in place of the one that had its subnet. Says what changed; undefined if nothing did. */
@@ -94,12 +92,12 @@ export class MutablePeerTable implements PeerTable {
     const before = this.#peers.get(key);
     if (before && samePeer(before, peer)) return undefined;
     if (before) this.#forgetMac(before.vtepMac, key);
-    else this.#count(peer.subnet, 1);
+    else this.#noteLength(peer.subnet);
     this.#peers.set(key, peer);
     const subnets = this.#subnetsByMac.get(peer.vtepMac);
     if (subnets === undefined) this.#subnetsByMac.set(peer.vtepMac, key);
     else if (typeof subnets !== 'string') subnets.add(key);
-    else if (subnets !== key) this.#subnetsByMac.set(peer.vtepMac, new Set([subnets, key]));
+    else this.#subnetsByMac.set(peer.vtepMac, new Set([subnets, key]));
     return { before, after: peer };
   }
 
@@ -110,29 +108,18 @@ export class MutablePeerTable implements PeerTable {
     if (!before) return undefined;
     this.#peers.delete(key);
     this.#forgetMac(before.vtepMac, key);
-    this.#count(subnet, -1);
     return { before, after: undefined };
   }
 
   #forgetMac(mac: MacAddress, key: string): void {
     const subnets = this.#subnetsByMac.get(mac);
-    if (typeof subnets === 'string' || subnets === undefined) {
-      if (subnets === key) this.#subnetsByMac.delete(mac);
-      return;
-    }
-    subnets.delete(key);
-    if (subnets.size === 0) this.#subnetsByMac.delete(mac);
+    if (subnets instanceof Set && subnets.size > 1) subnets.delete(key);
+    else this.#subnetsByMac.delete(mac);
   }
 
-  #count(subnet: Subnet, difference: 1 | -1): void {
-    const family = familyOf(subnet.address);
-    const key = `${family}/${subnet.prefixLength}`;
-    const count = (this.#lengths.get(key) ?? 0) + difference;
-    if (count > 0) this.#lengths.set(key, count);
-    else this.#lengths.delete(key);
-    if (count > 1 || (count === 1 && difference === -1)) return;
-    this.#masks = [...this.#lengths.keys()]
-      .map((text) => ({ family: text.split('/')[0]!, prefixLength: Number(text.split('/')[1]) }))
-      .sort((a, b) => b.prefixLength - a.prefixLength);
+  #noteLength({ address, prefixLength }: Subnet): void {
+    const lengths = this.#lengths[familyOf(address)];
+    if (!lengths.includes(prefixLength)) lengths.push(prefixLength);
+    lengths.sort((a, b) => b - a);
   }
 }

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { admissionOf, planAdmission } from '../../src/core/admission';
 import { AdmissionKeeper, removeGuard, type AdmissionSituation } from '../../src/engine/admission-keeper';
 import { ipAddress, subnet } from '../../src/model/address';
@@ -29,6 +30,11 @@ describe('admission', () => {
     const short = examplePeer(3, { subnet: subnet('10.5.3.0/28') });
     expect(admit(2, 3).lengths).toEqual([24]);
     expect(admissionOf(exampleOverlay(), [short]).lengths).toEqual([24, 28]);
+    const wide = examplePeer(16, { subnet: subnet('10.5.16.0/9') });
+    expect(admissionOf(exampleOverlay(), [short, examplePeer(2), wide]).lengths).toEqual([9, 24, 28]);
+    expect(printAdmissionTerms(admissionOf(exampleOverlay(), [short]))).toBe(
+      'port 8472 vni 1 network 10.5.0.0/16 by /24,/28 from ipv4',
+    );
     expect(admit().lengths).toEqual([24]);
   });
 
@@ -64,6 +70,42 @@ describe('admission', () => {
     });
     expect(peers.change([b], [a!])).toMatchObject({ admitted: [], refused: [] });
     expect(peers.change([a!], [b, a!]).refusedHosts).toEqual(['192.168.0.2']);
+  });
+});
+
+describe('those who are admitted', () => {
+  const some = fc.array(fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 4 })), {
+    maxLength: 5,
+  });
+  const peersOf = (numbers: [number, number][]) =>
+    numbers.map(([host, n]) => ({
+      publicIp: ipAddress(`192.168.0.${host}`),
+      subnet: subnet(`10.5.${n}.0/24`),
+    }));
+  const hostsOf = (peers: AdmittedPeers) => new Set([...peers].map(({ publicIp }) => publicIp));
+  const without = <T>(all: Iterable<T>, others: ReadonlySet<T>) => [...all].filter((one) => !others.has(one));
+
+  it('change by those who come, less those who go; a host by the first of its peers, and by the last', () => {
+    fc.assert(
+      fc.property(some, fc.array(fc.tuple(some, some), { maxLength: 4 }), (first, changes) => {
+        const peers = new AdmittedPeers(peersOf(first));
+        let expected = new Set(peersOf(first).map(printAdmittedPeer));
+        for (const [added, removed] of changes) {
+          const [known, hosts] = [expected, hostsOf(peers)];
+          const [comes, goes] = [peersOf(added), peersOf(removed)].map((some) => some.map(printAdmittedPeer));
+          const change = peers.change(peersOf(added), peersOf(removed));
+          expected = new Set(without([...known, ...comes!], new Set(goes)));
+          expect([...peers].map(printAdmittedPeer).sort()).toEqual([...expected].sort());
+          for (const peer of peers) expect(peers.has(peer)).toBe(true);
+          expect(new Set(change.admitted.map(printAdmittedPeer))).toEqual(new Set(without(comes!, known)));
+          expect(change.refused.map(printAdmittedPeer).sort()).toEqual(
+            without(new Set([...known, ...comes!]), expected).sort(),
+          );
+          expect([...change.admittedHosts].sort()).toEqual(without(hostsOf(peers), hosts).sort());
+          expect([...change.refusedHosts].sort()).toEqual(without(hosts, hostsOf(peers)).sort());
+        }
+      }),
+    );
   });
 });
 

@@ -27,6 +27,16 @@ describe('what is wrong with', () => {
     ['{"a": "x\\q"}', "line 1, column 9: expected an escape like \\n or \\u0020, found '\\'"],
     ['{"a": "x\ty"}', 'line 1, column 9: expected no control character, found U+0009'],
     ['\ufeff{}', 'line 1, column 1: expected a value, found U+FEFF (a byte order mark)'],
+    ['[1 }', "line 1, column 4: expected ',' or ']', found '}'"],
+    ['[1,\n ]', "line 2, column 2: expected a value, found ']' (JSON allows no comma before it)"],
+    ['{"a,": ]', "line 1, column 8: expected a value, found ']'"],
+    ['{"a": 1} # ten', "line 1, column 10: expected nothing more, found '#' (JSON allows no comments)"],
+    ['["abc', 'line 1, column 2: the text that begins here has no closing double quote'],
+    ['["abc\r\n"]', 'line 1, column 2: the text that begins here has no closing double quote'],
+    ['["\\u00g0"]', "line 1, column 3: expected an escape like \\n or \\u0020, found '\\'"],
+    ['["\\u012"]', "line 1, column 3: expected an escape like \\n or \\u0020, found '\\'"],
+    ['\u007f', 'line 1, column 1: expected a value, found U+007F'],
+    ['\u00a0', "line 1, column 1: expected a value, found '\u00a0'"],
     ['[1] [2]', "line 1, column 5: expected nothing more, found '['"],
     ['{"a": 1}\u0000', 'line 1, column 9: expected nothing more, found U+0000'],
     ['['.repeat(300), 'line 1, column 202: nested too deeply'],
@@ -65,6 +75,16 @@ describe('what is wrong with', () => {
     ['nested more than 200 deep', '['.repeat(30_000) + ']'.repeat(30_000), 'it is nested more than 200 deep'],
   ])('JSON %s is refused', (_, text, message) => {
     expect(() => parseJson(text)).toThrow(new ConfigError(message));
+  });
+
+  test('no JSON at all, whatever escapes and signs it has', () => {
+    for (const text of [
+      '"\\u00e4\\uABCD\\n\\/"',
+      '[-0, 0.5, 1E+9, 1e-9, 10]',
+      ' \t\r\n[ ] ',
+      '{"a" : { } , "b" :null}',
+    ])
+      expect(whatIsWrong(text)).toBeUndefined();
   });
 
   test('JSON is read', () => {

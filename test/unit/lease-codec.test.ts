@@ -1,16 +1,18 @@
 import fc from 'fast-check';
 import { integerToAddress, ipAddress, printSubnet, subnet, subnetOf } from '../../src/model/address';
-import type { LeaseAttributes } from '../../src/model/lease';
+import { sameAttributes, type LeaseAttributes } from '../../src/model/lease';
 import {
   parseLease,
   parseLeaseAttributes,
   parseLeaseName,
   printLeaseAttributes,
   printLeaseName,
+  vtepMacOf,
   vxlanData,
   vxlanDataOf,
 } from '../../src/model/lease-codec';
 import { bytesToMac, macAddress } from '../../src/model/mac';
+import { exampleLease } from '../support/examples';
 
 const mac = macAddress('c6:d2:32:6f:8f:44');
 
@@ -54,6 +56,7 @@ describe('a lease name', () => {
     '10.12.13.0-24&:12:13:-56',
     '10.12.13.0-24&20011::-56',
     '10.12.13.0-24&2001-56',
+    '10.12.13.0-24&10-56',
     '10.12.13.0-24&2001::',
     '10.12.13.0-24&2001::-56hi',
     '10.12.13.0-24\n',
@@ -202,8 +205,19 @@ describe('a lease value', () => {
     });
   });
 
+  test('has no public IPv6 address where it says null or ::', () => {
+    for (const nothing of [null, '::'])
+      expect(parseLeaseAttributes(JSON.stringify({ PublicIPv6: nothing }))).toEqual({
+        value: attributes({}),
+      });
+  });
+
   test.each([
     ['', 'value is not JSON'],
+    ['{"PublicIP":"1.2.3.4 "}', 'PublicIP is not an IPv4 address'],
+    ['{"PublicIP":"x::ffff:192.0.2.1"}', 'PublicIP is not an IPv4 address'],
+    ['{"PublicIP":["1.2.3.4"]}', 'PublicIP is not an IPv4 address'],
+    ['{"PublicIPv6":["fd00::1"]}', 'PublicIPv6 is not an IPv6 address'],
     ['{"PublicIP":', 'value is not JSON'],
     ['null', 'value is not a JSON object'],
     ['[]', 'value is not a JSON object'],
@@ -293,12 +307,18 @@ describe('vxlan data', () => {
     expect(vxlanDataOf(data)).toEqual({ vni, vtepMac: mac });
   });
 
-  test.each([[undefined], [null], ['text'], [[]], [{}], [{ VtepMAC: 'c6:d2:32' }], [{ VtepMAC: 7 }]])(
-    '%j names no VTEP',
-    (data) => {
-      expect(vxlanDataOf(data)).toBeUndefined();
-    },
-  );
+  test.each([
+    [undefined],
+    [null],
+    ['text'],
+    [[]],
+    [{}],
+    [{ VtepMAC: 'c6:d2:32' }],
+    [{ VtepMAC: 7 }],
+    [{ VtepMAC: ['c6:d2:32:6f:8f:44'] }],
+  ])('%j names no VTEP', (data) => {
+    expect(vxlanDataOf(data)).toBeUndefined();
+  });
 
   test('comes back from what was printed', () => {
     const bytes = fc.uint8Array({ minLength: 6, maxLength: 6 });
@@ -308,6 +328,85 @@ describe('vxlan data', () => {
         expect(vxlanDataOf(JSON.parse(JSON.stringify(vxlanData(vni, vtepMac))))).toEqual({ vni, vtepMac });
       }),
     );
+  });
+});
+
+describe('the VTEP MAC of a lease', () => {
+  test('is what its backend data names, if it names one', () => {
+    const lease = exampleLease(2);
+    expect(vtepMacOf(lease)).toBe('02:00:00:00:00:02');
+    expect(vtepMacOf({ ...lease, attributes: attributes({}) })).toBeUndefined();
+  });
+});
+
+describe('two leases say the same of their host', () => {
+  const one = attributes({
+    publicIp: ipAddress('192.0.2.1'),
+    publicIpv6: ipAddress('2001:db8::1'),
+    backendType: 'vxlan',
+    backendData: { VNI: 1, VtepMAC: mac, list: [{ a: 1, b: null }, 'x', 7] },
+    backendV6Data: { VNI: 1 },
+  });
+
+  test.each([
+    ['every field is the same', {}],
+    [
+      'the order of fields differs',
+      { backendData: { list: [{ b: null, a: 1 }, 'x', 7], VtepMAC: mac, VNI: 1 } },
+    ],
+    ['one is null and one is missing', { backendData: undefined }, { backendData: null }],
+    ['both are lists', { backendData: [1, 2] }, { backendData: [1, 2] }],
+    ['one was read from JSON', { backendData: JSON.parse(JSON.stringify(one.backendData)) as unknown }],
+  ])('if %s', (_, changes, others: object = {}) => {
+    expect(sameAttributes({ ...one, ...others }, { ...one, ...changes })).toBe(true);
+    expect(sameAttributes({ ...one, ...changes }, { ...one, ...others })).toBe(true);
+  });
+
+  test.each([
+    ['PublicIP', { publicIp: ipAddress('192.0.2.2') }],
+    ['PublicIPv6', { publicIpv6: undefined }],
+    ['backend', { backendType: 'host-gw' }],
+    ['backend data', { backendData: { VNI: 2, VtepMAC: mac, list: [{ a: 1, b: null }, 'x', 7] } }],
+    [
+      'list of the backend data',
+      { backendData: { VNI: 1, VtepMAC: mac, list: ['x', { a: 1, b: null }, 7] } },
+    ],
+    [
+      'list of the backend data, which is longer',
+      { backendData: { VNI: 1, VtepMAC: mac, list: [{ a: 1, b: null }, 'x', 7, 1] } },
+    ],
+    [
+      'field of the backend data',
+      { backendData: { vni: 1, VtepMAC: mac, list: [{ a: 1, b: null }, 'x', 7] } },
+    ],
+    ['backend data, which is none', { backendData: null }],
+    ['backend data, which is text', { backendData: '{"VNI":1}' }],
+    ['backend data for IPv6', { backendV6Data: { VNI: 2 } }],
+  ])('but not if they differ in the %s', (_, changes) => {
+    expect(sameAttributes(one, { ...one, ...changes })).toBe(false);
+    expect(sameAttributes({ ...one, ...changes }, one)).toBe(false);
+  });
+
+  test('and neither lists nor objects are mixed up with each other, nor values with texts', () => {
+    const values = [
+      [1, 2],
+      [12],
+      { a: 1, b: 2 },
+      { a: { b: 2 } },
+      { ab: 12 },
+      ['a', 1],
+      [],
+      {},
+      '',
+      '[]',
+      '1',
+      1,
+      null,
+      true,
+    ];
+    for (const [i, left] of values.entries())
+      for (const [j, right] of values.entries())
+        expect(sameAttributes({ ...one, backendData: left }, { ...one, backendData: right })).toBe(i === j);
   });
 });
 
@@ -322,9 +421,16 @@ describe('a stored lease', () => {
 
   test('keeps the name it is stored under', () => {
     const parsed = parseLease({ ...stored, name: 'x10.5.1.9-24' });
-    expect(parsed).toMatchObject({
+    expect(parsed).toEqual({
       kind: 'lease',
-      lease: { name: 'x10.5.1.9-24', subnet: subnet('10.5.1.0/24'), etcdLeaseId: '77', modRevision: '5' },
+      lease: {
+        ...stored,
+        name: 'x10.5.1.9-24',
+        value: undefined,
+        subnet: subnet('10.5.1.0/24'),
+        ipv6Subnet: undefined,
+        attributes: attributes({}),
+      },
     });
   });
 

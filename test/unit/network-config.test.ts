@@ -113,6 +113,8 @@ describe('malformed, and told what and why:', () => {
     ['Network: invalid CIDR address: ', { Network: '' }],
     ['Network: invalid CIDR address: null', { Network: null }],
     ['Network: invalid CIDR address: 10.3.0.0', { Network: '10.3.0.0' }],
+    ['Network: invalid CIDR address: ["10.3.0.0/16"]', { Network: ['10.3.0.0/16'] }],
+    ['SubnetMin: invalid IP address format: ["10.3.0.0"]', { SubnetMin: ['10.3.0.0'] }],
     ['Network: invalid IPv4 CIDR format: fd00::/48', { Network: 'fd00::/48' }],
     ['IPv6Network: invalid IPv6 CIDR format: 10.3.0.0/16', { IPv6Network: '10.3.0.0/16' }],
     ['SubnetMin: invalid IP address format: null', { SubnetMin: null }],
@@ -235,6 +237,7 @@ describe('the backend', () => {
       });
     expect(withVni(9999).backend).toMatchObject({ vni: 9999 });
     expect(() => withVni(10_000)).toThrow(/VNI must be from 0 to 9999 together with EnableIPv6, not 10000/);
+    expect(backend({ Type: 'vxlan', VNI: 10_000 })).toMatchObject({ vni: 10_000 });
   });
 });
 

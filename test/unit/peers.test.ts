@@ -1,8 +1,8 @@
 import fc from 'fast-check';
-import { judgeLease } from '../../src/core/peers';
+import { claimsOurMac, judgeLease } from '../../src/core/peers';
 import { contains, ipAddress, printSubnet, subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
-import { MutablePeerTable, type Peer } from '../../src/model/peer';
+import { MutablePeerTable, mergedChanges, samePeer, type Peer } from '../../src/model/peer';
 import { exampleLease, examplePeer, exampleSelf } from '../support/examples';
 
 const self = exampleSelf({ guarded: [ipAddress('10.5.9.9')] });
@@ -37,35 +37,74 @@ describe('a lease', () => {
   it.each([
     ['another backend', { backendType: 'host-gw' }, "its backend is 'host-gw', not vxlan"],
     ['no VtepMAC', { backendData: { VNI: 1 } }, 'it has no VtepMAC'],
-    ['a multicast VtepMAC', { backendData: { VtepMAC: '01:00:5e:00:00:01' } }, 'not that of one station'],
-    ['our VtepMAC', { backendData: { VtepMAC: self.vtepMac } }, 'is our own'],
-    ['our PublicIP', { publicIp: self.publicIp }, 'is our own'],
+    [
+      'a multicast VtepMAC',
+      { backendData: { VtepMAC: '01:00:5e:00:00:01' } },
+      'its VtepMAC 01:00:5e:00:00:01 is not that of one station',
+    ],
+    ['our VtepMAC', { backendData: { VtepMAC: self.vtepMac } }, 'its VtepMAC 02:00:00:00:00:01 is our own'],
+    ['our PublicIP', { publicIp: self.publicIp }, 'its PublicIP 192.168.0.1 is our own'],
     ['no PublicIP', { publicIp: undefined }, 'it has no PublicIP'],
-    ['a loopback PublicIP', { publicIp: ipAddress('127.0.0.1') }, 'a loopback address'],
-    ['a multicast PublicIP', { publicIp: ipAddress('224.0.0.9') }, 'a multicast address'],
   ])('with %s is unusable, and says why', (_, attributes, reason) => {
     const lease = exampleLease(2);
     const verdict = judgeLease({ ...lease, attributes: { ...lease.attributes, ...attributes } }, self);
-    expect(verdict.kind).toBe('unusable');
-    expect((verdict as { reason: string }).reason).toContain(reason);
+    expect(verdict).toEqual({ kind: 'unusable', reason });
+  });
+
+  it.each([
+    ['0.0.0.1', 'no address of a host'],
+    ['::', 'no address of a host'],
+    ['127.0.0.1', 'a loopback address'],
+    ['::1', 'a loopback address'],
+    ['224.0.0.9', 'a multicast address'],
+    ['239.255.255.255', 'a multicast address'],
+    ['ff02::1', 'a multicast address'],
+    ['255.255.255.255', 'the broadcast address'],
+  ])('with the PublicIP %s is unusable, for it is %s', (text, oddity) => {
+    const { attributes, ...lease } = exampleLease(2);
+    const verdict = judgeLease({ ...lease, attributes: { ...attributes, publicIp: ipAddress(text) } }, self);
+    expect(verdict).toEqual({ kind: 'unusable', reason: `its PublicIP ${text} is ${oddity}` });
+  });
+
+  it.each([
+    '10.0.0.1',
+    '1.127.0.1',
+    '223.255.255.255',
+    '240.0.0.1',
+    '255.255.255.254',
+    '::2',
+    'fd00::1',
+    'fd00::ff',
+    '::1:1',
+  ])('with the PublicIP %s is a peer like any other', (text) => {
+    const { attributes, ...lease } = exampleLease(2);
+    const verdict = judgeLease({ ...lease, attributes: { ...attributes, publicIp: ipAddress(text) } }, self);
+    expect(verdict).toMatchObject({ kind: 'peer', peer: { publicIp: text } });
   });
 });
 
 describe('a lease whose subnet', () => {
   it.each([
-    ['lies outside the network', '10.6.2.0/24', 'outside the network 10.5.0.0/16'],
-    ['is everything', '0.0.0.0/1', 'outside the network'],
-    ['overlaps ours', '10.5.0.0/20', 'overlaps ours, 10.5.1.0/24'],
-    ['holds an address that the underlay must reach', '10.5.9.0/24', 'holds 10.5.9.9'],
+    ['lies outside the network', '10.6.2.0/24', 'its subnet is outside the network 10.5.0.0/16'],
+    ['is everything', '0.0.0.0/1', 'its subnet is outside the network 10.5.0.0/16'],
+    ['overlaps ours', '10.5.0.0/20', 'its subnet overlaps ours, 10.5.1.0/24'],
+    [
+      'holds an address that the underlay must reach',
+      '10.5.9.0/24',
+      'its subnet holds 10.5.9.9, which the underlay must reach',
+    ],
   ])('%s is unusable: it would take packets from where they belong', (_, text, reason) => {
     const verdict = judgeLease(exampleLease(2, { subnet: subnet(text) }), self);
-    expect((verdict as { reason: string }).reason).toContain(reason);
+    expect(verdict).toEqual({ kind: 'unusable', reason });
   });
 
   it('holds its own PublicIP is unusable: packets to it would go round in circles', () => {
     const lease = exampleLease(2);
     const attributes = { ...lease.attributes, publicIp: ipAddress('10.5.2.9') };
-    expect(judgeLease({ ...lease, attributes }, self)).toMatchObject({ kind: 'unusable' });
+    expect(judgeLease({ ...lease, attributes }, self)).toEqual({
+      kind: 'unusable',
+      reason: 'its PublicIP 10.5.2.9 is in its own subnet',
+    });
   });
 });
 
@@ -103,6 +142,33 @@ describe('the peer table', () => {
     expect(table.byMac(twin.vtepMac)).toBeUndefined();
   });
 
+  it('forgets the VTEP MAC that a peer had before, and finds the one that it has now', () => {
+    const [before, after] = [macAddress('02:00:00:00:00:0a'), macAddress('02:00:00:00:00:0b')];
+    const table = new MutablePeerTable([examplePeer(2, { vtepMac: before })]);
+    table.put(examplePeer(2, { vtepMac: after }));
+    expect(table.byMac(before)).toBeUndefined();
+    expect(table.byMac(after)).toEqual(examplePeer(2, { vtepMac: after }));
+  });
+
+  it('sees a change in any part of a peer', () => {
+    const table = new MutablePeerTable([examplePeer(2)]);
+    const moved = examplePeer(2, { publicIp: ipAddress('192.168.0.99') });
+    expect(table.put(moved)).toEqual({ before: examplePeer(2), after: moved });
+    const anew = { ...moved, vtepMac: macAddress('02:00:00:00:00:63') };
+    expect(table.put(anew)).toEqual({ before: moved, after: anew });
+    const shorter = { ...anew, subnet: subnet('10.5.2.0/25') };
+    expect(table.put(shorter)).toEqual({ before: undefined, after: shorter });
+  });
+
+  it('finds peers of both families beside each other, each by the addresses of its own', () => {
+    const wide = examplePeer(3, { subnet: subnet('fd00::/16') });
+    const table = new MutablePeerTable([examplePeer(2), wide]);
+    expect(table.byAddress(ipAddress('fd00::7'))).toEqual(wide);
+    expect(table.byAddress(ipAddress('10.5.2.7'))).toEqual(examplePeer(2));
+    expect(table.byAddress(ipAddress('10.5.3.7'))).toBeUndefined();
+    expect(table.byAddress(ipAddress('fe80::1'))).toBeUndefined();
+  });
+
   it('agrees with a search through a list, after any changes', () => {
     const change = fc.record({
       n: fc.integer({ min: 2, max: 9 }),
@@ -133,8 +199,79 @@ describe('the peer table', () => {
           .sort((a, b) => b.subnet.prefixLength - a.subnet.prefixLength)[0];
         expect(table.byAddress(address)).toEqual(best);
         expect(table.size).toBe(list.size);
-        for (const { vtepMac } of list.values()) expect(table.byMac(vtepMac)?.vtepMac).toBe(vtepMac);
+        expect(new Map([...table].map((peer) => [printSubnet(peer.subnet), peer]))).toEqual(list);
+        for (let mac = 1; mac <= 3; mac++) {
+          const vtepMac = macAddress(`02:00:00:00:00:0${mac}`);
+          const claimants = [...list.values()].filter((peer) => peer.vtepMac === vtepMac);
+          const found = table.byMac(vtepMac);
+          expect(found === undefined ? [] : claimants).toEqual(claimants);
+          if (found) expect(claimants).toContainEqual(found);
+        }
       }),
     );
+  });
+});
+
+test.each([
+  ['nothing', {}, true],
+  ['the PublicIP', { publicIp: ipAddress('192.168.0.99') }, false],
+  ['the VTEP MAC', { vtepMac: macAddress('02:00:00:00:00:63') }, false],
+  ['the address of the subnet', { subnet: subnet('10.5.3.0/24') }, false],
+  ['the length of the subnet', { subnet: subnet('10.5.2.0/25') }, false],
+])('of two peers that differ in %s we know whether they are the same', (_, changes, expected) => {
+  expect(samePeer(examplePeer(2), examplePeer(2, changes))).toBe(expected);
+});
+
+test.each([
+  [
+    'two of one subnet are one, from its first state to its last',
+    [
+      [2, 3],
+      [3, 4],
+    ],
+    [[2, 4]],
+  ],
+  [
+    'a peer that came and went is none',
+    [
+      [0, 2],
+      [2, 0],
+    ],
+    [],
+  ],
+  [
+    'a peer that went and came back is one',
+    [
+      [2, 0],
+      [0, 3],
+    ],
+    [[2, 3]],
+  ],
+  ['one alone stays what it is', [[2, 0]], [[2, 0]]],
+])('of the changes of peers %s', (_, changes, merged) => {
+  /** Number n says who the peer of 10.5.7.0/24 is; 0 for none. */
+  const peer = (n: number) => (n === 0 ? undefined : examplePeer(n, { subnet: subnet('10.5.7.0/24') }));
+  const changeOf = ([before, after]: number[]) => ({ before: peer(before!), after: peer(after!) });
+  const other = { before: undefined, after: examplePeer(9) };
+  expect(mergedChanges([...changes.map(changeOf), other])).toEqual([...merged.map(changeOf), other]);
+});
+
+describe('a lease leads to another host by the MAC that is ours', () => {
+  const lease = exampleLease(2);
+  const withMac = (vtepMac: string) => ({ ...lease.attributes, backendData: { VNI: 1, VtepMAC: vtepMac } });
+  const clone = { ...lease, attributes: withMac(self.vtepMac) };
+
+  it('if it names our MAC and another PublicIP', () => {
+    expect(claimsOurMac(clone, self)).toBe(true);
+  });
+
+  it.each([
+    ['it names another MAC', lease],
+    ['it names none', { ...lease, attributes: { ...lease.attributes, backendData: undefined } }],
+    ['it is our own', { ...clone, name: self.leaseName! }],
+    ['it has our PublicIP', { ...clone, attributes: { ...clone.attributes, publicIp: self.publicIp } }],
+    ['it has no PublicIP', { ...clone, attributes: { ...clone.attributes, publicIp: undefined } }],
+  ])('but not if %s', (_, other) => {
+    expect(claimsOurMac(other, self)).toBe(false);
   });
 });

@@ -56,6 +56,7 @@ describe('our previous subnet is read from', () => {
     ["export FLANNEL_SUBNET='10.5.72.1/24' # ours", '10.5.72.0/24'],
     ['  FLANNEL_SUBNET = 10.5.72.1/24 # ours', '10.5.72.0/24'],
     ['FLANNEL_SUBNET=10.5.72.1/24,', '10.5.72.0/24'],
+    ['FLANNEL_SUBNET=" , 10.5.72.1/24 "', '10.5.72.0/24'],
     ['FLANNEL_SUBNET=10.5.1.1/24\nFLANNEL_SUBNET=10.5.72.1/24', '10.5.72.0/24'],
     ['# a comment\n\nFLANNEL_SUBNET=10.5.72.1/24', '10.5.72.0/24'],
   ])('%j', (text, expected) => {
@@ -160,7 +161,16 @@ describe('a whole file', () => {
       'FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=yes',
       "FLANNEL_IPMASQ must be true or false, not 'yes'",
     ],
-    ['FLANNEL_NETWORK=x\nFLANNEL_SUBNET=10.1.2.1/24', 'FLANNEL_NETWORK is not an IPv4 subnet: x'],
+    ...['1450x', 'x1450', '1234567890', '-1', ''].map((mtu): [string, string] => [
+      `FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=${mtu}`,
+      `FLANNEL_MTU must be a number, not '${mtu}'`,
+    ]),
+    ...['xtrue', 'truex', ''].map((ipMasq): [string, string] => [
+      `FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=${ipMasq}`,
+      `FLANNEL_IPMASQ must be true or false, not '${ipMasq}'`,
+    ]),
+    ['FLANNEL_NETWORK=x,y\nFLANNEL_SUBNET=10.1.2.1/24', 'FLANNEL_NETWORK is not an IPv4 subnet: x, y'],
+    ['FLANNEL_IPV6_NETWORK=10.1.0.0/16', 'FLANNEL_IPV6_NETWORK is not an IPv6 subnet: 10.1.0.0/16'],
     [
       'FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.2.1/24,10.1.3.1/24',
       'FLANNEL_SUBNET names more than one subnet',
