@@ -44,63 +44,139 @@ function planted(tool: FilterTool, role: FirewallRole = 'masquerade', owner = 'f
 
 describe('which tool holds the masquerade rules', () => {
   const all = { nftables: IDLE, 'iptables-nft': DEFAULT, 'iptables-legacy': IDLE };
-  it.each<[string, FilterTool | undefined, Partial<FirewallWish['options']>, FirewallState]>([
-    ['nftables, when the configuration asks for it', 'nftables', { enableNfTables: true }, stateOf(all)],
-    ['the default iptables, when it asks for that', 'iptables-nft', { enableNfTables: false }, stateOf(all)],
+  const ASKED = 'the network configuration asks for it';
+  const HOME = 'it holds such rules already';
+  const USED_BY_OTHERS = 'others have rules in it';
+  const OF_THIS_HOST = 'it is the iptables of this host';
+  const UNUSED = 'nobody uses iptables here';
+
+  it.each<[string, FilterTool, string, Partial<FirewallWish['options']>, FirewallState]>([
+    [
+      'nftables, when the configuration asks for it',
+      'nftables',
+      ASKED,
+      { enableNfTables: true },
+      stateOf(all),
+    ],
+    [
+      'the default iptables, when it asks for that',
+      'iptables-nft',
+      OF_THIS_HOST,
+      { enableNfTables: false },
+      stateOf(all),
+    ],
+    [
+      'any iptables, when none is the default',
+      'iptables-nft',
+      OF_THIS_HOST,
+      { enableNfTables: false },
+      stateOf({ ...all, 'iptables-nft': IDLE }),
+    ],
     [
       'the iptables that others use, when it asks for that',
       'iptables-legacy',
+      USED_BY_OTHERS,
       { enableNfTables: false },
       stateOf({ ...all, 'iptables-legacy': USED }),
     ],
-    ['nftables, when nobody uses iptables', 'nftables', {}, stateOf(all)],
-    ['iptables, when others use it', 'iptables-nft', {}, stateOf({ ...all, 'iptables-nft': USED })],
+    [
+      'the iptables that holds ours already, when it asks for that, whatever others use',
+      'iptables-legacy',
+      HOME,
+      { enableNfTables: false },
+      stateOf(
+        { ...all, 'iptables-nft': { ...USED, isDefault: true } },
+        { blocks: [planted('iptables-legacy')] },
+      ),
+    ],
+    [
+      'the default iptables, when it asks for that and nftables holds ours',
+      'iptables-nft',
+      OF_THIS_HOST,
+      { enableNfTables: false },
+      stateOf(all, { blocks: [planted('nftables')] }),
+    ],
+    ['nftables, when nobody uses iptables', 'nftables', UNUSED, {}, stateOf(all)],
+    ['nftables, when there is no iptables', 'nftables', UNUSED, {}, stateOf({ nftables: IDLE })],
+    [
+      'iptables, when others use it',
+      'iptables-nft',
+      USED_BY_OTHERS,
+      {},
+      stateOf({ ...all, 'iptables-nft': USED }),
+    ],
     [
       'the default iptables, when others use both',
       'iptables-legacy',
+      OF_THIS_HOST,
       {},
       stateOf({ nftables: IDLE, 'iptables-nft': USED, 'iptables-legacy': { ...USED, isDefault: true } }),
     ],
     [
       'the one that holds ours already, whatever others began to use since',
       'nftables',
+      HOME,
       {},
       stateOf({ ...all, 'iptables-nft': USED }, { blocks: [planted('nftables')] }),
     ],
     [
+      'the one that holds ours, rather than the one that real flannel used',
+      'iptables-nft',
+      HOME,
+      {},
+      stateOf(all, { blocks: [planted('iptables-legacy', 'masquerade', FLANNELD), planted('iptables-nft')] }),
+    ],
+    [
       'the one that real flannel used',
       'iptables-legacy',
+      HOME,
       {},
       stateOf(all, { blocks: [planted('iptables-legacy', 'masquerade', FLANNELD)] }),
     ],
-    ['iptables, without nft', 'iptables-nft', {}, stateOf({ 'iptables-nft': DEFAULT })],
     [
-      'iptables, when nft is asked for and missing',
-      'iptables-nft',
-      { enableNfTables: true },
-      stateOf({ 'iptables-nft': IDLE }),
-    ],
-    [
-      'nftables, when iptables is asked for and missing',
+      'none for what stands in it for another link, or does not masquerade',
       'nftables',
-      { enableNfTables: false },
-      stateOf({ nftables: IDLE }),
+      UNUSED,
+      {},
+      stateOf(all, {
+        blocks: [planted('iptables-nft', 'masquerade', 'flannel.7'), planted('iptables-nft', 'forward')],
+      }),
     ],
-    ['none, when there is none', undefined, {}, stateOf({})],
-  ])('%s', (_, tool, options, state) => {
-    expect(chooseTool(wishOf(options), state)?.tool).toBe(tool);
+    [
+      'none for what stands in it, if it does not work any more',
+      'nftables',
+      UNUSED,
+      {},
+      stateOf({ nftables: IDLE }, { blocks: [planted('iptables-legacy')] }),
+    ],
+    ['iptables, without nft', 'iptables-nft', OF_THIS_HOST, {}, stateOf({ 'iptables-nft': DEFAULT })],
+  ])('%s', (_, tool, because, options, state) => {
+    expect(chooseTool(wishOf(options), state)).toEqual({ tool, because });
   });
 
-  it('says why when it is not the one that was asked for', () => {
-    const state = stateOf(
-      { 'iptables-nft': IDLE },
-      { problems: ['nft (package nftables) is not installed'] },
-    );
-    expect(chooseTool(wishOf({ enableNfTables: true }), state)?.unmet).toBe(
-      'EnableNFTables is set; nft (package nftables) is not installed',
-    );
-    expect(chooseTool(wishOf(), state)?.unmet).toBeUndefined();
-  });
+  it.each<[string, FilterTool, string, boolean, string]>([
+    ['iptables', 'iptables-nft', OF_THIS_HOST, true, 'EnableNFTables is set'],
+    ['nftables', 'nftables', 'it is the only one', false, 'EnableNFTables is false'],
+  ])(
+    '%s, when the other is asked for and missing, and that is said',
+    (_, tool, because, enableNfTables, said) => {
+      const choiceWith = (problems: string[]) =>
+        chooseTool(wishOf({ enableNfTables }), stateOf({ [tool]: IDLE }, { problems }));
+      expect(choiceWith(['a is not installed', 'b is too old'])).toEqual({
+        tool,
+        because,
+        unmet: `${said}; a is not installed; b is too old`,
+      });
+      expect(choiceWith([])?.unmet).toBe(`${said}; that does not work here`);
+    },
+  );
+
+  it.each([true, false, undefined])(
+    'none, when there is none, whatever is asked for (%s)',
+    (enableNfTables) => {
+      expect(chooseTool(wishOf({ enableNfTables }), stateOf({}))).toBeUndefined();
+    },
+  );
 });
 
 describe('what should be there', () => {
@@ -148,6 +224,11 @@ describe('what should be there', () => {
       expect(texts(wishOf(), 'nftables', state(false, [ours]))).toContain(PUT);
     });
 
+    it('are not ours to keep where another link has some', () => {
+      const theirs = planted('iptables-nft', 'arrival', 'flannel.7');
+      expect(texts(wishOf(), 'nftables', state(false, [theirs]))).not.toContain(PUT);
+    });
+
     it('let pass what comes out of the tunnel for our subnet, and nothing else', () => {
       const [block] = desiredBlocks(wishOf(), 'nftables', state(true)).filter(
         ({ place }) => place.role === 'arrival',
@@ -164,6 +245,26 @@ describe('what should be there', () => {
 
   it('nothing of what was switched off', () => {
     expect(texts(wishOf({ ipMasq: false, forward: false }), 'iptables-nft', stateOf({}))).toEqual([]);
+  });
+
+  it('rules for the gates of its own family alone', () => {
+    const ipv6: ForwardGate = {
+      place: { tool: 'iptables-nft', family: 'ipv6', role: 'forward' },
+      drops: true,
+    };
+    expect(texts(wishOf(), 'nftables', stateOf({ nftables: IDLE }, { gates: [ipv6] }))).toEqual([
+      'put masquerade rules (ipv4, nftables) of flannel.1',
+    ]);
+  });
+
+  it('random ports where they are wanted and the tool has them', () => {
+    const rulesWith = (fullyRandom: boolean, state: FirewallState) =>
+      desiredBlocks(wishOf({ forward: false, fullyRandom }), 'nftables', state)
+        .flatMap(({ rules }) => rules.map(printFirewallRule))
+        .filter((rule) => rule.endsWith(' masquerade fully-random'));
+    expect(rulesWith(true, stateOf({ nftables: IDLE }))).toHaveLength(2);
+    expect(rulesWith(false, stateOf({ nftables: IDLE }))).toEqual([]);
+    expect(rulesWith(true, stateOf({}))).toEqual([]);
   });
 
   it('random ports only where the tool can', () => {
@@ -196,6 +297,9 @@ describe('the plan', () => {
   it.each<[string, Partial<InstalledBlock>]>([
     ['are not in effect', { inEffect: false }],
     ['differ', { rules: ['mark 0x4000/0x4000 return'] }],
+    ['lack one', { rules: installed[0]!.rules.slice(0, -1) }],
+    ['have one more', { rules: [...installed[0]!.rules, 'accept'] }],
+    ['differ in one', { rules: ['accept', ...installed[0]!.rules.slice(1)] }],
     ['are in another order', { rules: [...installed[0]!.rules].reverse() }],
   ])('puts rules that %s', (_, change) => {
     expect(planWith([{ ...installed[0]!, ...change }])).toEqual([

@@ -189,6 +189,104 @@ describe('whoever comes and goes, in whatever order', () => {
   });
 });
 
+describe('the rank of a lease', () => {
+  const last = contender(2, { isLive: false, isFitting: false, createRevision: '101', name: 'b' });
+
+  it.each([
+    ['lives, however odd and young it is', { isLive: true, name: 'c' }],
+    ['fits, however young it is', { isFitting: true, createRevision: '1000', name: 'c' }],
+    ['is older', { createRevision: '99', name: 'c' }],
+    ['is older by little', { createRevision: '100', name: 'c' }],
+    ['has the smaller name, of two that are equally old', { name: 'a' }],
+  ])('is higher if it %s', (_, changes) => {
+    const first = contender(2, { ...last, ...changes });
+    expect(outranks(first, last)).toBe(true);
+    expect(outranks(last, first)).toBe(false);
+  });
+
+  it('is not higher than its own', () => {
+    expect(outranks(last, { ...last })).toBe(false);
+  });
+});
+
+describe('what is told', () => {
+  const told = (rivals: Rivals) => [...rivals.settle().keys()].sort();
+
+  it('is who came, who went, and whose standing changed by it', () => {
+    const { rivals } = new Audience().put(contender(2), HALF, contender(3));
+    rivals.put(contender(4));
+    expect(told(rivals)).toEqual(['10.5.4.0-24']);
+    rivals.remove('10.5.4.0-24');
+    expect(told(rivals)).toEqual(['10.5.4.0-24']);
+    rivals.remove('10.5.2.0-24');
+    expect(told(rivals)).toEqual(['10.5.2.0-24', '10.5.2.0-25']);
+    expect(told(rivals)).toEqual([]);
+  });
+
+  it('is nothing of one that is put again as it was, or removed though it was not there', () => {
+    const { rivals } = new Audience().put(contender(2));
+    rivals.put(contender(2));
+    rivals.remove('10.5.3.0-24');
+    expect(told(rivals)).toEqual([]);
+  });
+
+  it.each([
+    ['its peer', { vtepMac: macAddress('02:00:00:00:00:99') }],
+    ['its rank', { isFitting: false }],
+  ])('is one that is put again with %s changed', (_, changes) => {
+    const { rivals } = new Audience().put(contender(2));
+    rivals.put(contender(2, changes));
+    expect(told(rivals)).toEqual(['10.5.2.0-24']);
+  });
+
+  it('is nothing of one that has another rival now, but gives way to the same one', () => {
+    const vtepMac = macAddress('02:00:00:00:00:02');
+    const last = contender(9, { subnet: subnet('10.5.3.0/24'), vtepMac, name: 'last', createRevision: '9' });
+    const { rivals, standings } = new Audience().put(contender(2), last);
+    expect(standings.get('last')).toMatchObject({ reason: expect.stringContaining('VtepMAC') as string });
+    rivals.put(contender(3));
+    expect(told(rivals)).toEqual(['10.5.3.0-24']);
+  });
+
+  it('is those with the same PublicIP as well, up to sixteen of them', () => {
+    const publicIp = ipAddress('192.168.0.2');
+    const audience = new Audience();
+    const names = (count: number) => Array.from({ length: count }, (_, i) => `10.5.${i + 2}.0-24`).sort();
+    for (let n = 2; n < 17; n++) audience.put(contender(n, { publicIp }));
+    audience.rivals.put(contender(17, { publicIp }));
+    expect(told(audience.rivals)).toEqual(names(16));
+    audience.rivals.put(contender(18, { publicIp }));
+    expect(told(audience.rivals)).toEqual(['10.5.18.0-24']);
+  });
+});
+
+describe('one that is not here yet', () => {
+  const { rivals } = new Audience().put(contender(2));
+
+  it('would be believed if no rival of higher rank is', () => {
+    expect(rivals.wouldBelieve(contender(3))).toBe(true);
+    expect(rivals.wouldBelieve(HALF)).toBe(false);
+    expect(rivals.wouldBelieve({ ...HALF, isFitting: true })).toBe(true);
+  });
+
+  it('is not here by being asked about', () => {
+    rivals.wouldBelieve(contender(3));
+    expect(rivals.has('10.5.3.0-24')).toBe(false);
+    expect(rivals.has('10.5.2.0-24')).toBe(true);
+  });
+});
+
+describe('a remark on a shared PublicIP', () => {
+  const publicIp = ipAddress('192.168.0.2');
+
+  it('is not made for a lease that is not believed itself', () => {
+    const ignored = contender(9, { subnet: subnet('10.5.3.0/25'), publicIp, isFitting: false });
+    const audience = new Audience().put(contender(2), contender(3), ignored);
+    expect(audience.reasonFor('10.5.3.0-25')).toBe('its subnet overlaps that of 10.5.3.0-24');
+    expect(audience.remarkOn('10.5.2.0-24')).toBeUndefined();
+  });
+});
+
 describe('ten thousand hostile leases', () => {
   const COUNT = 10_000;
   /** So many looks at a rank for each lease that comes or goes: sorting takes some tens, comparing all with all ten thousand. */

@@ -95,6 +95,41 @@ describe('bridges', () => {
   });
 });
 
+describe('an interface with several addresses', () => {
+  const [inside, outside] = [bridge('10.5.1.1/24').addresses[0]!, bridge('172.17.0.1/16').addresses[0]!];
+  const both = (...addresses: NetworkInterface['addresses'][number][]) =>
+    bridge('10.5.1.1/24', { addresses });
+
+  it('is fine by any of them that is of our subnet', () => {
+    for (const addresses of [
+      [inside, outside],
+      [outside, inside],
+    ]) {
+      expect(obstacles([both(...addresses)])).toEqual({ forwarding: undefined, bridge: undefined });
+      expect(bridgesOf(overlay, [both(...addresses)])).toHaveLength(1);
+    }
+  });
+
+  it('is not judged by those that are no address of a container network: link-local ones, and IPv6', () => {
+    const local = { ...outside, scope: 'link' as const };
+    const ipv6 = { ...outside, address: ipAddress('fd00::1') };
+    const docker = both(local, ipv6);
+    expect(obstacles([docker]).bridge).toBeUndefined();
+    expect(obstacles([both(ipv6, outside)]).bridge).toMatch(/^docker0 has 172\.17\.0\.1\/16, /);
+  });
+});
+
+it('several obstacles are told of in one sentence each', () => {
+  const [docker, cni] = [bridge('172.17.0.1/16'), bridge('10.5.7.1/24', { name: 'cni0' })];
+  const { bridge: told } = obstacles([docker, cni]);
+  expect(told).toBe(`${obstacles([docker]).bridge}; ${obstacles([cni]).bridge}`);
+  const { forwarding } = obstacles([bridge('10.5.1.1/24')], { notForwarding: ['docker0', 'flannel.1'] });
+  expect(forwarding).toBe(
+    'nothing that comes in by docker0, flannel.1 is forwarded; ' +
+      'sysctl -w net/ipv4/conf/docker0/forwarding=1; sysctl -w net/ipv4/conf/flannel.1/forwarding=1',
+  );
+});
+
 describe('forwarding', () => {
   it('that is off matters once there is a bridge with our subnet', () => {
     expect(obstacles([], { isForwarding: false }).forwarding).toBeUndefined();
