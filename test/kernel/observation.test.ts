@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { alterations } from '../../src/core/vxlan';
+import { observe } from '../../src/kernel/observation';
 import { ipAddress, subnet } from '../../src/model/address';
 import {
   kernelStateOf,
@@ -35,6 +33,7 @@ import {
 import { until } from '../support/lab/until';
 import { onFreshKernel } from './fresh-kernel';
 import { commandOf, json, sendPacket, sh } from './private-namespace';
+import { withScriptedNetlink, type Script } from './scripted-netlink';
 
 const signal = new AbortController().signal;
 const BOTH: Scope = { link: LINK, networks: [subnet('10.0.0.0/8'), subnet('fd00::/8')] };
@@ -94,15 +93,29 @@ test('what is not ours is never reported, and survives the removal of all that i
     'ip route add 10.5.204.0/24 dev flannel.1 proto bird',
     'ip route add 10.5.205.0/24 proto static nexthop via 192.168.0.9 nexthop via 192.168.0.10',
     'ip -6 route add fd77::/64 dev flannel.1',
+    // Of our protocol, or as flannel makes them, but for one kind of packets only.
+    'ip route add 10.5.2.0/24 via 10.5.2.0 dev flannel.1 onlink proto 84 metric 3 tos 0x10',
+    'ip route add 10.5.210.0/24 dev flannel.1 proto 84 tos 0x10',
+    'ip route add 10.5.206.0/24 via 10.5.206.0 dev flannel.1 onlink tos 0x10',
+    // Like flannel's, but through another host's address, without onlink, or outside of the networks.
+    'ip route add 10.5.207.0/24 via 10.5.9.9 dev flannel.1 onlink',
+    'ip route add 10.5.208.0/24 via 10.5.208.0 dev flannel.1',
+    'ip route add 172.20.5.0/24 via 172.20.5.0 dev flannel.1 onlink',
+    'ip neigh add 169.254.1.1 lladdr 02:aa:00:00:00:05 dev flannel.1 nud permanent',
+    'ip neigh add 239.1.1.1 lladdr 01:00:5e:01:01:01 dev flannel.1 nud permanent',
+    'ip neigh add 169.254.1.2 lladdr 02:aa:00:00:00:06 dev flannel.1 nud reachable extern_learn',
   ])
     sh(command);
+  const ours = new Set(['10.5.0.0/16 84', '10.5.2.0/24 84']);
   const foreign = () => [
     ...json('ip', 'route show table all').filter(
-      ({ protocol, table }) => protocol !== '84' && table !== 'local',
+      ({ dst, protocol, table, tos }) =>
+        (tos !== undefined || !ours.has(`${String(dst)} ${String(protocol)}`)) && table !== 'local',
     ),
     ...json('ip', 'neigh show').filter(({ dst }) => dst !== '10.5.2.0'),
   ];
   const before = foreign();
+  expect(before.filter(({ tos }) => tos !== undefined)).toHaveLength(3);
   expect(await observed(BOTH)).toEqual(
     printed([
       ...exampleBase(underlay),
@@ -193,37 +206,87 @@ test('a link that others made anew is found again: no index is remembered', asyn
   expect((await observed())[0]).toContain('flannel.1');
 });
 
-test('observations while the link is made anew again and again are never a mixture', async () => {
-  // Each generation can be told by its MTU, and by the MAC that its neighbor names.
-  const generations = Array.from({ length: 60 }, (_, index) => {
-    const mac = `02:00:00:00:01:${index.toString(16).padStart(2, '0')}`;
-    return [
-      `link add flannel.1 mtu ${1200 + index} type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning`,
+describe('a link that is made anew while it is observed', () => {
+  /** Each generation differs from all others in everything it holds. */
+  function make(generation: number, neighbors = 1): void {
+    const macs = Array.from({ length: neighbors }, (_, n) => {
+      return `02:00:00:0${generation}:${[n >> 8, n & 255].map((octet) => octet.toString(16).padStart(2, '0')).join(':')}`;
+    });
+    const lines = [
+      `link add flannel.1 address 02:00:00:00:00:0${generation} mtu ${1200 + generation} type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning`,
       'link set flannel.1 up',
-      // A thousand times, so that the link lives for some milliseconds.
-      ...Array<string>(1000).fill(`neigh replace 10.5.2.0 lladdr ${mac} dev flannel.1 nud permanent`),
-      'link del flannel.1',
+      `addr add 10.5.1.${generation}/32 dev flannel.1`,
+      ...macs.map(
+        (mac, n) => `neigh add 10.${64 + (n >> 8)}.${n & 255}.0 lladdr ${mac} dev flannel.1 nud permanent`,
+      ),
+      `route add 10.5.2.0/24 via 10.5.2.0 dev flannel.1 onlink proto 84 metric ${generation}`,
     ];
-  });
-  const child = spawn('ip', ['-batch', '-'], { stdio: ['pipe', 'inherit', 'inherit'] });
-  const ended = once(child, 'exit');
-  child.stdin.end(generations.flat().join('\n') + '\n');
-  let isOver = false;
-  void ended.then(() => (isOver = true));
-  let whole = 0;
-  while (!isOver) {
-    const objects = [...(await kernel.observe(SCOPE, signal)).values()];
-    const link = objects.find((object) => object.kind === 'link');
-    const neighbor = objects.find((object) => object.kind === 'neighbor');
-    if (!link) expect(objects).toEqual([]);
-    if (link && neighbor) {
-      expect(parseInt(neighbor.mac!.slice(-2), 16)).toBe(link.mtu - 1200);
-      whole++;
-    }
-    await nextTurn();
+    sh('ip -batch -', lines.join('\n') + '\n');
+    sh(`bridge fdb add ${macs[0]} dev flannel.1 dst 192.168.0.${generation + 1} self permanent`);
   }
-  expect(await ended).toEqual([0, null]);
-  expect(whole).toBeGreaterThan(0);
+
+  const unmake = () => sh('ip link del flannel.1');
+  const observing = (script: Script) =>
+    withScriptedNetlink(script, async (netlink) => printed((await observe(netlink, SCOPE, signal)).state));
+
+  test('at whatever moment, is seen as it was before, or as it is now, and never as a mixture', async () => {
+    make(1);
+    let steps = 0;
+    const before = await observing(() => steps++);
+    unmake();
+    make(2);
+    const after = await observing(() => undefined);
+    expect(before).toHaveLength(6);
+    expect(after).toHaveLength(6);
+    expect(before.filter((line) => after.includes(line) && !line.startsWith('ntable'))).toEqual([]);
+    const seen = new Set<string>();
+    for (let moment = 1; moment <= steps; moment++) {
+      unmake();
+      make(1);
+      const found = await observing((_step, at) => {
+        if (at !== moment) return;
+        unmake();
+        make(2);
+      });
+      seen.add(found.join('\n'));
+    }
+    expect(steps).toBeGreaterThan(15);
+    expect([...seen].sort()).toEqual([before.join('\n'), after.join('\n')].sort());
+  });
+
+  test('between the parts of a dump, is seen as it is now', async () => {
+    const MANY = 5_000;
+    make(1, MANY);
+    let parts = 0;
+    let isLongDump = false;
+    let hasHappened = false;
+    const found = await observing((step) => {
+      parts = step === 'send' ? 0 : parts + 1;
+      if (parts < 3 || hasHappened) return;
+      isLongDump = hasHappened = true;
+      unmake();
+      make(2, MANY);
+    });
+    expect(isLongDump).toBe(true);
+    expect(found).toEqual(await observing(() => undefined));
+    expect(found.filter((line) => line.startsWith('neigh '))).toHaveLength(MANY);
+    expect(found.filter((line) => line.includes('lladdr 02:00:00:01'))).toEqual([]);
+  });
+
+  test('each time, is given up after some attempts', async () => {
+    make(1);
+    let generation = 1;
+    const observed = observing((step, at) => {
+      // Once in each attempt, which has some twenty steps.
+      if (step !== 'receive' || at % 10 !== 0) return;
+      unmake();
+      make((generation = 3 - generation));
+    });
+    await expect(observed).rejects.toMatchObject({
+      code: 'EAGAIN',
+      message: 'link flannel.1 was re-created during each of 10 observations',
+    });
+  });
 });
 
 test('after down and up, routes and neighbors are put back, and packets flow', async () => {
@@ -256,16 +319,22 @@ test('a learned neighbor counts as idle since it became stale, and as used as so
   const used = neighborOf('10.5.3.0', '02:00:00:00:00:02', 'learned');
   expectDone(kernel.applyNow([...exampleBase(underlay), PEER[0]!].map(put)));
   // The kernel draws the reachable time at random from half to one and a half of this, when the entry is made.
-  sh('sysctl -qw net/ipv4/neigh/flannel.1/base_reachable_time_ms=100');
+  const reachableMilliseconds = (base: number) =>
+    sh(`sysctl -qw net/ipv4/neigh/flannel.1/base_reachable_time_ms=${base}`);
   // A neighbor made or used that long ago would be probed when that time is over, instead of becoming stale.
   sh('sysctl -qw net/ipv4/neigh/flannel.1/delay_first_probe_time=0');
-  const start = performance.now();
-  expectDone(kernel.applyNow([neighbor, used].map(put)));
+  // Who does not answer a probe is not given up before the end of this test.
+  sh('sysctl -qw net/ipv4/neigh/flannel.1/retrans_time_ms=600000');
+  reachableMilliseconds(600_000);
+  expectDone(kernel.applyNow([put(neighbor)]));
   const idle = async (of: Neighbor) => {
     const state = await kernel.observe(SCOPE, signal);
     return (state.get(keyOf(of)) as Neighbor).idleMilliseconds!;
   };
   expect(await idle(neighbor)).toBe(0);
+  reachableMilliseconds(100);
+  const start = performance.now();
+  expectDone(kernel.applyNow([remove(neighbor), put(neighbor), put(used)]));
   const first = await until('idle for half a second', async () =>
     (await idle(neighbor)) >= 500 ? idle(neighbor) : 0,
   );
