@@ -28,9 +28,11 @@ onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 beforeEach(() => void (probe = new NoticeProbe(kernel)));
 afterEach(() => probe.stop());
 
+let marks = 0;
+
 /** A mark in the stream of notices: when it is there, all that was caused before it is. */
 async function mark(): Promise<void> {
-  const text = `10.5.250.${Math.floor(Math.random() * 200) + 1}/32`;
+  const text = `10.5.250.${(marks++ % 200) + 1}/32`;
   const isThere = () => probe.changes.some((change) => change.includes(text));
   sh(`ip route add unreachable ${text} proto 84 metric 77`);
   await probe.until(`mark ${text}`, isThere);
@@ -206,6 +208,9 @@ describe('with a link and a peer, it is told when somebody', () => {
       'ip route add 172.31.0.0/16 via 172.30.0.2',
       'ip route del 172.31.0.0/16',
       'ip route add 10.5.77.0/24 dev eth0 proto bird',
+      'ip route add 10.5.78.0/24 dev eth0 proto 84 table 77',
+      'ip route del 10.5.78.0/24 table 77',
+      'ip route add 10.5.78.0/24 dev eth0 proto 84 tos 0x10',
       'ip link set eth0 txqueuelen 77',
       'bridge fdb add 02:00:00:00:00:66 dev vk-peer self',
       'ip link del vk-bridge',
