@@ -407,6 +407,21 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       expect(await observed()).toContain(printed([link])[0]);
     });
 
+    test('operations are carried out in their order, those before and after one of a link, too', async () => {
+      await putAll([...exampleBase(underlay), ...PEER]);
+      const changed = exampleLink(underlay, { mac: macAddress('02:00:00:00:00:77') });
+      const [before, after] = ['10.5.3.0', '10.5.4.0'].map((address) =>
+        neighborOf(address, '02:00:00:00:00:03'),
+      );
+      // Another MAC costs a link the neighbors that it has by then.
+      await apply(put(before!), put(changed), put(after!));
+      const [, ...rest] = exampleBase(underlay);
+      const kept = [...rest, ...PEER.filter(({ kind }) => kind !== 'neighbor')];
+      expect(await observed()).toEqual(printed([changed, ...kept, after!]));
+      await apply(put(before!), remove(changed), put(changed), ...rest.map(put));
+      expect(await observed()).toEqual(printed([changed, ...rest]));
+    });
+
     test('a few operations are carried out at once', async () => {
       await putAll(exampleBase(underlay));
       expectDone(kernel.applyNow(PEER.map(put)));
