@@ -81,7 +81,7 @@ export async function cleanUpKernel(
       const isOurs =
         object.kind === 'route'
           ? !keepsLinks || object.protocol === ROUTE_PROTOCOL
-          : object.kind === 'link' && !keepsLinks && isOurDevice(object, marked);
+          : object.kind === 'link' && !keepsLinks && links.includes(link) && isOurDevice(object, marked);
       if (isOurs) removals.set(keyOf(object), { verb: 'remove', object });
     }
   }
