@@ -2,6 +2,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { startHealthServer, type Check, type HealthServer } from '../../src/host/health';
 import { ipAddress } from '../../src/model/address';
 import { describeError } from '../../src/model/errors';
+import { until } from '../support/lab/until';
 
 let live: readonly Check[] | Error;
 let ready: readonly Check[];
@@ -77,6 +78,16 @@ describe('the health server answers', () => {
     expect((await get('/healthz?verbose=1')).text).toBe('[+] loops: well for 60 s\nvtepd is running\n');
   });
 
+  test('200 when what is not well is only worth knowing, which is shown', async () => {
+    ready = [{ name: 'firewall', ok: false, since: 95_000, reason: 'rules are missing', advisory: true }];
+    expect(await get('/readyz')).toEqual({ status: 200, text: 'vtepd is ready\n' });
+    expect((await get('/readyz?verbose')).text).toBe(
+      '[!] firewall: not well for 5 s: rules are missing\nvtepd is ready\n',
+    );
+    ready = [...ready, { name: 'lease', ok: false, since: 95_000 }];
+    expect(await get('/readyz')).toEqual({ status: 503, text: 'vtepd is not ready: lease\n' });
+  });
+
   test('nothing else: 404, 405, and HEAD without a body', async () => {
     expect((await get('/')).status).toBe(404);
     expect((await get('/metrics')).status).toBe(404);
@@ -113,13 +124,25 @@ test('an address that is not ours is a sentence too', async () => {
   });
 });
 
-test('closing ends idle and half-open connections at once', async () => {
+test('closing ends idle and half-open connections, without a word, and nobody is let in any more', async () => {
   const health = await start();
-  const socket = connect(health.port, '127.0.0.1');
-  socket.on('error', () => undefined);
-  await new Promise((resolve) => socket.once('connect', resolve));
-  socket.write('GET /healthz HTTP/1.1\r\n');
-  const ended = new Promise((resolve) => socket.once('close', resolve));
+  const open = async (text: string) => {
+    const socket = connect(health.port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    let heard = '';
+    socket.setEncoding('utf8').on('data', (part: string) => (heard += part));
+    await new Promise((resolve) => socket.once('connect', resolve));
+    socket.write(text);
+    const ended = new Promise((resolve) => socket.once('close', resolve));
+    return { ended, heard: () => heard };
+  };
+  const idle = await open('GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n');
+  await until('the answer', () => idle.heard().includes('vtepd is running\n'));
+  const halfOpen = await open('GET /healthz HTTP/1.1\r\n');
   await health.close();
-  await ended;
+  await Promise.all([idle.ended, halfOpen.ended]);
+  // Who waits for the server's patience to run out hears of it.
+  expect(halfOpen.heard()).toBe('');
+  const refused = new Promise((resolve) => connect(health.port, '127.0.0.1').once('error', resolve));
+  expect(await refused).toMatchObject({ code: 'ECONNREFUSED' });
 });

@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentLocks } from '../../src/host/lock';
 import { HostError } from '../../src/model/errors';
@@ -52,12 +52,44 @@ test('an agent in another network namespace has a device of its own, and is no o
   const holder = await startHolder(directory, ['unshare', '--net']);
   try {
     const locks = new AgentLocks(directory);
+    // Its lock tells nothing of this host.
+    expect(locks.links()).toEqual([]);
     locks.lock('flannel.1');
+    expect(locks.links()).toEqual(['flannel.1']);
     locks.release();
     expect(readdirSync(directory)).toHaveLength(2);
   } finally {
     await holder.kill();
   }
+});
+
+test('only lock files tell of links', () => {
+  const directory = temporaryDirectory();
+  const locks = new AgentLocks(directory);
+  locks.lock('flannel.1');
+  const [file] = readdirSync(directory);
+  writeFileSync(join(directory, file!.replace('.lock', '.sock')), '');
+  writeFileSync(join(directory, 'flannel.2.lock'), '');
+  expect(locks.links()).toEqual(['flannel.1']);
+  locks.release();
+});
+
+test('a lock file belongs to the owner of its directory: one that root made keeps out nobody who runs as that user later', () => {
+  const directory = temporaryDirectory();
+  const NOBODY = 65_534;
+  chownSync(directory, NOBODY, NOBODY);
+  chmodSync(directory, 0o755);
+  const locks = new AgentLocks(directory);
+  locks.lock('flannel.1');
+  const [file] = readdirSync(directory);
+  const { uid, gid, mode } = statSync(join(directory, file!));
+  expect({ uid, gid, mode: mode & 0o777 }).toEqual({ uid: NOBODY, gid: NOBODY, mode: 0o600 });
+  locks.release();
+  const service = spawnSync('setpriv', [
+    ...[`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', 'flock', '--nonblock'],
+    ...[join(directory, file!), 'true'],
+  ]);
+  expect(service.status).toBe(0);
 });
 
 test('a lock that cannot be had says which file, and why', () => {

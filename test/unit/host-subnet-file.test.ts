@@ -77,6 +77,34 @@ describe('the subnet file', () => {
   });
 });
 
+test('what was written survives a crash of the host: the file is on disk before it has its name, and the name after', () => {
+  const trace = join(directory, 'trace');
+  const script = `
+    import module from ${JSON.stringify(join(__dirname, '../../src/host/subnet-file.ts'))};
+    await new module.SubnetFile(${JSON.stringify(path)}).write('text');
+  `;
+  const calls = 'openat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,close';
+  const strace = ['-f', '-qq', '-y', '-e', `trace=${calls}`, '-e', 'signal=none', '-o', trace];
+  const node = ['--import', 'tsx', '--input-type=module', '-e', script];
+  execFileSync('strace', [...strace, process.execPath, ...node], { stdio: 'inherit' });
+  const steps = readFileSync(trace, 'utf8')
+    .split('\n')
+    .map((line) => line.replace(/^\d+ +/, ''))
+    .filter((line) => line.includes('/flannel'))
+    .map((line) => line.replaceAll(directory, ''));
+  const at = (pattern: RegExp) => steps.findIndex((step) => pattern.test(step));
+  const inOrder = [
+    /^openat\(.*"\/flannel\/\.subnet\.env\.new", O_WRONLY\|O_CREAT\|O_EXCL\|O_NOFOLLOW\|O_CLOEXEC, 0644\)/,
+    /^(write|pwrite64)\(.*\.subnet\.env\.new>, "text"/,
+    /^f(data)?sync\(\d+<\/flannel\/\.subnet\.env\.new>/,
+    /^rename\w*\(.*"\/flannel\/\.subnet\.env\.new", .*"\/flannel\/subnet\.env"/,
+    /^openat\(.*"\/flannel", O_RDONLY\|.*O_DIRECTORY/,
+    /^fsync\(\d+<\/flannel>/,
+  ].map(at);
+  expect(inOrder).not.toContain(-1);
+  expect(inOrder).toEqual([...inOrder].sort((one, other) => one - other));
+});
+
 describe('the old subnet file stays whole', () => {
   /** Runs a shell in a mount namespace of its own, which takes its mounts with it. Needs root. */
   const inMountNamespace = (script: string): string =>

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { sdNotify } from '../../native';
+import { LinuxHost } from '../../src/host/linux-host';
 import { notifySystemd, printServiceState } from '../../src/host/systemd';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/temporary-directory';
 
@@ -45,16 +47,27 @@ test.each(['a path', 'an abstract name'])('systemd hears of us on %s', async (ki
   ]);
 });
 
-test('nothing happens where nobody listens', () => {
-  for (const NOTIFY_SOCKET of [
-    undefined,
-    '',
-    '/nonexistent/notify',
-    '@nobody',
-    'vsock:2:1234',
-    'x'.repeat(200),
-  ])
-    notifySystemd({ NOTIFY_SOCKET }, { ready: true });
+test.each([
+  ['nowhere', undefined],
+  ['nowhere, in so many words', ''],
+  ['where there is no socket', '/nonexistent/notify'],
+  ['to a name that nobody has', '@nobody'],
+  ['to a kind of socket that we have not', 'vsock:2:1234'],
+  ['to a name that is too long', 'x'.repeat(200)],
+])('it is told %s, which fails, and the agent goes on', (_where, NOTIFY_SOCKET) => {
+  expect(() => sdNotify(NOTIFY_SOCKET ?? '', 'READY=1')).toThrow();
+  expect(() => notifySystemd({ NOTIFY_SOCKET }, { ready: true })).not.toThrow();
+});
+
+test('the host tells the socket that its own environment names, all of a state at once', async () => {
+  const path = join(temporaryDirectory(), 'notify');
+  const receiver = await startReceiver(path, 2);
+  const place = { subnetFile: join(temporaryDirectory(), 'subnet.env'), lockDirectory: temporaryDirectory() };
+  new LinuxHost({ ...place, env: {} }).notify({ ready: true });
+  const host = new LinuxHost({ ...place, env: { NOTIFY_SOCKET: path } });
+  host.notify({ ready: true, status: 'two\nlines' });
+  host.notify({ alive: true });
+  expect(await receiver.received()).toEqual(["'READY=1\\nSTATUS=two lines'", "'WATCHDOG=1'"]);
 });
 
 test('the text has one assignment on a line', () => {
