@@ -131,18 +131,27 @@ export function describeVxlanGuardContract(name: string, open: () => VxlanGuardE
     });
 
     it('tells what others do, and not what we do', async () => {
-      let calls = 0;
-      let onCall: () => void = () => undefined;
-      const heard = new Promise<void>((resolve) => (onCall = resolve));
       const stop = new AbortController();
-      guard.listen('flannel.1', () => (calls++, onCall()), stop.signal);
+      const listenTo = (link: string) => {
+        const heard = { calls: 0, next: () => Promise.resolve() };
+        let onCall: () => void = () => undefined;
+        heard.next = () => new Promise((resolve) => (onCall = resolve));
+        guard.listen(link, () => (heard.calls++, onCall()), stop.signal);
+        return heard;
+      };
+      const [ours, mark] = [listenTo('flannel.1'), listenTo('flannel.2')];
       guard.install(IPV4);
       guard.change(IPV4, new AdmittedPeers().change([peerOf('192.168.0.8', '10.5.8.0/24')], []));
+      guard.install(IPV4);
+      // What comes after it proves that it has been passed over, by the next turn at the latest.
+      const marked = mark.next();
       environment.flush('flannel.2');
-      await new Promise((resolve) => setImmediate(resolve));
-      expect(calls).toBe(0);
+      await marked;
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+      expect(ours.calls).toBe(0);
+      const told = ours.next();
       environment.flush('flannel.1');
-      await heard;
+      await told;
       expect(guard.observe('flannel.1')).toBeUndefined();
       stop.abort();
     });
