@@ -4,11 +4,15 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { EtcdRegistry } from '../../src/etcd/registry';
 import { freePorts, startEtcd, type EtcdServer } from '../support/etcd-server';
+import { until } from '../support/lab/until';
 import { leaseSubnets, vxlanAttributes, written } from '../support/registry-contract';
 import { TcpProxy } from '../support/tcp-proxy';
 
 const PREFIX = '/test';
-const DEADLINE = 1_000;
+/** Long enough for every answer that comes, on a busy machine, too. */
+const DEADLINE = 5_000;
+/** Who waits for this waits too long for a test. */
+const NEVER = 600_000;
 const signal = new AbortController().signal;
 
 let server: EtcdServer;
@@ -33,27 +37,15 @@ afterAll(async () => {
   await server?.destroy();
 });
 
-function open(...endpoints: string[]): EtcdRegistry {
-  const registry = new EtcdRegistry({ endpoints, prefix: PREFIX, callDeadlineMilliseconds: DEADLINE });
+function openWith(callDeadlineMilliseconds: number, ...endpoints: string[]): EtcdRegistry {
+  const registry = new EtcdRegistry({ endpoints, prefix: PREFIX, callDeadlineMilliseconds });
   registries.push(registry);
   return registry;
 }
 
+const open = (...endpoints: string[]) => openWith(DEADLINE, ...endpoints);
+
 const proxied = () => `http://127.0.0.1:${proxy.port}`;
-
-async function milliseconds(work: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  await work();
-  return performance.now() - start;
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 5_000;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('it did not happen');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 async function leaseCount(): Promise<number> {
   const { leases = [] } = await server.gateway<{ leases?: unknown[] }>('lease/leases', {});
@@ -62,35 +54,33 @@ async function leaseCount(): Promise<number> {
 
 describe('a server that does not answer', () => {
   test('is given up after the deadline, and the error names it', async () => {
-    const registry = open(server.url);
-    await registry.list(signal);
+    const registry = openWith(1_000, server.url);
+    await until('it answers', () => registry.list(signal));
     server.pause();
     try {
-      const took = await milliseconds(async () => {
-        await expect(registry.list(signal)).rejects.toMatchObject({
-          code: 'unavailable',
-          message: `cannot list the leases (${server.url}: no answer within 1 s)`,
-        });
+      await expect(registry.list(signal)).rejects.toMatchObject({
+        code: 'unavailable',
+        message: `cannot list the leases (${server.url}: no answer within 1 s)`,
       });
-      expect(took).toBeLessThan(DEADLINE * 2);
       await expect(registry.keepAlive('1', signal)).rejects.toMatchObject({ code: 'unavailable' });
     } finally {
       server.resume();
     }
-    await registry.list(signal);
+    await until('it answers again', () => registry.list(signal));
   });
 
   test('does not keep the next endpoint from being asked, which is asked first from then on', async () => {
     const registry = open(proxied(), server.url);
     proxy.pause();
     await registry.list(signal);
-    for (let n = 0; n < 5; n++) {
-      expect(await milliseconds(() => registry.list(signal))).toBeLessThan(DEADLINE / 2);
-    }
+    const asked = proxy.acceptedCount;
+    expect(asked).toBeGreaterThan(0);
+    for (let n = 0; n < 5; n++) await registry.list(signal);
+    expect(proxy.acceptedCount).toBe(asked);
   });
 
   test('does not delay an abort, nor a close', async () => {
-    const registry = open(proxied());
+    const registry = openWith(NEVER, proxied());
     proxy.pause();
     const controller = new AbortController();
     const reason = new Error('enough');
@@ -100,11 +90,9 @@ describe('a server that does not answer', () => {
       registry.watch('1', controller.signal)[Symbol.asyncIterator]().next(),
     ];
     const outcomes = Promise.allSettled(calls);
-    const took = await milliseconds(async () => {
-      controller.abort(reason);
-      for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason });
-    });
-    expect(took).toBeLessThan(DEADLINE / 2);
+    await until('they wait', () => proxy.connectionCount > 0);
+    controller.abort(reason);
+    for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason });
 
     const list = registry.list(signal);
     registry.close();
@@ -116,10 +104,10 @@ describe('a server that does not answer', () => {
 });
 
 describe('a server that is not there', () => {
-  test('is passed over for the next', async () => {
+  test('is passed over for the next, without waiting for the deadline', async () => {
     const [port] = await freePorts(1);
-    const registry = open(`http://127.0.0.1:${port}`, server.url);
-    expect(await milliseconds(() => registry.list(signal))).toBeLessThan(DEADLINE);
+    const registry = openWith(NEVER, `http://127.0.0.1:${port}`, server.url);
+    expect((await registry.list(signal)).leases).toEqual([]);
   });
 
   test('is named, with all others that did not answer, in the order in which they were given', async () => {
@@ -144,11 +132,12 @@ describe('a server that is not there', () => {
 describe('a connection that was cut while nothing was under way', () => {
   test('is not noticed by the next call', async () => {
     const registry = open(proxied());
-    for (let n = 0; n < 5; n++) {
-      await registry.list(signal);
+    for (let n = 1; n <= 5; n++) {
+      expect((await registry.list(signal)).leases).toEqual([]);
+      // It needed a connection of its own.
+      expect(proxy.acceptedCount).toBe(n);
       proxy.cut();
     }
-    await registry.list(signal);
   });
 });
 
@@ -158,7 +147,10 @@ describe('an answer that was lost', () => {
     const id = await registry.grant(60, signal);
     proxy.swallowAnswers();
     const creation = registry.create(leaseSubnets('10.5.1.0/24'), vxlanAttributes(1), id, signal);
-    await until(async () => (await server.valueOf(`${PREFIX}/subnets/10.5.1.0-24`)) !== undefined);
+    await until(
+      'it is carried out',
+      async () => (await server.valueOf(`${PREFIX}/subnets/10.5.1.0-24`)) !== undefined,
+    );
     proxy.cut();
     const lease = written(await creation);
     expect((await registry.list(signal)).leases).toEqual([lease]);
@@ -189,7 +181,7 @@ describe('an answer that was lost', () => {
     const losingTheAnswer = async <T>(call: () => Promise<T>, isDone: () => Promise<boolean>) => {
       proxy.swallowAnswers();
       const result = call();
-      await until(isDone);
+      await until('it is carried out', isDone);
       proxy.cut();
       return result;
     };
@@ -224,34 +216,38 @@ describe('an answer that was lost', () => {
     const before = await leaseCount();
     proxy.swallowAnswers();
     const grant = registry.grant(60, signal);
-    await until(async () => (await leaseCount()) > before);
+    await until('it is carried out', async () => (await leaseCount()) > before);
     proxy.cut();
     expect(await registry.keepAlive(await grant, signal)).toMatchObject({ remainingSeconds: 60 });
     expect(await leaseCount()).toBe(before + 1);
   });
 });
 
-describe('cutting connections all the time', () => {
-  test('leaves one key for each create, and each is reported as written', async () => {
+describe('a connection that is cut after so many bytes of what it answers,', () => {
+  test('each time some more, leaves one key for each create, and each is reported as written', async () => {
     const registry = open(proxied());
-    for (let n = 1; n <= 40; n++) {
-      const id = await server.gateway<{ ID: string }>('lease/grant', { TTL: 60 });
-      const timer = setTimeout(() => proxy.cut(), n / 8);
+    const ROUNDS = 60;
+    for (let n = 1; n <= ROUNDS; n++) {
+      const id = await server.gateway<{ ID: string }>('lease/grant', { TTL: 600 });
+      // The answers of a connection's begin and of a create are some hundred bytes.
+      proxy.cutAfter((n - 1) * 5);
       const create = () => registry.create(leaseSubnets(`10.5.${n}.0/24`), vxlanAttributes(n), id.ID, signal);
       const result = await create().catch(create);
-      clearTimeout(timer);
       expect(written(result).name).toBe(`10.5.${n}.0-24`);
     }
-    expect((await registry.list(signal)).leases).toHaveLength(40);
+    proxy.cutAfter(1 << 30);
+    expect((await registry.list(signal)).leases).toHaveLength(ROUNDS);
+    expect(proxy.acceptedCount).toBeGreaterThan(ROUNDS / 3);
   });
 });
 
 describe('after closing', () => {
   test('nothing keeps the process alive', async () => {
     const tsx = join(__dirname, '../../node_modules/.bin/tsx');
-    const { stdout } = await promisify(execFile)(tsx, [join(__dirname, 'ends-by-itself.ts'), server.url], {
-      timeout: 20_000,
+    const { stdout } = await promisify(execFile)(tsx, [join(__dirname, 'ends-by-itself.ts'), server.url]);
+    expect(JSON.parse(stdout)).toEqual({
+      before: expect.arrayContaining(['TCPSocketWrap']) as unknown,
+      after: [],
     });
-    expect(Number(/ended after (\d+) ms/.exec(stdout)?.[1])).toBeLessThan(1_000);
   });
 });

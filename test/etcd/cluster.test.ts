@@ -1,7 +1,8 @@
 /** A cluster of three: what an agent feels when members go. */
 import { EtcdRegistry } from '../../src/etcd/registry';
 import { startEtcdCluster, type EtcdServer } from '../support/etcd-server';
-import { leaseSubnets, vxlanAttributes, WatchProbe, written } from '../support/registry-contract';
+import { until } from '../support/lab/until';
+import { leaseSubnets, vxlanAttributes, WatchProbe } from '../support/registry-contract';
 
 const signal = new AbortController().signal;
 
@@ -14,7 +15,7 @@ beforeEach(async () => {
   registry = new EtcdRegistry({
     endpoints: servers.map(({ url }) => url),
     prefix: '/test',
-    callDeadlineMilliseconds: 1_000,
+    callDeadlineMilliseconds: 2_000,
   });
 });
 
@@ -67,38 +68,38 @@ function follow(): { readonly names: Set<string>; stop(): Promise<void> } {
   };
 }
 
-test('when the leader is killed, calls go on within seconds, and a follower misses nothing', async () => {
+test('when the leader is killed, calls go on, each is carried out once, and a follower misses nothing', async () => {
   const follower = follow();
+  /** As the engine does: trouble is tried again; what is there by then may be the work of a try whose answer was lost. */
   const create = async (n: number) => {
-    const deadline = performance.now() + 15_000;
-    for (;;) {
-      try {
-        const id = await registry.grant(60, signal);
-        return written(await registry.create(leaseSubnets(`10.5.${n}.0/24`), vxlanAttributes(n), id, signal));
-      } catch (error) {
-        if (performance.now() > deadline) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    }
+    let tries = 0;
+    await until(`a lease for ${n}`, async () => {
+      tries++;
+      const id = await registry.grant(60, signal);
+      const result = await registry.create(leaseSubnets(`10.5.${n}.0/24`), vxlanAttributes(n), id, signal);
+      if (result.kind === 'written') return true;
+      expect(tries).toBeGreaterThan(1);
+      const { leases } = await registry.list(signal);
+      expect(leases.find(({ name }) => name === `10.5.${n}.0-24`)).toMatchObject({
+        attributes: vxlanAttributes(n),
+      });
+      return true;
+    });
   };
   await create(1);
   const killed = await leader();
   await killed.stop('SIGKILL');
-  const start = performance.now();
-  for (let n = 2; n <= 20; n++)
-    await create(n).catch((error: unknown) => {
-      // The answer of an earlier try was lost, and its key is there with another etcd lease.
-      if (!/conflict/.test(String(error))) throw error;
-    });
-  expect(performance.now() - start).toBeLessThan(15_000);
-  const deadline = performance.now() + 20_000;
-  while (follower.names.size < 20) {
-    if (performance.now() > deadline) throw new Error(`missing some of: ${[...follower.names].join(' ')}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  for (let n = 2; n <= 20; n++) await create(n);
+  await until(
+    () => `all of them, besides ${[...follower.names].join(' ')}`,
+    () => follower.names.size >= 20,
+  );
+  const { leases } = await registry.list(signal);
+  expect(leases.map(({ name }) => name).sort()).toEqual([...follower.names].sort());
+  expect(leases).toHaveLength(20);
   await killed.start();
   await follower.stop();
-}, 60_000);
+});
 
 test('a member cut off from the others ends its watches, instead of being silent', async () => {
   const { revision } = await registry.list(signal);
@@ -108,10 +109,10 @@ test('a member cut off from the others ends its watches, instead of being silent
   servers[1]!.pause();
   servers[2]!.pause();
   try {
-    expect(await probe.failure(20_000)).toMatchObject({ code: 'unavailable' });
+    expect(await probe.failure()).toMatchObject({ code: 'unavailable' });
     await expect(registry.list(signal)).rejects.toMatchObject({ code: 'unavailable' });
   } finally {
     servers[1]!.resume();
     servers[2]!.resume();
   }
-}, 60_000);
+});

@@ -24,7 +24,7 @@ beforeAll(async () => {
   );
   await server.putAll(pairs);
   registry = new EtcdRegistry({ endpoints: [server.url], prefix: PREFIX });
-}, 60_000);
+});
 
 afterAll(async () => {
   registry?.close();

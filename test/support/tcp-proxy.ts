@@ -16,6 +16,8 @@ export class TcpProxy {
   /** Bytes still let through towards the client before its connection is cut. */
   #allowance: number | undefined;
   #swallowing = false;
+  #acceptedCount = 0;
+  #passedBytes = 0;
 
   private constructor(
     readonly targetPort: number,
@@ -39,6 +41,16 @@ export class TcpProxy {
 
   get connectionCount(): number {
     return this.#pairs.size;
+  }
+
+  /** So many connections were there since the start. */
+  get acceptedCount(): number {
+    return this.#acceptedCount;
+  }
+
+  /** So many bytes have passed towards clients since the start. */
+  get passedBytes(): number {
+    return this.#passedBytes;
   }
 
   /** Breaks all connections; new ones are welcome. */
@@ -93,6 +105,7 @@ export class TcpProxy {
   }
 
   #accept(client: Socket): void {
+    this.#acceptedCount++;
     if (this.#refusing) {
       client.resetAndDestroy();
       return;
@@ -115,6 +128,7 @@ export class TcpProxy {
 
   #passToClient(chunk: Buffer, pair: Pair): void {
     if (this.#swallowing) return;
+    this.#passedBytes += chunk.length;
     if (this.#allowance === undefined) return this.#pass(chunk, pair.client);
     const rest = this.#allowance - chunk.length;
     if (rest >= 0) {
