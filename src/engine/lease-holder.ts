@@ -1,7 +1,7 @@
 /** Gets this host its lease, and keeps it. */
-import { decideAcquisition, type Claim } from '../core/acquisition';
+import { decideAcquisition, type Acquisition } from '../core/acquisition';
 import { backoffMilliseconds } from '../core/backoff';
-import { printSubnet, type IpAddress, type Subnet } from '../model/address';
+import { printSubnet, type Subnet } from '../model/address';
 import { RegistryError, SubnetLostError } from '../model/errors';
 import {
   LEASE_TTL_SECONDS,
@@ -11,8 +11,8 @@ import {
   type MalformedLease,
 } from '../model/lease';
 import { printLeaseName, vtepMacOf } from '../model/lease-codec';
-import type { SubnetRange } from '../model/network-config';
 import type { Clock, LeaseRegistry, Log, LogFields } from '../ports';
+import { Claims, describeExhaustion, type ClaimOptions } from './claims';
 import { CONTEST_MILLISECONDS, Contest } from './contest';
 import { EtcdLeases } from './etcd-leases';
 import { Patience } from './patience';
@@ -39,16 +39,9 @@ const PATIENCE = {
   calmMilliseconds: 10_000,
 };
 
-export interface LeaseHolderOptions {
-  readonly range: SubnetRange;
-  /** Who we are at the moment: it changes when the underlay's address does. */
-  readonly publicIp: () => IpAddress;
-  /** The subnet of subnet.env. */
-  readonly previous: Subnet | undefined;
+export interface LeaseHolderOptions extends ClaimOptions {
   /** The lease is kept alive so that at least this much of it is always left. */
   readonly renewMarginSeconds: number;
-  /** False: rather none than another subnet than the one we have or had. */
-  readonly mayRenumber: boolean;
   /** What to write into the key of this name, given the lease we hold or take over, if any: its VTEP MAC is ours. */
   readonly attributesFor: (held: Lease | undefined, name: string) => LeaseAttributes;
   /** True for a lease that leads to the device of this host as it is: nobody else can have it. */
@@ -56,7 +49,11 @@ export interface LeaseHolderOptions {
 }
 
 /** What a try to get a lease comes to, if not to a lease. */
-type Setback = 'raced' | 'exhausted' | { readonly kind: 'contested'; readonly lease: Lease };
+type Setback =
+  | 'raced'
+  | Extract<Acquisition, { kind: 'exhausted' }>
+  /** `waits`: until its holder has gone. If not, another is taken. */
+  | { readonly kind: 'contested'; readonly lease: Lease; readonly waits: boolean };
 
 /**
  * Owns our lease. Every write is a compare-and-swap; whoever wins a race, nobody's key is overwritten. A lease that is lost
@@ -74,6 +71,7 @@ export class LeaseHolder {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
   readonly #contest: Contest;
+  readonly #claims: Claims;
   readonly #patience: Patience;
   readonly #etcdLeases: EtcdLeases;
   #lease: Lease | undefined;
@@ -89,6 +87,7 @@ export class LeaseHolder {
   ) {
     this.#trouble = new Trouble(clock, log);
     this.#contest = new Contest(clock, log);
+    this.#claims = new Claims(clock, log, options);
     this.#patience = new Patience(clock, PATIENCE);
     this.#etcdLeases = new EtcdLeases(registry, clock, options.renewMarginSeconds);
   }
@@ -160,15 +159,16 @@ export class LeaseHolder {
           this.#hold(outcome);
           return outcome;
         }
-        if (typeof outcome === 'object') {
-          this.#contest.giveWay(outcome.lease);
-          await this.clock.sleep(this.#contest.retryMilliseconds, signal);
-        } else if (outcome === 'exhausted') {
+        if (typeof outcome === 'object' && outcome.kind === 'contested') {
+          if (outcome.waits) {
+            this.#contest.giveWay(outcome.lease);
+            await this.clock.sleep(this.#contest.retryMilliseconds, signal);
+          } else this.#claims.concede(outcome.lease);
+        } else if (typeof outcome === 'object') {
           avoid.length = 0;
-          const network = printSubnet(this.options.range.network);
           this.#trouble.report(
             'no free subnet left',
-            `every subnet of ${network} is leased; free one, or enlarge the network`,
+            describeExhaustion(this.options.range.network, outcome),
           );
           await this.clock.sleep(backoffMilliseconds(attempt++, BACKOFF, this.clock.random()), signal);
         } else {
@@ -376,17 +376,15 @@ export class LeaseHolder {
   }
 
   async #try(leases: readonly Lease[], avoid: Subnet[], signal: AbortSignal): Promise<Lease | Setback> {
-    const { range } = this.options;
-    const publicIp = this.options.publicIp();
-    const previous = this.#lease?.subnet ?? this.options.previous;
-    const { mayRenumber } = this.options;
-    const claim: Claim = { range, publicIp, previous, mayRenumber, avoid, random: this.clock.random() };
+    const claim = this.#claims.next(this.#lease, leases, avoid, (id) => this.#etcdLeases.isOwn(id));
     const decision = decideAcquisition(claim, leases);
     switch (decision.kind) {
       case 'exhausted':
-        return 'exhausted';
+        return decision;
       case 'reuse':
         return this.#reuse(decision.lease, signal);
+      case 'follow':
+        return this.#follow(decision.lease, signal);
       case 'discard':
         this.log.warn('deleting our lease of another network', { lease: decision.lease.name });
         await this.registry.remove(decision.lease, signal);
@@ -408,7 +406,7 @@ export class LeaseHolder {
       const claimed = await this.#claim(lease, signal);
       if (!claimed) return 'raced';
       const isUncontested = this.options.isProven(lease) || (await this.#isHeard(claimed, signal));
-      if (!isUncontested) return { kind: 'contested', lease };
+      if (!isUncontested) return { kind: 'contested', lease, waits: true };
       lease = claimed;
     } else if (
       lease.etcdLeaseId !== undefined &&
@@ -416,6 +414,22 @@ export class LeaseHolder {
     ) {
       return 'raced';
     }
+    return this.#adapt(lease, signal);
+  }
+
+  /**
+   * Keeps a lease that we held under another PublicIP. It is claimed first, whatever it hangs on: a copy of this host may hold it, even
+   * one of this boot.
+   */
+  async #follow(lease: Lease, signal: AbortSignal): Promise<Lease | Setback> {
+    const claimed = await this.#claim(lease, signal);
+    if (!claimed) return 'raced';
+    if (!(await this.#isHeard(claimed, signal))) return { kind: 'contested', lease, waits: false };
+    return this.#adapt(claimed, signal);
+  }
+
+  /** Writes into a lease of ours what we say of ourselves, if it says anything else. */
+  async #adapt(lease: Lease, signal: AbortSignal): Promise<Lease | Setback> {
     const attributes = this.options.attributesFor(lease, lease.name);
     const fields = { subnet: printSubnet(lease.subnet), reservation: lease.etcdLeaseId === undefined };
     if (sameAttributes(lease.attributes, attributes)) {
