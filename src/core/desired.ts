@@ -6,15 +6,17 @@ import {
   UNREACHABLE_METRIC,
   kernelStateOf,
   keyOf,
+  nameOf,
   type FdbEntry,
   type KernelObject,
   type KernelState,
   type Neighbor,
+  type ObjectName,
   type Route,
 } from '../model/kernel-state';
 import type { MacAddress } from '../model/mac';
 import { linkNameOf, type Overlay } from '../model/overlay';
-import type { Peer, PeerTable } from '../model/peer';
+import { outranks, type Peer, type PeerTable } from '../model/peer';
 import { complete, type Steps } from '../model/steps';
 import { routeMetric } from './subnets';
 import { desiredLink } from './vxlan';
@@ -117,12 +119,16 @@ export function* desiredStateInSteps(
   absent: Iterable<Subnet>,
 ): Steps<KernelState> {
   const state = kernelStateOf(baseObjects(overlay));
+  const owners = new Map<string, Peer>();
   for (const peer of peers) {
     yield;
     for (const object of peerObjects(overlay, peer)) {
-      // Two peers that claim one VTEP MAC have one FDB entry between them: the first keeps it, in every pass.
+      // Two peers may claim one VTEP MAC, and share its FDB entry. Or their subnets begin with one address, and share its neighbor.
       const key = keyOf(object);
-      if (!state.has(key)) state.set(key, object);
+      const owner = owners.get(key);
+      if (owner && !outranks(peer, owner)) continue;
+      if (object.kind !== 'route') owners.set(key, peer);
+      state.set(key, object);
     }
   }
   for (const subnet of absent) state.set(keyOf(unreachableRoute(subnet)), unreachableRoute(subnet));
@@ -179,4 +185,49 @@ function gatewayOf(object: KernelObject, link: string) {
   if (object.kind === 'neighbor' && object.link === link) return object.address;
   if (object.kind === 'route' && object.link === link) return object.gateway;
   return undefined;
+}
+
+/** The names of what a peer is made of, or was. */
+export function peerNames(overlay: Overlay, peer: Peer): ObjectName[] {
+  return peerObjects(overlay, peer).flatMap((object) => nameOf(object) ?? []);
+}
+
+/** The peers that an object of this name belongs to. */
+export function ownersOf(peers: PeerTable, name: ObjectName): readonly Peer[] {
+  switch (name.kind) {
+    case 'fdb-entry':
+      return peers.allByMac(name.mac);
+    case 'neighbor': {
+      const peer = peers.byAddress(name.address);
+      return peer?.subnet.address === name.address ? [peer] : [];
+    }
+    case 'route': {
+      const peer = peers.bySubnet(name.destination);
+      return peer ? [peer] : [];
+    }
+  }
+}
+
+/** Which of the subnets that were answered for with "nobody has it" have their route: a pass neither makes nor removes one. */
+export function absencesIn(actual: KernelState, absent: Iterable<Subnet>): Subnet[] {
+  return [...absent].filter((subnet) => actual.has(keyOf(unreachableRoute(subnet))));
+}
+
+/**
+ * What the kernel should hold under these names: as much of {@link desiredState} as they name. `actual` is what it holds under
+ * them. On demand all names of a peer must be among them, or none: whether it is in use shows by any of them.
+ */
+export function desiredUnder(
+  names: ReadonlyMap<string, ObjectName>,
+  overlay: Overlay,
+  peers: PeerTable,
+  actual: KernelState,
+): KernelState {
+  const owners = new Set<Peer>();
+  for (const name of names.values()) for (const peer of ownersOf(peers, name)) owners.add(peer);
+  const programmed = overlay.resolve.kind === 'preload' ? owners : programmedPeers(overlay, peers, actual);
+  const desired = new Map<string, KernelObject>();
+  for (const [key, object] of desiredState(overlay, programmed, []))
+    if (names.has(key)) desired.set(key, object);
+  return desired;
 }

@@ -114,8 +114,31 @@ export type KernelObject = Link | NeighborParameters | LinkAddress | FdbEntry | 
 /** A set of kernel objects, at most one per {@link keyOf}. */
 export type KernelState = ReadonlyMap<string, KernelObject>;
 
+/** Names one of the many objects that peers are made of, whatever its value: enough to look it up in the kernel. Routes are unicast. */
+export type ObjectName =
+  | Pick<FdbEntry, 'kind' | 'link' | 'mac'>
+  | Pick<Neighbor, 'kind' | 'link' | 'address'>
+  | Pick<Route, 'kind' | 'destination' | 'metric'>;
+
+/** The name of an object; undefined for one that has none: a link, what a link has only a few of, and a route that leads nowhere. */
+export function nameOf(object: KernelObject | ObjectName): ObjectName | undefined {
+  switch (object.kind) {
+    case 'fdb-entry':
+      return { kind: object.kind, link: object.link, mac: object.mac };
+    case 'neighbor':
+      return { kind: object.kind, link: object.link, address: object.address };
+    case 'route':
+      if ('type' in object && object.type !== 'unicast') return undefined;
+      return { kind: object.kind, destination: object.destination, metric: object.metric };
+    case 'link':
+    case 'neighbor-parameters':
+    case 'address':
+      return undefined;
+  }
+}
+
 /** Which object this is, apart from its value: what the kernel replaces when we put it. */
-export function keyOf(object: KernelObject): string {
+export function keyOf(object: KernelObject | ObjectName): string {
   switch (object.kind) {
     case 'link':
       return `link ${object.name}`;

@@ -37,6 +37,15 @@ export function mergedChanges(changes: Iterable<PeerChange>): PeerChange[] {
   return [...merged.values()];
 }
 
+/**
+ * Which of two peers has an object that both claim: the neighbor of an address where both subnets begin, or the FDB entry of one
+ * MAC. Depends on the two alone, so that every pass gives the object to the same peer.
+ */
+export function outranks(a: Peer, b: Peer): boolean {
+  if (a.subnet.prefixLength !== b.subnet.prefixLength) return a.subnet.prefixLength > b.subnet.prefixLength;
+  return a.subnet.address < b.subnet.address;
+}
+
 /** All peers, findable in constant time by an address in their subnet and by their VTEP's MAC. */
 export interface PeerTable extends Iterable<Peer> {
   readonly size: number;
@@ -44,16 +53,27 @@ export interface PeerTable extends Iterable<Peer> {
   bySubnet(subnet: Subnet): Peer | undefined;
   /** The peer whose subnet holds this address (the longest, should subnets overlap). */
   byAddress(address: IpAddress): Peer | undefined;
+  /** The peer of this MAC; of several the one that {@link outranks} the others. */
   byMac(mac: MacAddress): Peer | undefined;
+  /** All peers of this MAC: almost always one. */
+  allByMac(mac: MacAddress): readonly Peer[];
+  /** The table as it is now, and stays. */
+  frozen(): PeerTable;
+}
+
+/** The subnets of several peers that have one MAC: the first is that of the peer which outranks the others. */
+interface SharedMac {
+  first: string;
+  readonly all: Set<string>;
 }
 
 /** A {@link PeerTable} that its one owner, the peer watcher, may change. */
 export class MutablePeerTable implements PeerTable {
-  readonly #peers = new Map<string, Peer>();
+  #peers = new Map<string, Peer>();
   /** Almost always one; a set for each would take as much memory as all the rest. */
-  readonly #subnetsByMac = new Map<MacAddress, string | Set<string>>();
+  #subnetsByMac = new Map<MacAddress, string | SharedMac>();
   /** Every prefix length that a peer has or had: the few that a look-up tries, longest first. */
-  readonly #lengths: Record<Family, number[]> = { ipv4: [], ipv6: [] };
+  #lengths: Readonly<Record<Family, readonly number[]>> = { ipv4: [], ipv6: [] };
 
   constructor(peers: Iterable<Peer> = []) {
     for (const peer of peers) this.put(peer);
@@ -81,9 +101,25 @@ export class MutablePeerTable implements PeerTable {
 
   byMac(mac: MacAddress): Peer | undefined {
     const subnets = this.#subnetsByMac.get(mac);
-    if (subnets === undefined) return undefined;
-    const [subnet] = typeof subnets === 'string' ? [subnets] : subnets;
-    return this.#peers.get(subnet!);
+    const first = typeof subnets === 'object' ? subnets.first : subnets;
+    return first === undefined ? undefined : this.#peers.get(first);
+  }
+
+  allByMac(mac: MacAddress): readonly Peer[] {
+    const subnets = this.#subnetsByMac.get(mac);
+    const all = typeof subnets === 'object' ? [...subnets.all] : subnets === undefined ? [] : [subnets];
+    return all.map((subnet) => this.#peers.get(subnet)!);
+  }
+
+  frozen(): PeerTable {
+    const copy = new MutablePeerTable();
+    copy.#peers = new Map(this.#peers);
+    copy.#subnetsByMac = new Map(this.#subnetsByMac);
+    for (const [mac, subnets] of this.#subnetsByMac) {
+      if (typeof subnets === 'object') copy.#subnetsByMac.set(mac, { ...subnets, all: new Set(subnets.all) });
+    }
+    copy.#lengths = this.#lengths;
+    return copy;
   }
 
   /** Adds the peer, in place of the one that had its subnet. Says what changed; undefined if nothing did. */
@@ -94,10 +130,7 @@ export class MutablePeerTable implements PeerTable {
     if (before) this.#forgetMac(before.vtepMac, key);
     else this.#noteLength(peer.subnet);
     this.#peers.set(key, peer);
-    const subnets = this.#subnetsByMac.get(peer.vtepMac);
-    if (subnets === undefined) this.#subnetsByMac.set(peer.vtepMac, key);
-    else if (typeof subnets !== 'string') subnets.add(key);
-    else this.#subnetsByMac.set(peer.vtepMac, new Set([subnets, key]));
+    this.#rememberMac(peer, key);
     return { before, after: peer };
   }
 
@@ -106,20 +139,37 @@ export class MutablePeerTable implements PeerTable {
     const key = printSubnet(subnet);
     const before = this.#peers.get(key);
     if (!before) return undefined;
-    this.#peers.delete(key);
     this.#forgetMac(before.vtepMac, key);
+    this.#peers.delete(key);
     return { before, after: undefined };
+  }
+
+  #rememberMac(peer: Peer, key: string): void {
+    const subnets = this.#subnetsByMac.get(peer.vtepMac);
+    if (subnets === undefined) return void this.#subnetsByMac.set(peer.vtepMac, key);
+    const shared = typeof subnets === 'object' ? subnets : { first: subnets, all: new Set([subnets]) };
+    shared.all.add(key);
+    if (outranks(peer, this.#peers.get(shared.first)!)) shared.first = key;
+    this.#subnetsByMac.set(peer.vtepMac, shared);
   }
 
   #forgetMac(mac: MacAddress, key: string): void {
     const subnets = this.#subnetsByMac.get(mac);
-    if (subnets instanceof Set && subnets.size > 1) subnets.delete(key);
-    else this.#subnetsByMac.delete(mac);
+    if (typeof subnets !== 'object') return void this.#subnetsByMac.delete(mac);
+    subnets.all.delete(key);
+    if (subnets.first === key) {
+      const outranking = (a: string, b: string) =>
+        outranks(this.#peers.get(b)!, this.#peers.get(a)!) ? b : a;
+      subnets.first = [...subnets.all].reduce(outranking);
+    }
+    if (subnets.all.size === 1) this.#subnetsByMac.set(mac, subnets.first);
   }
 
+  /** Replaced, not changed: a frozen table keeps its own. */
   #noteLength({ address, prefixLength }: Subnet): void {
-    const lengths = this.#lengths[familyOf(address)];
-    if (!lengths.includes(prefixLength)) lengths.push(prefixLength);
-    lengths.sort((a, b) => b - a);
+    const family = familyOf(address);
+    const lengths = this.#lengths[family];
+    if (lengths.includes(prefixLength)) return;
+    this.#lengths = { ...this.#lengths, [family]: [...lengths, prefixLength].sort((a, b) => b - a) };
   }
 }
