@@ -7,7 +7,7 @@ import type { Family, IpAddress, Subnet } from './model/address';
 import type { Admission, AdmissionChange, AdmissionTerms, InstalledAdmission } from './model/admission';
 import type { FailedFirewallOperation, FirewallOperation, FirewallState } from './model/firewall';
 import type { KernelSettings } from './model/kernel-settings';
-import type { KernelState } from './model/kernel-state';
+import type { KernelState, ObjectName } from './model/kernel-state';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './model/lease';
 import type { Miss } from './model/miss';
 import type { MacAddress } from './model/mac';
@@ -137,6 +137,12 @@ export interface Kernel {
    */
   observe(scope: Scope, signal: AbortSignal): Promise<KernelState>;
   /**
+   * What the kernel holds of ours under these names, of all that {@link observe} would tell; undefined where it cannot tell, because
+   * there is no such link, or it is too old. An object that it does not tell for certain is one that fits nothing: to put or to
+   * remove it does no harm.
+   */
+  look(names: readonly ObjectName[], scope: Scope, signal: AbortSignal): Promise<KernelState | undefined>;
+  /**
    * Carries out the operations in order, yielding to the event loop now and then; returns those the kernel refused. One
    * refused operation does not stop the others. What {@link applyNow} puts meanwhile is newer than the operations, and not removed.
    */
@@ -185,8 +191,11 @@ export type KernelNotice =
   | { readonly kind: 'miss'; readonly miss: Miss }
   /** A neighbor we installed does not answer the kernel's probes any more. */
   | { readonly kind: 'unanswered'; readonly address: IpAddress; readonly mac: MacAddress }
-  /** Somebody else changed something of ours, or the underlay changed. `what` is for the log: `route 10.5.2.0/24 removed`. */
-  | { readonly kind: 'changed'; readonly what: string }
+  /**
+   * Somebody else changed something of ours, or the underlay changed. `what` is for the log: `route 10.5.2.0/24 removed`. `name`
+   * tells which object must be looked at; undefined: the change may have come to others, too.
+   */
+  | { readonly kind: 'changed'; readonly what: string; readonly name: ObjectName | undefined }
   /** An interface that is neither our link nor our underlay got or lost an address, or an IPv4 default route came or went. */
   | { readonly kind: 'interfaces' }
   /** Notices were lost, because they came faster than we read. */

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openRequestSocket } from '../../native';
 import type { IpAddress } from '../model/address';
 import type { KernelSettings } from '../model/kernel-settings';
-import type { KernelState } from '../model/kernel-state';
+import type { KernelObject, KernelState, ObjectName } from '../model/kernel-state';
 import type { Miss } from '../model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
 import type { FailedOperation, Operation } from '../model/operation';
@@ -11,6 +11,7 @@ import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../ports';
 import { Protocol } from './constants';
 import { Changes } from './changes';
 import { Listening } from './listening';
+import { look } from './look';
 import type { Message } from './message';
 import { getNeighbors, parseNeighbor } from './neighbors';
 import { dumpAll, findLink, observe } from './observation';
@@ -24,6 +25,7 @@ import { FAMILIES, StateBit } from './wire';
 
 /** Carried out without others having their turn: a millisecond or so. */
 const OPERATIONS_AT_ONCE = 128;
+const NAMES_AT_ONCE = 48;
 const REQUEST_BUFFER_BYTES = 4 << 20;
 /** The kernel answers before the request returns; without an answer something is broken. */
 const ANSWER_MILLISECONDS = 5_000;
@@ -51,6 +53,24 @@ class LinuxKernel implements Kernel {
       this.#changes.crowded = crowded;
       return state;
     }, signal);
+  }
+
+  async look(
+    names: readonly ObjectName[],
+    scope: Scope,
+    signal: AbortSignal,
+  ): Promise<KernelState | undefined> {
+    const found = new Map<string, KernelObject>();
+    for (let at = 0; at < names.length; at += NAMES_AT_ONCE) {
+      if (at > 0) await nextTurn();
+      signal.throwIfAborted();
+      const index = this.#requests.indexOf(scope.link);
+      const some = names.slice(at, at + NAMES_AT_ONCE);
+      const part = index !== undefined && look(this.#requests, some, scope, index, this.#changes.crowded);
+      if (!part) return undefined;
+      for (const [key, object] of part) found.set(key, object);
+    }
+    return found;
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {

@@ -104,7 +104,10 @@ export class Listening {
     const isQuiet = !this.#hasHeard;
     this.#hasHeard = false;
     this.#turns++;
-    if (isQuiet) this.#reader.ownChanges.age();
+    const doubts = isQuiet ? this.#reader.settle() : [];
+    if (doubts.length > 0) this.listener(doubts);
+    // The listener may have closed us.
+    if (!this.#reader) return;
     if (this.#hasLost && (isQuiet || this.#turns % PATIENCE_TURNS === 0)) {
       this.#hasLost = !isQuiet;
       this.listener(this.#reader.recover());

@@ -73,6 +73,29 @@ export function getFdbEntries(index: number): RequestWriter {
   };
 }
 
+/** ip(8): `ip neighbor get ADDRESS dev INDEX`. Since Linux 5.0. */
+export function getNeighbor(address: IpAddress, index: number): RequestWriter {
+  return (writer, flags) => {
+    writer.begin(MessageType.GETNEIGH, flags, HEADER);
+    writer.headerU8(0, familyNumberOf(address));
+    writer.headerU32(4, index);
+    writer.address(NDA.DST, address);
+    writer.end();
+  };
+}
+
+/** bridge(8): `bridge fdb get MAC dev INDEX self`. Since Linux 5.0. */
+export function getFdbEntry(mac: MacAddress, index: number): RequestWriter {
+  return (writer, flags) => {
+    writer.begin(MessageType.GETNEIGH, flags, HEADER);
+    writer.headerU8(0, AF_BRIDGE);
+    writer.headerU32(4, index);
+    writer.headerU8(10, FlagBit.SELF);
+    writer.mac(NDA.LLADDR, mac);
+    writer.end();
+  };
+}
+
 const STATES: Readonly<Record<NeighborState, number>> = {
   permanent: StateBit.PERMANENT,
   learned: StateBit.REACHABLE,

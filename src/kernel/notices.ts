@@ -1,5 +1,6 @@
 /** What notifications mean for one link: misses, and changes that somebody else made. */
 import { contains, printSubnet, type Subnet } from '../model/address';
+import type { ObjectName } from '../model/kernel-state';
 import type { KernelNotice } from '../ports';
 import { FlagsNew, MessageType } from './constants';
 import { parseAddress, type AddressRecord } from './addresses';
@@ -8,12 +9,12 @@ import { eachMessage, type Message } from './message';
 import { neighborIndexOf, parseNeighbor, type NeighborRecord } from './neighbors';
 import { OwnChanges } from './own-changes';
 import { isOwnRoute, isUnicastAddress } from './ownership';
-import { parseRoute } from './routes';
+import { parseRoute, routeTypeOf, type RouteRecord } from './routes';
 import type { LinuxStandingAnswers } from './standing-answers';
 import { AF_BRIDGE, FlagBit, StateBit } from './wire';
 
 /** So many changes are told one by one; whoever flushes ten thousand neighbors need not be heard ten thousand times. */
-const CHANGES_AT_ONCE = 16;
+const CHANGES_AT_ONCE = 128;
 /** Addresses of the underlay whose refreshing is recognised. */
 const KNOWN_ADDRESSES = 1_024;
 
@@ -60,8 +61,21 @@ export class NoticeReader {
     });
     if (!isWhole) this.malformed++;
     if (this.#changes > CHANGES_AT_ONCE)
-      this.#notices.push({ kind: 'changed', what: `and ${this.#changes - CHANGES_AT_ONCE} more changes` });
+      this.#notices.push({
+        kind: 'changed',
+        what: `and ${this.#changes - CHANGES_AT_ONCE} more changes`,
+        name: undefined,
+      });
     return this.#notices;
+  }
+
+  /** The kernel had nothing more to tell: forgets what was expected, and tells of what may be other than we left it. */
+  settle(): readonly KernelNotice[] {
+    const { linkName: link } = this;
+    return this.ownChanges.age().map((mac) => {
+      const name = { kind: 'fdb-entry', link, mac } as const;
+      return { kind: 'changed', what: `fdb-entry ${mac} may have changed`, name };
+    });
   }
 
   /** Notifications were lost: looks anew. */
@@ -109,13 +123,21 @@ export class NoticeReader {
       const isRelevant = record.flags & FlagBit.SELF && state & StateBit.PERMANENT;
       if (!isRelevant || this.ownChanges.isFdbEntry(mac, isGone ? undefined : address)) return true;
       if (!isGone && some(this.standing, (answers) => answers.leadsTo(mac, address))) return true;
-      this.#change(`fdb-entry ${mac} ${isGone ? 'removed' : `now leads to ${address ?? 'nowhere'}`}`);
+      this.#change(`fdb-entry ${mac} ${isGone ? 'removed' : `now leads to ${address ?? 'nowhere'}`}`, {
+        kind: 'fdb-entry',
+        link: this.linkName,
+        mac,
+      });
       return true;
     }
     if (address === undefined) return false;
     if (some(this.standing, (answers) => answers.didCause(message.portId))) return true;
-    if (isUnicastAddress(address))
-      this.#change(`neighbor ${address} ${isGone || state & StateBit.FAILED ? 'removed' : 'changed'}`);
+    if (!isUnicastAddress(address)) return true;
+    this.#change(`neighbor ${address} ${isGone || state & StateBit.FAILED ? 'removed' : 'changed'}`, {
+      kind: 'neighbor',
+      link: this.linkName,
+      address,
+    });
     return true;
   }
 
@@ -131,7 +153,10 @@ export class NoticeReader {
       message.flags & FlagsNew.REPLACE &&
       this.networks.some((network) => contains(network, route.destination));
     if (isOwnRoute(route) || isOnLink || hasReplaced)
-      this.#change(`route ${printSubnet(route.destination)} ${isGone ? 'removed' : 'changed'}`);
+      this.#change(
+        `route ${printSubnet(route.destination)} ${isGone ? 'removed' : 'changed'}`,
+        nameOfRoute(route, message),
+      );
     return true;
   }
 
@@ -223,9 +248,20 @@ export class NoticeReader {
     this.#addresses.clear();
   }
 
-  #change(what: string): void {
-    if (++this.#changes <= CHANGES_AT_ONCE) this.#notices.push({ kind: 'changed', what });
+  /** `name`: the one object that it came to; undefined where it may have come to others, too. */
+  #change(what: string, name?: ObjectName): void {
+    if (++this.#changes <= CHANGES_AT_ONCE) this.#notices.push({ kind: 'changed', what, name });
   }
+}
+
+/**
+ * None for a route that leads nowhere, because it cannot be looked up; nor for one that was added beside others of its name, of
+ * which only one can.
+ */
+function nameOfRoute({ type, destination, metric }: RouteRecord, message: Message): ObjectName | undefined {
+  const isAdded = message.type === MessageType.NEWROUTE && !(message.flags & FlagsNew.REPLACE);
+  if (isAdded || routeTypeOf(type) !== 'unicast') return undefined;
+  return { kind: 'route', destination, metric };
 }
 
 function some<T>(all: Iterable<T>, isSo: (one: T) => boolean): boolean {

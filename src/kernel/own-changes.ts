@@ -10,11 +10,15 @@ const MAX_EXPECTED = 20_000;
  * For addresses, neighbors and routes the kernel names the author of a change, and ours are left out by that. For links and FDB
  * entries it does not (6.18): so each of our changes is noted here, and known again when the kernel tells of it. That is
  * soon: what it tells is in our receive buffer before the request that caused it returns.
+ *
+ * Another program may have made the same change to an FDB entry as we did, before or after ours. So an entry of which the kernel told
+ * something else last than what we wrote last is doubtful, until it tells that, too; one that stays so must be looked at.
  */
 export class OwnChanges {
   #links: { readonly state: string; isOld: boolean }[] = [];
   #fdbEntries = new FdbEntries();
   #oldFdbEntries = new FdbEntries();
+  readonly #doubtful = new Set<MacAddress>();
 
   get isEmpty(): boolean {
     return this.#links.length === 0 && this.#fdbEntries.size === 0 && this.#oldFdbEntries.size === 0;
@@ -39,17 +43,25 @@ export class OwnChanges {
     return at >= 0;
   }
 
-  /** True if we gave this FDB entry its destination, or removed it. */
+  /** True if we gave this FDB entry its destination, or removed it, or it may be so: then {@link age} names it. */
   isFdbEntry(mac: MacAddress, destination: IpAddress | undefined): boolean {
-    return this.#fdbEntries.has(mac, destination) || this.#oldFdbEntries.has(mac, destination);
+    const recent = this.#fdbEntries.find(mac, destination);
+    const old = this.#oldFdbEntries.find(mac, destination);
+    const isLast = recent === 'last' || (old === 'last' && !this.#fdbEntries.isNamed(mac));
+    if (isLast || (!recent && !old)) this.#doubtful.delete(mac);
+    else this.#doubtful.add(mac);
+    return recent !== undefined || old !== undefined;
   }
 
-  /** The kernel had nothing more to tell: what was expected at the previous call is expected no more. */
-  age(): void {
+  /** The kernel had nothing more to tell: what was expected at the previous call is expected no more. Names what is doubtful. */
+  age(): MacAddress[] {
     this.#links = this.#links.filter(({ isOld }) => !isOld);
     for (const link of this.#links) link.isOld = true;
     this.#oldFdbEntries = this.#fdbEntries;
     this.#fdbEntries = new FdbEntries();
+    const doubtful = [...this.#doubtful];
+    this.#doubtful.clear();
+    return doubtful;
   }
 }
 
@@ -57,6 +69,7 @@ type Destination = IpAddress | undefined;
 
 /** Pairs of MAC and destination. A start expects thousands, almost always one for each MAC: texts and sets cost too much. */
 class FdbEntries {
+  /** Of several destinations the one that was written last is the last. */
   readonly #destinations = new Map<MacAddress, Destination | Destination[]>();
 
   /** How many MACs there are. */
@@ -67,14 +80,21 @@ class FdbEntries {
   add(mac: MacAddress, destination: Destination): void {
     if (!this.#destinations.has(mac)) return void this.#destinations.set(mac, destination);
     const others = this.#destinations.get(mac);
-    if (Array.isArray(others)) {
-      if (!others.includes(destination)) others.push(destination);
-    } else if (others !== destination) this.#destinations.set(mac, [others, destination]);
+    if (!Array.isArray(others) && others === destination) return;
+    const earlier = (Array.isArray(others) ? others : [others]).filter((other) => other !== destination);
+    this.#destinations.set(mac, [...earlier, destination]);
   }
 
-  has(mac: MacAddress, destination: Destination): boolean {
-    if (!this.#destinations.has(mac)) return false;
+  isNamed(mac: MacAddress): boolean {
+    return this.#destinations.has(mac);
+  }
+
+  /** Whether it was written, and something else after it. */
+  find(mac: MacAddress, destination: Destination): 'last' | 'earlier' | undefined {
+    if (!this.#destinations.has(mac)) return undefined;
     const known = this.#destinations.get(mac);
-    return Array.isArray(known) ? known.includes(destination) : known === destination;
+    const all = Array.isArray(known) ? known : [known];
+    if (all.at(-1) === destination) return 'last';
+    return all.includes(destination) ? 'earlier' : undefined;
   }
 }

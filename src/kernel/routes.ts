@@ -15,6 +15,8 @@ const HOP_HEADER = 8;
 const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, MULTIPATH: 9, TABLE: 15 } as const;
 /** RTNH_F_ONLINK: the gateway is on the link although no route says so. */
 const ONLINK = 0x04;
+/** RTM_F_FIB_MATCH, and for IPv4 RTM_F_LOOKUP_TABLE: without it any table is called the main one, and IPv6 refuses it. */
+const FIB_MATCH: Readonly<Record<Family, number>> = { ipv4: 0x2000 | 0x1000, ipv6: 0x2000 };
 const ANY: Readonly<Record<Family, IpAddress>> = { ipv4: ipAddress('0.0.0.0'), ipv6: ipAddress('::') };
 
 const TYPE_NUMBERS: Readonly<Record<Route['type'], number>> = {
@@ -104,13 +106,26 @@ export function getRoutes({ family, protocol = 0, interfaceIndex = 0 }: RouteFil
 
 /** ip(8): `ip route get ADDRESS`. */
 export function getRouteTo(destination: IpAddress): RequestWriter {
-  return (writer, flags) => {
-    writer.begin(MessageType.GETROUTE, flags, HEADER);
-    writer.headerU8(0, familyNumberOf(destination));
-    writer.headerU8(1, bitsOf(familyOf(destination)));
-    writer.address(RTA.DST, destination);
-    writer.end();
-  };
+  return (writer, flags) => writeQuestion(writer, flags, destination, 0);
+}
+
+/** ip(8): `ip route get fibmatch ADDRESS`: the entry of a table that is used for the address. Since Linux 4.13. */
+export function getRouteMatch(destination: IpAddress): RequestWriter {
+  return (writer, flags) => writeQuestion(writer, flags, destination, FIB_MATCH[familyOf(destination)]);
+}
+
+function writeQuestion(
+  writer: MessageWriter,
+  flags: number,
+  destination: IpAddress,
+  routeFlags: number,
+): void {
+  writer.begin(MessageType.GETROUTE, flags, HEADER);
+  writer.headerU8(0, familyNumberOf(destination));
+  writer.headerU8(1, bitsOf(familyOf(destination)));
+  writer.headerU32(8, routeFlags);
+  writer.address(RTA.DST, destination);
+  writer.end();
 }
 
 /**

@@ -45,6 +45,17 @@ export class Rtnetlink {
    * refused by index. Throws a {@link KernelError} when it is not known what was done.
    */
   execute(write: (writer: MessageWriter) => void): ReadonlyMap<number, Refusal> {
+    return this.askAll(write, () => undefined);
+  }
+
+  /**
+   * Like {@link execute}, for questions: `take` sees the answers, with the index of the question. Few enough at a time that the
+   * answers fit into the receive buffer.
+   */
+  askAll(
+    write: (writer: MessageWriter) => void,
+    take: (index: number, message: Message) => void,
+  ): ReadonlyMap<number, Refusal> {
     const writer = this.#writer;
     writer.clear();
     write(writer);
@@ -56,7 +67,8 @@ export class Rtnetlink {
     for (let isDone = false; !isDone;) {
       this.#receive((message) => {
         const index = (message.sequence - first) >>> 0;
-        if (message.type !== NLMSG_ERROR || index > last) return;
+        if (index > last) return;
+        if (message.type !== NLMSG_ERROR) return take(index, message);
         const refusal = parseRefusal(message);
         if (refusal) refusals.set(index, refusal);
         if (index === last) isDone = true;

@@ -4,7 +4,7 @@ import { Overtaken } from '../../src/kernel/overtaken';
 import { KernelError } from '../../src/model/errors';
 import type { IpAddress } from '../../src/model/address';
 import type { KernelSettings } from '../../src/model/kernel-settings';
-import type { KernelState } from '../../src/model/kernel-state';
+import type { KernelState, ObjectName } from '../../src/model/kernel-state';
 import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
 import type { FailedOperation, Operation } from '../../src/model/operation';
@@ -44,6 +44,13 @@ export class SlowKernel implements Kernel {
     return this.#ask('observe', signal, () => {
       if (this.#isOdd()) throw new KernelError('EINTR', 'the dump was interrupted');
       return this.inner.observe(scope, NEVER);
+    });
+  }
+
+  look(names: readonly ObjectName[], scope: Scope, signal: AbortSignal): Promise<KernelState | undefined> {
+    return this.#ask('look', signal, () => {
+      if (this.#isOdd()) throw new KernelError('ENOBUFS', 'no buffer space');
+      return this.inner.look(names, scope, NEVER);
     });
   }
 

@@ -3,12 +3,15 @@ import { contains, familyOf, printSubnet, subnet, ipAddress, type IpAddress } fr
 import { KernelError } from '../../src/model/errors';
 import {
   ROUTE_PROTOCOL,
+  kernelStateOf,
   keyOf,
+  nameOf,
   printKernelObject,
   type KernelObject,
   type KernelState,
   type Link,
   type NeighborParameters,
+  type ObjectName,
   type Route,
 } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
@@ -28,6 +31,14 @@ interface Fault {
 }
 
 const BOOT_PROTOCOL = 3;
+/** What Linux reads one after the other: a change in between is in one part and not in another. */
+const DUMPS: readonly (readonly KernelObject['kind'][])[] = [
+  ['link'],
+  ['neighbor-parameters', 'address'],
+  ['neighbor'],
+  ['fdb-entry'],
+  ['route'],
+];
 const DEFAULT_PARAMETERS = { appSolicit: 0, queueBytes: 212_992 };
 
 /** eth0, as the example overlay's underlay: index 2, MTU 1500, 192.168.0.1/24 and fd00::1/64. */
@@ -61,6 +72,10 @@ export class FakeKernel implements Kernel {
   readonly operations: Operation[] = [];
   /** How often {@link observe} was called. */
   observations = 0;
+  /** How many objects {@link look} was asked for. */
+  looks = 0;
+  /** It cannot tell of single objects. */
+  isOld = false;
   /** The interfaces that are not ours. */
   networkInterfaces: NetworkInterface[] = [FAKE_UNDERLAY];
   defaultRouteList: ResolvedRoute[] = [
@@ -69,6 +84,8 @@ export class FakeKernel implements Kernel {
   /** `notForwarding`: all such links, asked about or not. */
   kernelSettings: KernelSettings = { isForwarding: true, notForwarding: [], isBridgedFiltered: true };
   isClosed = false;
+  /** Awaited before each part of an observation, and before each operation of {@link apply}: what happens there, happens between them. */
+  pace: (() => Promise<void>) | undefined;
 
   readonly #puts = new Map<string, Fault>();
   readonly #removals = new Map<string, Fault>();
@@ -132,7 +149,8 @@ export class FakeKernel implements Kernel {
       this.#execute(verb, object);
       const isChanged = JSON.stringify(before) !== JSON.stringify(this.state.get(keyOf(object)));
       const change = verb === 'put' ? 'changed' : 'removed';
-      if (isChanged) this.#tell(linkOf(object), [{ kind: 'changed', what: `${keyOf(object)} ${change}` }]);
+      const what = `${keyOf(object)} ${change}`;
+      if (isChanged) this.#tell(linkOf(object), [{ kind: 'changed', what, name: nameOf(object) }]);
     }
   }
 
@@ -144,7 +162,10 @@ export class FakeKernel implements Kernel {
       if (underlayIndex === 0 || interfaces.some(({ index }) => index === underlayIndex)) continue;
       this.#remove(link);
     }
-    this.#tell(undefined, [{ kind: 'changed', what: 'underlay changed' }, { kind: 'interfaces' }]);
+    this.#tell(undefined, [
+      { kind: 'changed', what: 'underlay changed', name: undefined },
+      { kind: 'interfaces' },
+    ]);
   }
 
   /** The default routes become these, and a notice says so. */
@@ -200,23 +221,49 @@ export class FakeKernel implements Kernel {
     await this.#turn(signal);
     this.observations++;
     if (isDue(this.#observeFault)) throw refusal(this.#observeFault!.code, 'cannot read the kernel state');
-    return new Map([...this.state].filter(([, object]) => this.#isOurs(object, scope)));
+    const found = new Map<string, KernelObject>();
+    for (const part of DUMPS) {
+      await this.#part(signal);
+      for (const [key, object] of this.state)
+        if (part.includes(object.kind) && this.#isOurs(object, scope)) found.set(key, object);
+    }
+    return found;
+  }
+
+  async look(
+    names: readonly ObjectName[],
+    scope: Scope,
+    signal: AbortSignal,
+  ): Promise<KernelState | undefined> {
+    await this.#turn(signal);
+    await this.#part(signal);
+    if (isDue(this.#observeFault)) throw refusal(this.#observeFault!.code, 'cannot read the kernel state');
+    if (this.isOld || !this.#link(scope.link)) return undefined;
+    this.looks += names.length;
+    const found = names.flatMap((name) => this.state.get(keyOf(name)) ?? []);
+    return kernelStateOf(found.filter((object) => this.#isOurs(object, scope)));
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
     return this.#overtaken.during(async (due) => {
       await this.#turn(signal);
-      return this.#applyAll(due(operations));
+      const fault = isDue(this.#applyFault) ? this.#applyFault : undefined;
+      if (!this.pace) return this.#applyAll(due(operations), fault);
+      const failed: FailedOperation[] = [];
+      for (const operation of operations) {
+        await this.#part(signal);
+        failed.push(...this.#applyAll(due([operation]), fault));
+      }
+      return failed;
     });
   }
 
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
     this.#overtaken.note(operations);
-    return this.#applyAll(operations);
+    return this.#applyAll(operations, isDue(this.#applyFault) ? this.#applyFault : undefined);
   }
 
-  #applyAll(operations: readonly Operation[]): readonly FailedOperation[] {
-    const fault = isDue(this.#applyFault) ? this.#applyFault : undefined;
+  #applyAll(operations: readonly Operation[], fault: Fault | undefined): readonly FailedOperation[] {
     const failed: FailedOperation[] = [];
     for (const operation of operations) {
       this.operations.push(operation);
@@ -310,6 +357,11 @@ export class FakeKernel implements Kernel {
       this.#gate,
       new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true })),
     ]);
+    signal.throwIfAborted();
+  }
+
+  async #part(signal: AbortSignal): Promise<void> {
+    await this.pace?.();
     signal.throwIfAborted();
   }
 

@@ -6,6 +6,7 @@ import {
   UNREACHABLE_METRIC,
   kernelStateOf,
   keyOf,
+  nameOf,
   printKernelObject,
   type FdbEntry,
   type KernelObject,
@@ -14,6 +15,7 @@ import {
   type LinkAddress,
   type Neighbor,
   type NeighborParameters,
+  type ObjectName,
   type Route,
 } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
@@ -464,6 +466,87 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       const ours = networkRoute(subnet('10.5.8.0/24'), undefined, { link: 'eth0', metric: 9 });
       for (const object of [...flannels, ...foreign, ours]) await environment.tamper(put(object));
       expect(await observed()).toEqual(printed([...base, ...flannels, ours]));
+    });
+
+    describe('a look', () => {
+      const NAMES = PEER.map((object) => nameOf(object)!);
+      const look = (names: readonly ObjectName[] = NAMES) => kernel.look(names, SCOPE, signal);
+      const looked = async (names?: readonly ObjectName[]) => printed((await look(names))!);
+
+      beforeEach(() => putAll(exampleBase(underlay)));
+
+      test('tells what is there of what was named, and nothing else', async () => {
+        expect(await looked()).toEqual([]);
+        await putAll(PEER);
+        expect(await looked()).toEqual(printed(PEER));
+        for (const [at, name] of NAMES.entries()) expect(await looked([name])).toEqual(printed([PEER[at]!]));
+        await apply(remove(PEER[2]!));
+        expect(await looked()).toEqual(printed(PEER.slice(0, 2)));
+        const network = networkRoute(NETWORK, '10.5.1.0');
+        expect(await looked([nameOf(network)!])).toEqual(printed([network]));
+      });
+
+      test('tells what others have changed', async () => {
+        await putAll(PEER);
+        const changed = [
+          fdbEntryOf('02:00:00:00:00:02', '192.168.0.99'),
+          neighborOf('10.5.2.0', '02:00:00:00:00:99'),
+          peerRoute('10.5.2.0/24', 3, { gateway: ipAddress('10.5.9.9') }),
+        ];
+        for (const object of changed) await environment.tamper(put(object));
+        expect(await looked()).toEqual(printed(changed));
+      });
+
+      test('tells how long a neighbor has not been used, as an observation does', async () => {
+        const learned = neighborOf('10.5.2.0', '02:00:00:00:00:02', 'learned');
+        await putAll([learned]);
+        const [name] = [nameOf(learned)!];
+        const state = await look([name]);
+        expect(state?.get(keyOf(learned))).toMatchObject({ state: 'learned', mac: learned.mac });
+      });
+
+      test('takes no object of others for ours', async () => {
+        const foreign = peerRoute('10.5.2.0/24', 3, { protocol: 4 });
+        await environment.tamper(put(foreign));
+        expect(await looked()).toEqual([]);
+      });
+
+      test('cannot tell anything where there is no link', async () => {
+        await apply(remove(exampleLink(underlay)));
+        expect(await look()).toBeUndefined();
+      });
+
+      test('ends with the reason of its signal', async () => {
+        const reason = new Error('enough');
+        await expect(kernel.look(NAMES, SCOPE, AbortSignal.abort(reason))).rejects.toBe(reason);
+      });
+
+      test('tells of many at a time', async () => {
+        const many = Array.from({ length: 250 }, (_, n) => [
+          fdbEntryOf(macOf(n), '192.168.0.2'),
+          neighborOf(`10.5.${n + 3}.0`, macOf(n)),
+          peerRoute(`10.5.${n + 3}.0/24`, n + 4),
+        ]).flat();
+        await putAll(many);
+        expect(await looked(many.map((object) => nameOf(object)!))).toEqual(printed(many));
+      });
+    });
+
+    test('a changed or removed object is noticed, by its name if it is one of many', async () => {
+      await putAll([...exampleBase(underlay), ...PEER]);
+      const probe = listen();
+      for (const object of PEER) {
+        await environment.tamper(remove(object));
+        await probe.until(printKernelObject(object), ({ notices }) =>
+          notices.some(
+            (notice) => notice.kind === 'changed' && notice.name && keyOf(notice.name) === keyOf(object),
+          ),
+        );
+      }
+      await environment.tamper(put(exampleLink(underlay, { mtu: 1300 })));
+      await probe.until('the link', ({ notices }) =>
+        notices.some((notice) => notice.kind === 'changed' && notice.name === undefined),
+      );
     });
 
     test('a changed or removed object is noticed', async () => {

@@ -172,6 +172,29 @@ describe('our own changes', () => {
     expect(changes(reader.read(removal))).toEqual([`fdb-entry ${MAC} removed`]);
   });
 
+  test('of FDB entries leave a doubt where the last word is not ours: it is told once the kernel is quiet', () => {
+    const reader = readerOf();
+    reader.ownChanges.expectFdbEntry(MAC, undefined);
+    reader.ownChanges.expectFdbEntry(MAC, FDB.destination);
+    // We removed it and put it again. Another program removed it after that, or before.
+    expect(reader.read(Buffer.concat([removal, put, removal]))).toEqual([]);
+    expect(reader.settle()).toMatchObject([
+      { what: `fdb-entry ${MAC} may have changed`, name: { mac: MAC } },
+    ]);
+    expect(reader.read(Buffer.concat([removal, put]))).toEqual([]);
+    expect(reader.settle()).toEqual([]);
+  });
+
+  test('of FDB entries written in two turns leave no doubt when the last is told last', () => {
+    const reader = readerOf();
+    reader.ownChanges.expectFdbEntry(MAC, FDB.destination);
+    reader.settle();
+    reader.ownChanges.expectFdbEntry(MAC, undefined);
+    expect(reader.read(put)).toEqual([]);
+    expect(reader.read(removal)).toEqual([]);
+    expect(reader.settle()).toEqual([]);
+  });
+
   test('of links are known again once, in their order', () => {
     const reader = readerOf();
     const states = [1400, 1300, 1200].map((mtu) => ({ ...LINK, mtu }));
@@ -203,6 +226,21 @@ describe('a notification about a route', () => {
     expect(changes(readerOf().read(removed(ROUTE, 99)))).toEqual(['route 10.5.2.0/24 removed']);
   });
 
+  const named = (notices: readonly KernelNotice[]) =>
+    notices.map((notice) => (notice.kind === 'changed' ? notice.name : notice));
+
+  test('names it, but for one that leads nowhere, and one that may stand beside others of its name', () => {
+    const name = { kind: 'route', destination: ROUTE.destination, metric: ROUTE.metric };
+    expect(named(readerOf().read(removed(ROUTE, INDEX)))).toEqual([name]);
+    const replaced = message((writer) => writeRoute(writer, ROUTE, INDEX));
+    expect(named(readerOf().read(replaced))).toEqual([name]);
+    const added = Buffer.from(replaced);
+    added.writeUInt16LE(added.readUInt16LE(6) & ~FlagsNew.REPLACE, 6);
+    expect(named(readerOf().read(added))).toEqual([undefined]);
+    const nowhere: Route = { ...ROUTE, type: 'unreachable', gateway: undefined, link: undefined };
+    expect(named(readerOf().read(removed(nowhere, undefined)))).toEqual([undefined]);
+  });
+
   test('of another program matters on our link only', () => {
     const foreign = { ...ROUTE, protocol: 4 };
     expect(readerOf().read(removed(foreign, 99))).toEqual([]);
@@ -225,8 +263,8 @@ describe('a flood', () => {
   test('of changes is summed up', () => {
     const one = message((writer) => writeRouteRemoval(writer, ROUTE, INDEX));
     const notices = readerOf().read(Buffer.concat(Array.from({ length: 1000 }, () => one)));
-    expect(notices).toHaveLength(17);
-    expect(changes(notices).at(-1)).toBe('and 984 more changes');
+    expect(notices).toHaveLength(129);
+    expect(notices.at(-1)).toEqual({ kind: 'changed', what: 'and 872 more changes', name: undefined });
   });
 
   test('of misses is not', () => {
