@@ -2,6 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { admissionOf } from './core/admission';
 import type { FirewallOptions, FirewallWish } from './core/firewall';
+import { peerNames } from './core/desired';
 import type { Network } from './core/network';
 import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/admission-keeper';
 import { Announcer } from './engine/announcer';
@@ -25,7 +26,7 @@ import {
   type UnderlayOptions,
   type Waiting,
 } from './engine/prerequisites';
-import { IN_SYNC, NEW_LEASE, NEW_UNDERLAY, Reconciler, type PassReport } from './engine/reconciler';
+import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
 import { conditionsOf, type Grievance, type Patients } from './engine/readiness';
 import { statusLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
@@ -36,7 +37,7 @@ import type { Lease } from './model/lease';
 import type { MacAddress } from './model/mac';
 import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
-import type { PeerChange } from './model/peer';
+import type { Peer, PeerChange } from './model/peer';
 import type { AgentStatus } from './model/status';
 import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
 import type {
@@ -96,6 +97,8 @@ const MANY_LEASES = 250;
 /** No pass takes so long, with however many peers: what it waits for will not come. */
 const STUCK_MILLISECONDS = 120_000;
 const NOTES_MILLISECONDS = 5_000;
+/** A peer that etcd told of when it was asked is in the table by then, or it is gone. */
+const FOUND_MILLISECONDS = 5_000;
 
 /** The agent of one host: {@link run} is its whole life. */
 export class Agent {
@@ -156,8 +159,8 @@ export class Agent {
       clock,
       log,
       () => this.#missSituation(),
-      (what) => this.#reconciler.trigger(what),
-      (peer) => this.#admission?.admit([peer]),
+      (objects, what) => this.#reconciler.lookAt(objects, { kind: 'external', what }),
+      (peer) => this.#meetFound(peer),
     );
     this.#watcher = new PeerWatcher(
       registry,
@@ -165,7 +168,7 @@ export class Agent {
       log,
       {
         inSync: () => {
-          this.audit(IN_SYNC);
+          this.#lookAtAll({ kind: 'wanted', what: 'in sync' });
           this.#admission?.trigger();
         },
         tableChanged: (changes) => this.#noteTable(changes),
@@ -251,8 +254,12 @@ export class Agent {
   }
 
   /** Asks for everything to be read and compared anew. */
-  audit(reason: string): void {
-    if (this.#overlay) this.#reconciler.trigger(reason);
+  audit(what: string): void {
+    this.#lookAtAll({ kind: 'audit', what });
+  }
+
+  #lookAtAll(cause: Cause): void {
+    if (this.#overlay) this.#reconciler.trigger(cause);
   }
 
   /**
@@ -476,8 +483,9 @@ export class Agent {
     if (differs.has('self') && !this.#arePeersLater) this.#judged = this.#judged.then(() => this.#judge());
     if (differs.has('overlay')) {
       // Packets leave by the new way at once; but a new place in the overlay may make other leases good or bad.
-      if (isOtherVtep) void this.#judged.then(() => this.#reconciler.trigger(NEW_LEASE));
-      else this.#reconciler.trigger(NEW_UNDERLAY);
+      if (isOtherVtep)
+        void this.#judged.then(() => this.#reconciler.trigger({ kind: 'wanted', what: 'our lease' }));
+      else this.#reconciler.trigger({ kind: 'wanted', what: 'underlay changed' });
       this.#admission?.trigger();
       this.#surroundings.trigger();
     }
@@ -494,7 +502,7 @@ export class Agent {
     if (this.#arePeersLater) {
       this.#arePeersLater = false;
       await (this.#judged = this.#judged.then(() => this.#judge()));
-      this.#reconciler.trigger(IN_SYNC);
+      this.#reconciler.trigger({ kind: 'wanted', what: 'in sync' });
     }
     this.#answerPendingMisses(signal);
   }
@@ -506,6 +514,13 @@ export class Agent {
     // Connections that are bound to an address that is gone would wait for etcd for seconds.
     if (underlay.address !== before.address) this.ports.registry.reconnect();
     this.#holder!.republish();
+  }
+
+  /** Etcd told of it when it was asked; what it said may be older than what the watch has told us, or newer. */
+  #meetFound(peer: Peer): void {
+    this.#admission?.admit([peer]);
+    const cause: Cause = { kind: 'wanted', what: 'answered with what etcd said' };
+    this.#reconciler.lookLater(peerNames(this.#overlay!, peer), FOUND_MILLISECONDS, cause);
   }
 
   /** Not before we are in sync: until then what an earlier agent left may be all that carries packets. */
@@ -533,10 +548,7 @@ export class Agent {
     const misses = notices.flatMap((notice) => (notice.kind === 'miss' ? [notice.miss] : []));
     if (misses.length > 0) this.#responder.take(misses);
     for (const notice of notices) {
-      if (notice.kind === 'changed') {
-        this.audit(notice.what);
-        this.#underlay?.trigger();
-      }
+      if (notice.kind === 'changed') this.#hearOfChange(notice);
       if (notice.kind === 'interfaces') {
         this.#surroundings.trigger();
         this.#underlay?.trigger();
@@ -545,9 +557,16 @@ export class Agent {
     }
   }
 
+  #hearOfChange({ what, name }: KernelNotice & { kind: 'changed' }): void {
+    const cause: Cause = { kind: 'external', what };
+    if (name && this.#overlay) return this.#reconciler.lookAt([name], cause);
+    this.#lookAtAll(cause);
+    this.#underlay?.trigger();
+  }
+
   #recoverFromOverrun(signal: AbortSignal): void {
     this.ports.log.warn('the kernel had more to tell than we could read; reading everything anew');
-    this.audit('overrun');
+    this.#lookAtAll({ kind: 'external', what: 'overrun' });
     this.#answerPendingMisses(signal);
   }
 

@@ -1,8 +1,9 @@
 /** Answers the kernel's questions. */
 import { answerWithNobody, answerWithNoSubnet, answerWithPeer, askedSubnet } from '../core/miss';
-import { unreachableRoute } from '../core/desired';
+import { peerObjects, unreachableRoute } from '../core/desired';
 import { printSubnet, type IpAddress, type Subnet } from '../model/address';
 import { describeError } from '../model/errors';
+import type { KernelObject } from '../model/kernel-state';
 import type { Lease } from '../model/lease';
 import type { Miss } from '../model/miss';
 import type { Operation } from '../model/operation';
@@ -83,9 +84,9 @@ export class MissResponder {
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly situation: () => MissSituation | undefined,
-    /** A known peer was asked for although it should be in the kernel: something was damaged. */
-    private readonly onDamage: (what: string) => void,
-    /** The registry told of a peer that the table does not have yet. */
+    /** Something was damaged: a known peer was asked for although it should be in the kernel, or an answer was refused. */
+    private readonly onDamage: (objects: readonly KernelObject[], what: string) => void,
+    /** The registry told of a peer that the table may not have yet, or no more: it is answered with. */
     private readonly onFound: (peer: Peer) => void,
   ) {}
 
@@ -125,7 +126,8 @@ export class MissResponder {
     this.counters.answered += answered.length;
     this.#logAnswers(answered, start);
     if (situation.isComplete && situation.overlay.resolve.kind === 'preload') {
-      this.onDamage(`miss for the known peer ${printSubnet(answered[0]!.peer.subnet)}`);
+      const objects = answered.flatMap(({ peer }) => peerObjects(situation.overlay, peer));
+      this.onDamage(objects, `miss for the known peer ${printSubnet(answered[0]!.peer.subnet)}`);
     }
   }
 
@@ -330,7 +332,9 @@ export class MissResponder {
     if (operations.length === 0) return;
     const failed = this.kernel.applyNow(operations);
     this.counters.failed += failed.length;
-    if (failed.length > 0) this.onDamage(`an answer was refused: ${describeError(failed[0]!.error)}`);
+    if (failed.length === 0) return;
+    const objects = failed.map(({ operation }) => operation.object);
+    this.onDamage(objects, `an answer was refused: ${describeError(failed[0]!.error)}`);
   }
 }
 

@@ -1,48 +1,33 @@
 /** Makes the kernel hold what it should. */
 import { backoffMilliseconds } from '../core/backoff';
-import { desiredStateInSteps, peerObjects, programmedPeersInSteps, unreachableRoute } from '../core/desired';
-import { additionsOf, plan, planInSteps } from '../core/plan';
-import { inTurns } from '../in-turns';
-import { printSubnet, type Subnet } from '../model/address';
+import { peerNames } from '../core/desired';
 import { KernelError, describeError } from '../model/errors';
-import { keyOf, printKernelObject, type KernelObject } from '../model/kernel-state';
+import { keyOf, nameOf, printKernelObject, type KernelObject, type ObjectName } from '../model/kernel-state';
 import { printOperation, type FailedOperation, type Operation } from '../model/operation';
-import { linkNameOf, type Overlay } from '../model/overlay';
-import type { PeerChange, PeerTable } from '../model/peer';
+import type { PeerChange } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
+import { PendingWork, type Cause, type Work } from './pending-work';
+import { isTooMuch, planNamed, planWhole, type Planned, type Situation } from './planning';
 import { RepairLedger } from './repair-ledger';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
-/** Without any trigger a pass is made this often: it catches what no notification told. */
+export type { Cause } from './pending-work';
+export type { Situation } from './planning';
+
+/** Everything is looked at this often without any cause: it catches what no notification told. */
 const AUDIT_MILLISECONDS = 60_000;
 const BACKOFF = { minMilliseconds: 100, maxMilliseconds: 30_000 };
-/** Reasons for a whole pass that may well find work although nobody touched the kernel. */
-export const START = 'start';
-export const NEW_LEASE = 'our lease';
-export const NEW_UNDERLAY = 'underlay changed';
-export const IN_SYNC = 'in sync';
-const SHARED_NEIGHBOR = 'peers that share a neighbor';
-const OUR_REASONS = new Set([START, NEW_LEASE, NEW_UNDERLAY, IN_SYNC, SHARED_NEIGHBOR, 'retry']);
 /** What changed in a pass is logged object by object up to so many. */
 const LOGGED_OPERATIONS = 8;
-
-/** Everything a pass needs to know, read anew for each. */
-export interface Situation {
-  readonly overlay: Overlay;
-  readonly peers: PeerTable;
-  /** False while the peers are not those that the registry tells of: it has not been read, or its leases not judged yet. */
-  readonly isInSync: boolean;
-  /** Where else than in the network an address on our link is ours: what an earlier agent had, in another network. */
-  readonly former: readonly Subnet[];
-  /** Subnets that were answered for with "nobody has it". */
-  readonly absent: Iterable<Subnet>;
-}
+const HELD_BACK: Cause = { kind: 'external', what: 'held back for a while' };
 
 export interface PassReport {
-  /** `whole`: everything was read and compared. `peers`: only what changed in the peer table was written. */
-  readonly kind: 'whole' | 'peers';
+  /** `whole`: everything was read and compared. `named`: only what was named, and what belongs to it. */
+  readonly kind: Planned['kind'];
   readonly operations: number;
+  /** Objects that were read. */
+  readonly looked: number;
   readonly failed: readonly FailedOperation[];
   /** True if our own link, its parameters, its address and the network route are as they should be. */
   readonly isBaseInPlace: boolean;
@@ -50,19 +35,31 @@ export interface PassReport {
   readonly isInSync: boolean;
 }
 
+/** What is to be looked at later: everything, where it has no name. */
+interface Later {
+  readonly name: ObjectName | undefined;
+  readonly dueAt: number;
+  readonly cause: Cause;
+}
+
 /**
- * Owns what is dirty: reasons for a whole pass, and peers that changed. A whole pass is observe, plan, apply, and is right
- * whatever happened before; a pass for changed peers only is the same plan made from what the table says it was. What fails
- * makes the next pass a whole one.
+ * Owns what is to be looked at again: names of objects, or everything. A pass reads that from the kernel, compares it with what
+ * should be there, and writes the difference. So it is right whatever happened before, and whatever was written meanwhile by
+ * whomever: nothing is remembered of what the kernel held. What fails makes everything be looked at again, after a while.
  */
 export class Reconciler {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
-  #reasons = new Set<string>();
-  #changes = new Map<string, PeerChange>();
+  readonly #pending = new PendingWork();
   readonly #ledger = new RepairLedger();
-  /** When something that was held back may be repaired (monotonic milliseconds). */
-  #heldUntil = Infinity;
+  /** By key: whose repair is held back, and what else is to be looked at in a while. */
+  readonly #later = new Map<string, Later>();
+  #laterAt = Infinity;
+  #retryAt = Infinity;
+  /** Whole passes since the last one that went well. */
+  #attempts = 0;
+  #auditAt = Infinity;
+  #hasReadAll = false;
   #converged = false;
   #passBegan: number | undefined;
   #baseInPlace = false;
@@ -83,11 +80,11 @@ export class Reconciler {
 
   /** True after a pass that left nothing to do. */
   get isConverged(): boolean {
-    const isIdle = this.#reasons.size === 0 && this.#changes.size === 0;
-    return this.#converged && isIdle && this.#heldUntil === Infinity;
+    const isIdle = this.#pending.isEmpty && this.#passBegan === undefined;
+    return isIdle && this.#converged && this.#later.size === 0;
   }
 
-  /** True if the last whole pass found or left our link, its parameters, its address and the network route in place. */
+  /** True if our link, its parameters, its address and the network route were in place after the last pass that looked at them. */
   get isBaseInPlace(): boolean {
     return this.#baseInPlace;
   }
@@ -116,55 +113,117 @@ export class Reconciler {
     return this.#trouble.current;
   }
 
-  /** Asks for a whole pass. Ten triggers before it begins make one pass. */
-  trigger(reason: string): void {
-    // The reasons are for the log only: a flood of different ones must not grow without bound.
-    if (this.#reasons.size < LOGGED_OPERATIONS) this.#reasons.add(reason);
+  /** Asks for everything to be looked at. Ten triggers before a pass begins make one pass. */
+  trigger(cause: Cause): void {
+    this.#pending.addAll(cause);
     this.#wake.raise();
   }
 
-  /** Asks for the changed peers to be written. */
+  /** Asks for these objects to be looked at, and what else belongs to their peers; for everything, if one has no name. */
+  lookAt(objects: readonly (KernelObject | ObjectName)[], cause: Cause): void {
+    const names = objects.flatMap((object) => nameOf(object) ?? []);
+    if (names.length < objects.length) this.#pending.addAll(cause);
+    else this.#pending.add(names, cause);
+    this.#wake.raise();
+  }
+
+  /** Asks for these objects to be looked at after so many milliseconds. */
+  lookLater(names: readonly ObjectName[], milliseconds: number, cause: Cause): void {
+    for (const name of names) this.#postpone(keyOf(name), name, this.clock.now() + milliseconds, cause);
+    this.#wake.raise();
+  }
+
+  /** Asks for the kernel to follow these changes: what the peers were made of, and are made of now, is looked at. */
   peersChanged(changes: readonly PeerChange[]): void {
-    for (const change of changes) {
-      const subnet = printSubnet((change.after ?? change.before)!.subnet);
-      const earlier = this.#changes.get(subnet);
-      const merged = earlier ? { before: earlier.before, after: change.after } : change;
-      // Came and went before anybody wrote it.
-      if (merged.before === undefined && merged.after === undefined) this.#changes.delete(subnet);
-      else this.#changes.set(subnet, merged);
+    const { overlay, peers } = this.situation();
+    const cause: Cause = { kind: 'wanted', what: 'peers changed' };
+    // Naming the thousands of peers of a start would take longer than to look at everything.
+    if (isTooMuch(changes.length, peers)) this.#pending.addAll(cause);
+    else {
+      for (const { before, after } of changes)
+        for (const peer of [before, after]) if (peer) this.#pending.add(peerNames(overlay, peer), cause);
     }
     this.#wake.raise();
   }
 
   /** Makes passes until the signal aborts, `onPass` after each. The first is a whole one. */
   async run(onPass: (report: PassReport) => void, signal: AbortSignal): Promise<void> {
-    this.trigger(START);
-    for (let failures = 0; !signal.aborted;) {
+    this.trigger({ kind: 'start', what: 'start' });
+    while (!signal.aborted) {
       try {
-        const retry =
-          failures > 0 ? backoffMilliseconds(failures - 1, BACKOFF, this.clock.random()) : Infinity;
-        const held = Math.max(0, this.#heldUntil - this.clock.now());
-        if (!(await this.#wake.wait(this.clock, Math.min(retry, held, this.#auditMilliseconds()), signal))) {
-          this.#reasons.add(failures > 0 ? 'retry' : 'audit');
-        }
-        const report = await this.#pass(signal);
-        if (!report) continue;
-        this.#report(report);
-        failures = report.failed.length > 0 ? failures + 1 : 0;
+        const dueAt = Math.min(this.#retryAt, this.#laterAt, this.#auditAt);
+        await this.#wake.wait(this.clock, Math.max(0, dueAt - this.clock.now()), signal);
+        this.#takeUpDue();
+        if (this.#pending.isEmpty) continue;
+        const report = await this.#pass(this.#pending.take(), signal);
+        this.#note(report);
         onPass(report);
         this.#markTried();
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof KernelError)) throw error;
-        failures++;
         this.#markTried();
-        this.#converged = false;
-        this.#reasons.add('retry');
+        this.#fail();
         this.#trouble.report('cannot read or write the kernel state; trying again', error);
       }
     }
   }
 
+  /** Adds what is due now. */
+  #takeUpDue(): void {
+    const now = this.clock.now();
+    if (now >= this.#retryAt) this.#pending.addAll({ kind: 'retry', what: 'retry' });
+    else if (now >= this.#auditAt) this.#pending.addAll({ kind: 'audit', what: 'audit' });
+    if (now < this.#laterAt) return;
+    for (const [key, { name, dueAt, cause }] of this.#later) {
+      if (dueAt > now) continue;
+      this.#later.delete(key);
+      if (name) this.#pending.add([name], cause);
+      else this.#pending.addAll(cause);
+    }
+    this.#laterAt = Math.min(...[...this.#later.values()].map(({ dueAt }) => dueAt));
+  }
+
+  async #pass(work: Work, signal: AbortSignal): Promise<PassReport> {
+    const start = this.clock.now();
+    this.#passBegan = start;
+    try {
+      const planned = await this.#plan(work, signal);
+      const { operations, repairs } = this.#admit(work, planned);
+      this.#operations += operations.length;
+      const failed = operations.length > 0 ? await this.kernel.apply(operations, signal) : [];
+      const isNews = work.whole.size > 0 || repairs.length > 0;
+      // Of what is only refused again the trouble speaks, and sparingly.
+      if ((isNews && operations.length > failed.length) || work.whole.has('start'))
+        this.#log(work, planned.kind === 'whole' ? operations : repairs, failed, start);
+      const isFailed = ({ operation }: FailedOperation) =>
+        operation.verb === 'put' && isBase(operation.object);
+      return {
+        kind: planned.kind,
+        operations: operations.length,
+        looked: planned.looked,
+        failed,
+        isBaseInPlace: !failed.some(isFailed),
+        isInSync: planned.isInSync,
+      };
+    } finally {
+      this.#passBegan = undefined;
+    }
+  }
+
+  async #plan(work: Work, signal: AbortSignal): Promise<Planned> {
+    const isWhole = work.whole.size > 0 || !this.#hasReadAll;
+    const named = isWhole ? undefined : await planNamed(this.kernel, this.situation, work, signal);
+    if (named) return named;
+    this.#auditAt = this.clock.now() + this.#auditMilliseconds();
+    this.#retryAt = Infinity;
+    this.#attempts++;
+    const whole = await planWhole(this.kernel, this.clock, this.situation, work, signal);
+    this.#hasReadAll = true;
+    return whole;
+  }
+
+  /** On demand, it is also what drops the peers that nobody uses any more. */
   #auditMilliseconds(): number {
     const { resolve } = this.situation().overlay;
     return resolve.kind === 'preload'
@@ -172,77 +231,14 @@ export class Reconciler {
       : Math.min(AUDIT_MILLISECONDS, resolve.idleMilliseconds / 2);
   }
 
-  async #pass(signal: AbortSignal): Promise<PassReport | undefined> {
-    const reasons = this.#reasons;
-    const changes = this.#changes;
-    this.#reasons = new Set();
-    this.#changes = new Map();
-    this.#passBegan = this.clock.now();
-    try {
-      if (reasons.size > 0 || this.#needsWholePass(changes))
-        return await this.#wholePass([...reasons], signal);
-      if (changes.size > 0) return await this.#peersPass(changes, signal);
-      return undefined;
-    } catch (error) {
-      // What was taken over but not done is covered by the whole pass that the caller asks for.
-      this.#reasons.add('retry');
-      throw error;
-    } finally {
-      this.#passBegan = undefined;
-    }
-  }
-
-  /** On demand only the kernel knows who is programmed, and so who must be changed or removed. */
-  #needsWholePass(changes: ReadonlyMap<string, PeerChange>): boolean {
-    if (this.situation().overlay.resolve.kind === 'preload') return false;
-    return [...changes.values()].some(({ before }) => before !== undefined);
-  }
-
-  async #wholePass(reasons: readonly string[], signal: AbortSignal): Promise<PassReport> {
-    const start = this.clock.now();
-    const { overlay, former } = this.situation();
-    const scope = { link: linkNameOf(overlay.backend), networks: [overlay.network, ...former] };
-    const actual = await this.kernel.observe(scope, signal);
-    const { peers, absent, isInSync } = this.situation();
-    // The miss responder puts these routes and takes them away; a pass only must not take them for strangers.
-    const kept = [...absent].filter((subnet) => actual.has(keyOf(unreachableRoute(subnet))));
-    // The peer table may change meanwhile. What changed is written by the next pass, as if it had changed after this one.
-    const programmed = await inTurns(programmedPeersInSteps(overlay, peers, actual), this.clock);
-    const desired = await inTurns(desiredStateInSteps(overlay, programmed, kept), this.clock);
-    const whole = await inTurns(planInSteps(desired, actual), this.clock);
-    const planned = isInSync ? whole : additionsOf(whole, actual);
-    this.#heldUntil = Infinity;
-    const operations = this.#isRepair(reasons) ? this.#admitRepairs(overlay, planned) : planned;
-    const failed = await this.#apply(operations, signal);
-    const milliseconds = Math.round(this.clock.now() - start);
-    // Of what is only refused again the trouble speaks, and sparingly.
-    if (operations.length > failed.length || reasons.includes(START)) {
-      this.log.info('kernel state put in order', {
-        because: reasons.join(', '),
-        operations: operations.length,
-        failed: failed.length,
-        milliseconds,
-        ...(operations.length <= LOGGED_OPERATIONS && operations.length > 0
-          ? { changes: operations.map(printOperation).join('; ') }
-          : {}),
-      });
-    }
-    const isBaseInPlace = !failed.some(
-      ({ operation }) => operation.verb === 'put' && isBase(operation.object),
+  /** Which of the planned operations may be carried out now; those of them that put right what another program did. */
+  #admit(work: Work, planned: Planned): { operations: Operation[]; repairs: Operation[] } {
+    const isRepair = (operation: Operation) => this.#isRepair(operation, work, planned);
+    const { operations, held, nextAt, notable } = this.#ledger.admit(
+      planned.operations.filter(isRepair),
+      this.clock.now(),
     );
-    return { kind: 'whole', operations: operations.length, failed, isBaseInPlace, isInSync };
-  }
-
-  /** After a pass that left nothing to do, only another program can have made work; unless it is we who want something new. */
-  #isRepair(reasons: readonly string[]): boolean {
-    return this.#converged && reasons.length > 0 && !reasons.some((reason) => OUR_REASONS.has(reason));
-  }
-
-  #admitRepairs(overlay: Overlay, planned: readonly Operation[]): Operation[] {
-    // On demand, removals are mostly peers that nobody uses any more.
-    const isRepair = ({ verb }: Operation) => verb === 'put' || overlay.resolve.kind === 'preload';
-    const { operations, nextAt, notable } = this.#ledger.admit(planned.filter(isRepair), this.clock.now());
-    this.#heldUntil = nextAt;
+    for (const { object } of held) this.#postpone(keyOf(object), nameOf(object), nextAt, HELD_BACK);
     this.#repairs += operations.length;
     for (const { operation, repairs, isFight } of notable) {
       const message = isFight
@@ -250,56 +246,63 @@ export class Reconciler {
         : 'another program keeps undoing this';
       this.log.warn(message, { object: printKernelObject(operation.object), repairs });
     }
-    return [...operations, ...planned.filter((operation) => !isRepair(operation))];
+    const others = planned.operations.filter((operation) => !isRepair(operation));
+    return { operations: [...operations, ...others], repairs: operations };
   }
 
-  async #peersPass(changes: ReadonlyMap<string, PeerChange>, signal: AbortSignal): Promise<PassReport> {
-    const { overlay, peers, isInSync } = this.situation();
-    const assumed = new Map<string, KernelObject>();
-    const desired = new Map<string, KernelObject>();
-    if (overlay.resolve.kind === 'preload') {
-      for (const { before, after } of changes.values()) {
-        for (const object of before ? peerObjects(overlay, before) : []) assumed.set(keyOf(object), object);
-        const current = peers.bySubnet((after ?? before)!.subnet);
-        for (const object of current ? peerObjects(overlay, current) : []) desired.set(keyOf(object), object);
-      }
-      // A VTEP MAC may have moved to another peer, or be claimed by two: its FDB entry is that of the peer the table names.
-      for (const object of [...assumed.values(), ...desired.values()]) {
-        if (object.kind === 'neighbor') {
-          // Subnets of two lengths may begin with one address and share its neighbor: a whole pass knows whose it is.
-          const holder = peers.byAddress(object.address);
-          const isShared =
-            holder?.subnet.address === object.address && !changes.has(printSubnet(holder.subnet));
-          if (isShared) this.trigger(SHARED_NEIGHBOR);
-        }
-        if (object.kind !== 'fdb-entry') continue;
-        const holder = peers.byMac(object.mac);
-        if (holder) desired.set(keyOf(object), peerObjects(overlay, holder)[0]);
-      }
-    }
-    const operations = plan(desired, assumed);
-    const failed = await this.#apply(operations, signal);
-    return { kind: 'peers', operations: operations.length, failed, isBaseInPlace: true, isInSync };
+  /** What we do not want changed ourselves, only another program can have changed. */
+  #isRepair({ verb, object }: Operation, { whole }: Work, { kind, overlay, wanted }: Planned): boolean {
+    const isOurs = whole.has('start') || whole.has('wanted') || whole.has('retry');
+    if (kind === 'whole' && (isOurs || !this.#converged)) return false;
+    // On demand, removals are mostly peers that nobody uses any more.
+    if (verb === 'remove' && overlay.resolve.kind !== 'preload') return false;
+    return !wanted.has(keyOf(object)) && !this.#pending.isWanted(keyOf(object));
   }
 
-  async #apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
-    if (operations.length === 0) return [];
-    this.#operations += operations.length;
-    return this.kernel.apply(operations, signal);
+  #postpone(key: string, name: ObjectName | undefined, dueAt: number, cause: Cause): void {
+    this.#later.set(key, { name, dueAt, cause });
+    this.#laterAt = Math.min(this.#laterAt, dueAt);
   }
 
-  #report(report: PassReport): void {
-    if (report.kind === 'whole') this.#baseInPlace = report.isBaseInPlace;
-    this.#converged = report.failed.length === 0;
+  #note(report: PassReport): void {
+    const isWhole = report.kind === 'whole';
+    if (isWhole || !report.isBaseInPlace) this.#baseInPlace = report.isBaseInPlace;
     const [first] = report.failed;
     if (first) {
-      // Not triggered: the retry comes with its backoff, or with the next trigger.
-      this.#reasons.add('retry');
+      this.#fail();
       const fields = { object: printKernelObject(first.operation.object), failed: report.failed.length };
       this.#trouble.report('the kernel refused a change; trying again', describeError(first.error), fields);
       return;
     }
+    if (!isWhole) return;
+    this.#attempts = 0;
+    this.#converged = true;
     this.#trouble.clear('kernel state is as it should be again');
+  }
+
+  /** Everything is looked at after a while, or when something else asks for it. */
+  #fail(): void {
+    this.#converged = false;
+    const backoff = backoffMilliseconds(Math.max(0, this.#attempts - 1), BACKOFF, this.clock.random());
+    this.#retryAt = Math.min(this.#retryAt, this.clock.now() + backoff);
+  }
+
+  #log(
+    work: Work,
+    operations: readonly Operation[],
+    failed: readonly FailedOperation[],
+    start: number,
+  ): void {
+    const causes = work.causes.filter(({ kind }) => work.whole.has(kind) || kind !== 'wanted');
+    this.log.info('kernel state put in order', {
+      because: causes.map(({ what }) => what).join(', '),
+      operations: operations.length,
+      failed: failed.length,
+      milliseconds: Math.round(this.clock.now() - start),
+      ...(operations.length <= LOGGED_OPERATIONS && operations.length > 0
+        ? { changes: operations.map(printOperation).join('; ') }
+        : {}),
+    });
   }
 }
 

@@ -26,6 +26,8 @@ interface Record {
 export interface Admission {
   /** What may be repaired now. */
   readonly operations: Operation[];
+  /** What may not be repaired yet. */
+  readonly held: Operation[];
   /** When something that was held back may be repaired; Infinity when nothing was. */
   readonly nextAt: number;
   /** Objects whose repairs are worth a word now: a fight begins, or has gone on. */
@@ -39,6 +41,7 @@ export class RepairLedger {
   /** Takes the repairs that a pass would make at that time (monotonic milliseconds); says which it should make. */
   admit(repairs: readonly Operation[], now: number): Admission {
     const operations: Operation[] = [];
+    const held: Operation[] = [];
     const notable: Admission['notable'] = [];
     const heldLinks = new Set<string>();
     let nextAt = Infinity;
@@ -50,13 +53,14 @@ export class RepairLedger {
         // Nothing can be put on a link that is not there.
         if (object.kind === 'link') heldLinks.add(object.name);
         nextAt = Math.min(nextAt, Math.max(record.heldUntil, now + 1));
+        held.push(operation);
         continue;
       }
       operations.push(operation);
       const word = this.#count(record, now);
       if (word) notable.push({ operation, repairs: record.notableRepairs, isFight: word === 'fight' });
     }
-    return { operations, nextAt, notable };
+    return { operations, held, nextAt, notable };
   }
 
   /** The objects that are fought about at that time (monotonic milliseconds), by their keys. */

@@ -1,8 +1,9 @@
-import { desiredState } from '../../src/core/desired';
+import { desiredState, peerObjects } from '../../src/core/desired';
 import { MissResponder } from '../../src/engine/miss-responder';
 import { ipAddress, printSubnet, subnet, type Subnet } from '../../src/model/address';
 import type { Lease } from '../../src/model/lease';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
+import { keyOf } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
 import type { Miss } from '../../src/model/miss';
 import { MutablePeerTable } from '../../src/model/peer';
@@ -29,6 +30,7 @@ function responding({
   const table = new MutablePeerTable(peers);
   const log = new FakeLog();
   const damages: string[] = [];
+  const damaged: string[] = [];
   const found: string[] = [];
   const peerOf = ({ subnet }: Lease) =>
     believes ? examplePeer(Number(subnet.address.split('.')[2])) : undefined;
@@ -41,7 +43,10 @@ function responding({
     clock,
     log,
     () => ({ overlay, subnetLength, peers: table, isComplete, meet, peerOf }),
-    (what) => damages.push(what),
+    (objects, what) => {
+      damages.push(what);
+      damaged.push(...objects.map(keyOf));
+    },
     ({ publicIp }) => found.push(`${publicIp} after ${kernel.operations.length - begin} operations`),
   );
   const stop = new AbortController();
@@ -54,6 +59,7 @@ function responding({
     table,
     responder,
     damages,
+    damaged,
     found,
     answers: () => kernel.printed(begin),
     stop: () => (stop.abort(), end),
@@ -101,6 +107,7 @@ describe('a miss for a known peer', () => {
     const preload = responding({ overlay: exampleOverlay() });
     preload.responder.take([l3('10.5.2.0')]);
     expect(preload.damages).toEqual(['miss for the known peer 10.5.2.0/24']);
+    expect(preload.damaged).toEqual(peerObjects(exampleOverlay(), examplePeer(2)).map(keyOf));
     await preload.stop();
     const onDemand = responding();
     onDemand.responder.take([l3('10.5.2.0')]);
@@ -129,11 +136,12 @@ describe('a miss for a known peer', () => {
     await stop();
   });
 
-  it('that the kernel refuses asks for a pass', async () => {
-    const { responder, kernel, damages, stop } = responding();
+  it('that the kernel refuses asks for a look at what was refused', async () => {
+    const { responder, kernel, damages, damaged, stop } = responding();
     kernel.failApply();
     responder.take([l3('10.5.2.5')]);
     expect(damages).toEqual([expect.stringContaining('an answer was refused')]);
+    expect(damaged).toEqual(expect.arrayContaining(peerObjects(exampleOverlay(), examplePeer(2)).map(keyOf)));
     await stop();
   });
 });

@@ -1,5 +1,5 @@
-import { desiredState, peerObjects } from '../../src/core/desired';
-import { IN_SYNC, Reconciler, type PassReport } from '../../src/engine/reconciler';
+import { desiredState, peerNames, peerObjects } from '../../src/core/desired';
+import { Reconciler, type Cause, type PassReport } from '../../src/engine/reconciler';
 import { ipAddress, subnet, type Subnet } from '../../src/model/address';
 import { keyOf, kernelStateOf, type Link } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
@@ -9,6 +9,8 @@ import { IDLE_MILLISECONDS, ON_DEMAND, exampleOverlay, examplePeer } from '../su
 import { FakeClock } from '../support/fake-clock';
 import { FakeKernel } from '../support/fake-kernel';
 import { FakeLog } from '../support/fake-log';
+
+const A_TEST: Cause = { kind: 'external', what: 'a test' };
 
 /** A host with these peers, reconciled until nothing is left to do. */
 async function reconciling({
@@ -26,7 +28,14 @@ async function reconciling({
   const stop = new AbortController();
   kernel.listen(
     'flannel.1',
-    (notices) => notices.forEach((n) => n.kind === 'changed' && reconciler.trigger(n.what)),
+    (notices) => {
+      for (const notice of notices) {
+        if (notice.kind !== 'changed') continue;
+        const cause: Cause = { kind: 'external', what: notice.what };
+        if (notice.name) reconciler.lookAt([notice.name], cause);
+        else reconciler.trigger(cause);
+      }
+    },
     stop.signal,
   );
   const end = reconciler.run((report) => passes.push(report), stop.signal);
@@ -58,11 +67,11 @@ describe('the reconciler', () => {
     const link = 'flannel.1';
     const former = { kind: 'address', link, address: ipAddress('10.9.3.0'), prefixLength: 32 } as const;
     kernel.state.set(keyOf(former), former);
-    reconciler.trigger('test');
+    reconciler.trigger(A_TEST);
     await clock.advance(0);
     expect(kernel.state.has(keyOf(former))).toBe(true);
     situation.former = [subnet('10.9.3.0/24')];
-    reconciler.trigger('test');
+    reconciler.trigger(A_TEST);
     await clock.advance(0);
     expect(kernel.state.has(keyOf(former))).toBe(false);
     await stop();
@@ -96,7 +105,7 @@ describe('the reconciler', () => {
       'put route 10.5.4.0/24 via 10.5.4.0 dev flannel.1 proto 84 metric 5 onlink',
     ]);
     later.situation.isInSync = true;
-    later.reconciler.trigger(IN_SYNC);
+    later.reconciler.trigger({ kind: 'wanted', what: 'in sync' });
     await later.clock.advance(0);
     expect(later.isAsDesired()).toBe(true);
     await later.stop();
@@ -124,7 +133,7 @@ describe('the reconciler', () => {
     expect(isAsDesired()).toBe(true);
     expect(reconciler.isConverged).toBe(true);
     const { length } = kernel.operations;
-    reconciler.trigger('a test');
+    reconciler.trigger(A_TEST);
     await clock.advance(0);
     expect(kernel.operations).toHaveLength(length);
     expect(passes).toMatchObject([{ operations: 7, isBaseInPlace: true }, { operations: 0 }]);
@@ -154,7 +163,7 @@ describe('the reconciler', () => {
   it('makes one pass for ten triggers', async () => {
     const { kernel, reconciler, clock, passes, stop } = await reconciling();
     const release = kernel.hold();
-    for (let n = 0; n < 10; n++) reconciler.trigger(`reason ${n}`);
+    for (let n = 0; n < 10; n++) reconciler.trigger({ kind: 'external', what: `reason ${n}` });
     release();
     await clock.advance(0);
     expect(passes).toHaveLength(2);
@@ -250,7 +259,7 @@ describe('the reconciler', () => {
     }));
     for (const object of foreign) kernel.state.set(keyOf(object), object);
     const { length } = kernel.operations;
-    reconciler.trigger('a test');
+    reconciler.trigger(A_TEST);
     await clock.advance(0);
     expect(kernel.operations).toHaveLength(length);
     await stop();
@@ -289,7 +298,7 @@ describe('the reconciler', () => {
     const { kernel, reconciler, clock, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
     kernel.failObserve('EINTR', 3);
     const { length } = kernel.operations;
-    reconciler.trigger('a test');
+    reconciler.trigger(A_TEST);
     await clock.advance(10_000);
     expect(kernel.operations).toHaveLength(length);
     expect(isAsDesired()).toBe(true);
@@ -302,6 +311,249 @@ describe('the reconciler', () => {
     put(examplePeer(3));
     await clock.advance(1_000);
     expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it('leaves nothing of a peer that changes twice before the next pass', async () => {
+    const { kernel, clock, put, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const release = kernel.hold();
+    put(examplePeer(9));
+    await clock.advance(0);
+    put(examplePeer(2, { vtepMac: macAddress('02:00:00:00:00:22') }));
+    put(examplePeer(2, { vtepMac: macAddress('02:00:00:00:00:23') }));
+    release();
+    await clock.advance(0);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it('looks at the objects of a peer when one of them is changed, and at nothing else', async () => {
+    const peers = Array.from({ length: 200 }, (_, n) => examplePeer(n + 2));
+    const { kernel, clock, passes, reconciler, isAsDesired, stop } = await reconciling({ peers });
+    const { observations } = kernel;
+    for (const object of peerObjects(exampleOverlay(), examplePeer(7))) {
+      const { looks } = kernel;
+      kernel.tamper({ verb: 'remove', object });
+      await clock.advance(0);
+      expect(kernel.looks - looks).toBe(3);
+      expect(passes.at(-1)).toMatchObject({ kind: 'named', operations: 1, looked: 3 });
+    }
+    expect(kernel.observations).toBe(observations);
+    expect(reconciler.repairs).toBe(3);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it('removes what others have put, by looking at that alone', async () => {
+    const { kernel, clock, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const { observations } = kernel;
+    for (const object of peerObjects(exampleOverlay(), examplePeer(9)))
+      kernel.tamper({ verb: 'put', object });
+    await clock.advance(0);
+    expect(kernel.observations).toBe(observations);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it.each([
+    ['the kernel cannot tell of single objects', (kernel: FakeKernel) => void (kernel.isOld = true)],
+    ['the look fails', (kernel: FakeKernel) => kernel.failObserve('ENOBUFS', 1)],
+  ])('reads everything where %s', async (_why, prepare) => {
+    const { kernel, clock, put, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const { observations } = kernel;
+    prepare(kernel);
+    put(examplePeer(3));
+    await clock.advance(1_000);
+    expect(kernel.observations).toBe(observations + 1);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it('reads everything when very many peers change at once', async () => {
+    const { kernel, clock, table, reconciler, log, isAsDesired, stop } = await reconciling();
+    const { observations, looks } = kernel;
+    const join = (from: number, to: number) =>
+      reconciler.peersChanged(
+        Array.from({ length: to - from + 1 }, (_, n) => table.put(examplePeer(from + n))!),
+      );
+    join(2, 65);
+    await clock.advance(0);
+    expect([kernel.observations - observations, kernel.looks - looks]).toEqual([0, 192]);
+    join(66, 131);
+    await clock.advance(0);
+    expect([kernel.observations - observations, kernel.looks - looks]).toEqual([1, 192]);
+    expect(log.lines.at(-1)?.fields).toMatchObject({ because: 'peers changed', operations: 198 });
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it('reads everything when the named objects belong to very many peers', async () => {
+    const vtepMac = macAddress('02:00:00:00:00:aa');
+    const { publicIp } = examplePeer(2);
+    const peers = Array.from({ length: 100 }, (_, n) => examplePeer(n + 2, { vtepMac, publicIp }));
+    const { kernel, clock, isAsDesired, stop } = await reconciling({ peers });
+    const { observations } = kernel;
+    kernel.tamper({ verb: 'remove', object: peerObjects(exampleOverlay(), peers[0]!)[0] });
+    await clock.advance(0);
+    expect(kernel.observations).toBe(observations + 1);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it('looks at everything when the link is changed', async () => {
+    const { kernel, clock, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const { observations } = kernel;
+    kernel.tamper({ verb: 'remove', object: kernel.state.get('link flannel.1')! });
+    await clock.advance(0);
+    expect(kernel.observations).toBe(observations + 1);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it('neither removes nor changes a named peer before the registry has been read', async () => {
+    const earlier = await reconciling({ peers: [examplePeer(2), examplePeer(3)] });
+    await earlier.stop();
+    const { kernel } = earlier;
+    const later = await reconciling({ kernel, peers: [examplePeer(3)], isInSync: false });
+    const before = kernel.operations.length;
+    later.put(examplePeer(2, { publicIp: ipAddress('192.168.0.99') }));
+    later.put(examplePeer(4));
+    later.remove(examplePeer(3));
+    await later.clock.advance(0);
+    expect(kernel.printed(before)).toEqual([
+      'put fdb 02:00:00:00:00:04 dev flannel.1 dst 192.168.0.4 self permanent',
+      'put neigh 10.5.4.0 dev flannel.1 lladdr 02:00:00:00:00:04 permanent',
+      'put route 10.5.4.0/24 via 10.5.4.0 dev flannel.1 proto 84 metric 5 onlink',
+    ]);
+    expect(later.passes.at(-1)).toMatchObject({ kind: 'named', isInSync: false });
+    await later.stop();
+  });
+
+  it('does not count as a repair what changes because a peer changed, whatever pass writes it', async () => {
+    const { kernel, reconciler, clock, put, remove, isAsDesired, stop } = await reconciling({
+      peers: [examplePeer(2), examplePeer(3)],
+    });
+    put(examplePeer(4));
+    await clock.advance(0);
+    const release = kernel.hold();
+    reconciler.trigger(A_TEST);
+    await clock.advance(0);
+    // The whole pass reads the table after that, and finds them changed.
+    put(examplePeer(5));
+    remove(examplePeer(3));
+    put(examplePeer(2, { vtepMac: macAddress('02:00:00:00:00:22') }));
+    release();
+    await clock.advance(0);
+    expect(isAsDesired()).toBe(true);
+    expect(reconciler.repairs).toBe(0);
+    await stop();
+  });
+
+  it('counts repairs also while a peer changes', async () => {
+    const { kernel, reconciler, clock, put, isAsDesired, stop } = await reconciling({
+      peers: [examplePeer(2), examplePeer(3)],
+    });
+    const [, , route] = peerObjects(exampleOverlay(), examplePeer(3));
+    put(examplePeer(4));
+    kernel.tamper({ verb: 'remove', object: route });
+    await clock.advance(0);
+    expect(isAsDesired()).toBe(true);
+    expect(reconciler.repairs).toBe(1);
+    await stop();
+  });
+
+  it('is as ready with a peer that the kernel refuses, and not without the network route', async () => {
+    const kernel = new FakeKernel();
+    const [, , route] = peerObjects(exampleOverlay(), examplePeer(2));
+    kernel.failPut(keyOf(route), 'ENOBUFS', Infinity);
+    const { clock, passes, put, reconciler, stop } = await reconciling({ peers: [examplePeer(2)], kernel });
+    expect(passes).toMatchObject([{ isBaseInPlace: true }]);
+    expect(reconciler.isBaseInPlace).toBe(true);
+    put(examplePeer(3));
+    await clock.advance(0);
+    expect(reconciler.isBaseInPlace).toBe(true);
+    const network = [...kernel.state.values()].find((object) => object.kind === 'route' && !object.gateway)!;
+    kernel.failPut(keyOf(network), 'EPERM', 3);
+    kernel.tamper({ verb: 'remove', object: network });
+    await clock.advance(0);
+    expect(reconciler.isBaseInPlace).toBe(false);
+    await clock.advance(10_000);
+    expect(reconciler.isBaseInPlace).toBe(true);
+    await stop();
+  });
+
+  it('tries what failed again with growing pauses, and meanwhile goes on with what changes', async () => {
+    const kernel = new FakeKernel();
+    const [fdbEntry] = peerObjects(exampleOverlay(), examplePeer(2));
+    kernel.failPut(keyOf(fdbEntry), 'ENOBUFS', Infinity);
+    const { clock, put, remove, isAsDesired, reconciler, stop } = await reconciling({
+      peers: [examplePeer(2)],
+      kernel,
+    });
+    await clock.advance(60_000);
+    const { observations } = kernel;
+    // A hundred changes in ten seconds, while the next try is up to half a minute away.
+    for (let n = 0; n < 100; n++) {
+      if (n % 2 === 0) put(examplePeer(3));
+      else remove(examplePeer(3));
+      await clock.advance(100);
+    }
+    expect(kernel.observations - observations).toBeLessThan(3);
+    expect(reconciler.trouble?.complaint).toContain('the kernel refused a change');
+    kernel.failPut(keyOf(fdbEntry), 'ENOBUFS', 0);
+    await clock.advance(31_000);
+    expect(isAsDesired()).toBe(true);
+    expect(reconciler.trouble).toBeUndefined();
+    expect(reconciler.isConverged).toBe(true);
+    await stop();
+  });
+
+  it('looks later at what it is told to look at later', async () => {
+    const { kernel, reconciler, clock, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const stale = examplePeer(9);
+    kernel.applyNow(peerObjects(exampleOverlay(), stale).map((object) => ({ verb: 'put', object })));
+    reconciler.lookLater(peerNames(exampleOverlay(), stale), 5_000, { kind: 'wanted', what: 'a test' });
+    expect(reconciler.isConverged).toBe(false);
+    await clock.advance(4_999);
+    expect(isAsDesired()).toBe(false);
+    await clock.advance(1);
+    expect(isAsDesired()).toBe(true);
+    expect([reconciler.repairs, reconciler.isConverged]).toEqual([0, true]);
+    await stop();
+  });
+
+  it('audits the kernel however often peers change', async () => {
+    const { kernel, clock, put, remove, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const { observations } = kernel;
+    for (let second = 0; second < 180; second++) {
+      if (second % 2 === 0) put(examplePeer(3));
+      else remove(examplePeer(3));
+      await clock.advance(1_000);
+    }
+    expect(kernel.observations - observations).toBe(3);
+    await stop();
+  });
+
+  it('says why it put something in order, and what', async () => {
+    const { kernel, log, clock, reconciler, put, stop } = await reconciling({ peers: [examplePeer(2)] });
+    const [, , route] = peerObjects(exampleOverlay(), examplePeer(2));
+    put(examplePeer(3));
+    await clock.advance(0);
+    kernel.tamper({ verb: 'remove', object: route });
+    kernel.state.delete(keyOf(peerObjects(exampleOverlay(), examplePeer(3))[0]));
+    await clock.advance(0);
+    reconciler.trigger({ kind: 'audit', what: 'SIGHUP' });
+    reconciler.trigger({ kind: 'audit', what: 'SIGHUP' });
+    await clock.advance(0);
+    expect(log.lines.filter(({ level }) => level === 'info').map(({ fields }) => fields)).toMatchObject([
+      { because: 'start', operations: 7, failed: 0 },
+      {
+        because: `${keyOf(route)} removed`,
+        operations: 1,
+        changes: 'put route 10.5.2.0/24 via 10.5.2.0 dev flannel.1 proto 84 metric 3 onlink',
+      },
+      { because: 'SIGHUP', operations: 1, changes: expect.stringContaining('put fdb') as string },
+    ]);
     await stop();
   });
 
@@ -335,6 +587,40 @@ describe('the reconciler on demand', () => {
     await stop();
   });
 
+  it('looks at single peers, too: at those who are there, and at those who are asked for', async () => {
+    const { kernel, clock, put, log, stop } = await reconciling({
+      overlay,
+      peers: [examplePeer(2), examplePeer(3)],
+    });
+    const objects = peerObjects(overlay, examplePeer(2));
+    kernel.applyNow(objects.map((object) => ({ verb: 'put', object })));
+    const { observations } = kernel;
+    for (const object of objects) {
+      kernel.tamper({ verb: 'remove', object });
+      await clock.advance(0);
+      expect(kernel.state.get(keyOf(object))).toEqual(object);
+    }
+    put(examplePeer(3, { vtepMac: macAddress('02:00:00:00:00:33') }));
+    put(examplePeer(4));
+    await clock.advance(0);
+    expect([...kernel.state.values()].filter(({ kind }) => kind === 'fdb-entry')).toHaveLength(1);
+    expect(kernel.observations).toBe(observations);
+    expect(log.lines.map(({ fields }) => fields['because'])).not.toContain('');
+    await stop();
+  });
+
+  it('does not bring back an idle peer of which another program removed something', async () => {
+    const { kernel, clock, reconciler, stop } = await reconciling({ overlay, peers: [examplePeer(2)] });
+    const [fdbEntry, neighbor, route] = peerObjects(overlay, examplePeer(2));
+    kernel.applyNow([fdbEntry, neighbor, route].map((object) => ({ verb: 'put', object })));
+    kernel.age(neighbor.address, IDLE_MILLISECONDS);
+    kernel.tamper({ verb: 'remove', object: route });
+    await clock.advance(0);
+    for (const object of [fdbEntry, neighbor, route]) expect(kernel.state.has(keyOf(object))).toBe(false);
+    expect(reconciler.repairs).toBe(0);
+    await stop();
+  });
+
   it('follows a programmed peer that changes or leaves', async () => {
     const { kernel, clock, put, remove, stop } = await reconciling({
       overlay,
@@ -355,7 +641,7 @@ describe('the reconciler on demand', () => {
 it('a subnet remembered as absent keeps its unreachable route through a pass, and gets none by it', async () => {
   const { kernel, situation, reconciler, clock, stop } = await reconciling();
   situation.absent = [subnet('10.5.9.0/24')];
-  reconciler.trigger('a test');
+  reconciler.trigger(A_TEST);
   await clock.advance(0);
   expect(kernel.printedState().join()).not.toContain('unreachable');
   await stop();
