@@ -43,16 +43,18 @@ export class RepairLedger {
     const operations: Operation[] = [];
     const held: Operation[] = [];
     const notable: Admission['notable'] = [];
-    const heldLinks = new Set<string>();
+    /** Until when, by name. */
+    const heldLinks = new Map<string, number>();
     let nextAt = Infinity;
     for (const operation of repairs) {
       const { object } = operation;
       const record = this.#recordOf(keyOf(object), now);
-      const isHeld = now < record.heldUntil || (object.kind !== 'link' && heldLinks.has(object.link ?? ''));
-      if (isHeld) {
-        // Nothing can be put on a link that is not there.
-        if (object.kind === 'link') heldLinks.add(object.name);
-        nextAt = Math.min(nextAt, Math.max(record.heldUntil, now + 1));
+      // Nothing can be put on a link that is not there.
+      const linkHeldUntil = object.kind === 'link' ? 0 : (heldLinks.get(object.link ?? '') ?? 0);
+      const heldUntil = Math.max(record.heldUntil, linkHeldUntil);
+      if (now < heldUntil) {
+        if (object.kind === 'link') heldLinks.set(object.name, heldUntil);
+        nextAt = Math.min(nextAt, heldUntil);
         held.push(operation);
         continue;
       }
@@ -79,8 +81,7 @@ export class RepairLedger {
     }
     record.fightRepairs++;
     record.notableRepairs++;
-    const isFighting = record.holdMilliseconds > 0 || record.fightRepairs >= FIGHT_REPAIRS;
-    if (isFighting) {
+    if (record.fightRepairs >= FIGHT_REPAIRS) {
       const hold = Math.min(
         Math.max(record.holdMilliseconds * 2, FIRST_HOLD_MILLISECONDS),
         LONGEST_HOLD_MILLISECONDS,

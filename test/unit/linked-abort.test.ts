@@ -13,6 +13,13 @@ describe('a linked abort', () => {
     expect(new LinkedAbort(whole.signal).signal.reason).toBe('enough');
   });
 
+  it('leaves nothing with the whole once that has aborted', () => {
+    const whole = new AbortController();
+    new LinkedAbort(whole.signal);
+    whole.abort();
+    expect(getEventListeners(whole.signal, 'abort')).toHaveLength(0);
+  });
+
   it('aborts alone, and leaves nothing with the whole', () => {
     const whole = new AbortController();
     const part = new LinkedAbort(whole.signal);
@@ -36,6 +43,18 @@ describe('waiting to be woken', () => {
       expect(await waiting).toBe(round % 2 === 0);
     }
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
+  it('does not wait where it was raised before, however often, and only once', async () => {
+    const { signal } = new AbortController();
+    const clock = new FakeClock();
+    const wake = new Wake();
+    wake.raise();
+    wake.raise();
+    expect(await wake.wait(clock, 1_000, signal)).toBe(true);
+    const waiting = wake.wait(clock, 1_000, signal);
+    await clock.advance(1_000);
+    expect(await waiting).toBe(false);
   });
 
   it('ends with the reason of the signal', async () => {
