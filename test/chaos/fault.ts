@@ -28,6 +28,8 @@ export interface Fault {
 
 export interface Loss {
   readonly sent: number;
+  /** Of these, packets sent between the fault and its repair. */
+  readonly sentMeanwhile: number;
   readonly lost: number;
   /** The longest time without a packet. */
   readonly silenceMilliseconds: number;

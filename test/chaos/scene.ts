@@ -3,14 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../support/lab/host';
 import { Lab, NETWORK_CONFIG, PREFIX, type LabPlan } from '../support/lab/lab';
 import type { LogLine } from '../support/lab/agent';
-import { Stream } from '../support/lab/stream';
+import { Stream, now, type Instant } from '../support/lab/stream';
 import { until, type Bound } from '../support/lab/until';
 import type { Loss } from './fault';
 import { Onlooker } from './onlooker';
 
 /** Host 1 is damaged; hosts 2 and 3 are not. */
 export class Scene {
-  #streams: { untouched: Stream; through: Stream[] } | undefined;
+  #streams: { untouched: Stream; through: Stream[]; since: Instant } | undefined;
   /** How much of which run of the agent's log was there before the fault. */
   #logSeen = { lines: 0, startedAt: 0 };
   /** What ends with the fault, in reverse order. */
@@ -159,8 +159,13 @@ export class Scene {
     const untouched = await Stream.start(peer, other);
     const out = await Stream.start(victim, peer);
     const back = await Stream.start(other, victim);
-    this.#streams = { untouched, through: [out, back] };
-    await sleep(200);
+    this.#streams = { untouched, through: [out, back], since: now() };
+  }
+
+  /** Waits until so many more packets were sent on each path. */
+  async sends(count?: number): Promise<void> {
+    const { untouched, through } = this.#streams!;
+    await Promise.all([untouched, ...through].map((stream) => stream.sends(count)));
   }
 
   /** Waits until everything is as it was; throws, with what is not. */
@@ -180,12 +185,14 @@ export class Scene {
 
   /** Ends the streams, and counts. */
   async count(): Promise<{ untouched: Loss; through: Loss }> {
+    const { untouched, through, since } = this.#streams!;
+    const disturbance = { from: since, to: now() };
     // What a fault breaks it may break a moment later.
-    await sleep(200);
-    const { untouched, through } = this.#streams!;
-    const reports = await Promise.all([untouched, ...through].map((stream) => stream.end()));
-    const losses = reports.map(({ sent, lost, longestSilenceMilliseconds }) => ({
+    await this.sends();
+    const reports = await Promise.all([untouched, ...through].map((stream) => stream.end(disturbance)));
+    const losses = reports.map(({ sent, sentMeanwhile, lost, longestSilenceMilliseconds }) => ({
       sent,
+      sentMeanwhile,
       lost,
       silenceMilliseconds: Math.round(longestSilenceMilliseconds),
     }));
@@ -221,6 +228,8 @@ export async function etcdLeaseOf({ lab }: Scene, key: string): Promise<string> 
 function sum(a: Loss, b: Loss): Loss {
   return {
     sent: a.sent + b.sent,
+    // On each of the paths.
+    sentMeanwhile: Math.min(a.sentMeanwhile, b.sentMeanwhile),
     lost: a.lost + b.lost,
     silenceMilliseconds: Math.max(a.silenceMilliseconds, b.silenceMilliseconds),
   };

@@ -3,7 +3,7 @@ import type { Fault, Line, Loss } from './fault';
 import { NotRun } from './faults/machine';
 import { Scene } from './scene';
 
-const NOTHING: Loss = { sent: 0, lost: 0, silenceMilliseconds: 0 };
+const NOTHING: Loss = { sent: 0, sentMeanwhile: 0, lost: 0, silenceMilliseconds: 0 };
 /** What the damaged host said, at most so many lines of it. */
 const SAID_LINES = 6;
 
@@ -69,7 +69,9 @@ async function tryFault(fault: Fault, scene: Scene): Promise<{ line: Line; isInt
 function judge(line: Omit<Line, 'isGood' | 'verdict'>): string[] {
   const { untouched, through, throughLoss, repairMilliseconds, withinMilliseconds } = line;
   return [
-    untouched.sent === 0 ? 'nothing was sent' : undefined,
+    [untouched, through].some(({ sentMeanwhile }) => sentMeanwhile === 0)
+      ? 'nothing was sent meanwhile, so nothing is known of losses'
+      : undefined,
     untouched.lost > 0 ? `untouched peers lost ${untouched.lost} packets` : undefined,
     throughLoss === 'none' && through.lost > 0 ? `the damaged host lost ${through.lost} packets` : undefined,
     repairMilliseconds !== undefined && repairMilliseconds > withinMilliseconds

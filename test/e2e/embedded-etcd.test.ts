@@ -1,13 +1,12 @@
 /** A first try without an etcd: one host carries it, the others join by the line that it prints. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { pidOfEtcdOn } from '../support/etcd-on';
 import { run } from '../support/lab/command';
 import type { Host } from '../support/lab/host';
 import { Lab } from '../support/lab/lab';
-import { pingAllPairs, unanswered } from '../support/lab/ping';
-import { Stream, type StreamReport } from '../support/lab/stream';
+import { allReachAll } from '../support/lab/ping';
+import { withoutLoss, type Pair } from '../support/lab/stream';
 import { until } from '../support/lab/until';
 
 const FIRST = ['--embedded-etcd', '--iface=eth0'];
@@ -42,25 +41,12 @@ beforeAll(async () => {
 
 afterAll(() => lab?.end());
 
-/** Of two streams that concern the first host and one that does not. */
-async function streaming(work: () => Promise<void>): Promise<StreamReport[]> {
-  const streams = [
-    await Stream.start(first, second),
-    await Stream.start(third, first),
-    await Stream.start(second, third),
-  ];
-  await work();
-  // What an agent breaks it may break after it is ready.
-  await sleep(1_000);
-  return Promise.all(streams.map((stream) => stream.end()));
-}
-
-function expectNothingLost(reports: readonly StreamReport[]): void {
-  for (const report of reports) {
-    expect(report.sent).toBeGreaterThan(1_000);
-    expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
-  }
-}
+/** Two that concern the first host, and one that does not. */
+const paths = (): Pair[] => [
+  [first, second],
+  [third, first],
+  [second, third],
+];
 
 test('the line to run on the next host needs to name no interface', () => {
   expect(invitation).toEqual([
@@ -70,10 +56,7 @@ test('the line to run on the next host needs to name no interface', () => {
 });
 
 test('three hosts that joined by it reach each other', async () => {
-  await until(
-    'all know all',
-    async () => unanswered(await pingAllPairs([first, second, third])).length === 0,
-  );
+  await allReachAll([first, second, third]);
   expect(first.environment['FLANNEL_NETWORK']).toBe('10.5.0.0/16');
 });
 
@@ -85,12 +68,10 @@ test('its state is told, and what asks for no etcd in particular asks that one',
 
 test('an etcd that is killed is started again, and no packet is lost', async () => {
   const before = etcd();
-  expectNothingLost(
-    await streaming(async () => {
-      process.kill(before!, 'SIGKILL');
-      await first.agent.logged(({ message }) => message === 'the embedded etcd runs again');
-    }),
-  );
+  await withoutLoss(paths(), async () => {
+    process.kill(before!, 'SIGKILL');
+    await first.agent.logged(({ message }) => message === 'the embedded etcd runs again');
+  });
   expect(etcd()).not.toBe(before);
 });
 
@@ -99,46 +80,41 @@ test('a full disk ends an etcd and costs no packet; that is said, and over when 
   const recoveries = () =>
     first.agent.log().filter(({ message }) => message === 'the embedded etcd runs again').length;
   const before = recoveries();
-  expectNothingLost(
-    await streaming(async () => {
-      await run('sh', ['-c', `dd if=/dev/zero of=${disk}/fill bs=64k 2> /dev/null || :`]);
-      process.kill(etcd()!, 'SIGKILL');
-      await until(
-        'the reason is shown',
-        async () => /embedded etcd: .*not enough room/.test((await first.agent.command('status')).stdout),
-        { everyMilliseconds: 500 },
-      );
-      rmSync(`${disk}/fill`);
-      await until('it runs again', () => recoveries() > before);
-    }),
-  );
+  await withoutLoss(paths(), async (traffic) => {
+    await run('sh', ['-c', `dd if=/dev/zero of=${disk}/fill bs=64k 2> /dev/null || :`]);
+    process.kill(etcd()!, 'SIGKILL');
+    await until(
+      'the reason is shown',
+      async () => /embedded etcd: .*not enough room/.test((await first.agent.command('status')).stdout),
+      { everyMilliseconds: 500 },
+    );
+    await traffic.sends();
+    rmSync(`${disk}/fill`);
+    await until('it runs again', () => recoveries() > before);
+  });
 });
 
 test('an agent that is killed leaves its etcd to the others; the next one takes it over, with the same subnet', async () => {
   const before = { pid: etcd(), subnet: first.subnet };
-  expectNothingLost(
-    await streaming(async () => {
-      await first.agent.end('SIGKILL');
-      first.agent.start({ args: FIRST });
-      await first.agent.logged(({ message }) => message.endsWith('is taken over'));
-      await first.agent.ready();
-    }),
-  );
+  await withoutLoss(paths(), async (traffic) => {
+    await first.agent.end('SIGKILL');
+    await traffic.sends();
+    first.agent.start({ args: FIRST });
+    await first.agent.logged(({ message }) => message.endsWith('is taken over'));
+    await first.agent.ready();
+  });
   expect({ pid: etcd(), subnet: first.subnet }).toEqual(before);
 });
 
-test('an agent that is stopped stops its etcd, within a second; started again, it has the same data', async () => {
+test('an agent that is stopped stops its etcd; started again, it has the same data', async () => {
   const before = first.subnet;
-  expectNothingLost(
-    await streaming(async () => {
-      const exit = await first.agent.end();
-      expect(exit).toMatchObject({ code: 0, signal: null });
-      expect(exit.milliseconds).toBeLessThan(1_000);
-      expect(etcd()).toBeUndefined();
-      first.agent.start({ args: FIRST });
-      await first.agent.ready();
-    }),
-  );
+  await withoutLoss(paths(), async (traffic) => {
+    expect(await first.agent.end()).toEqual({ code: 0, signal: null });
+    expect(etcd()).toBeUndefined();
+    await traffic.sends();
+    first.agent.start({ args: FIRST });
+    await first.agent.ready();
+  });
   expect(first.subnet).toBe(before);
 });
 
@@ -151,32 +127,30 @@ test('a second agent on the first host ends with a sentence, and the etcd stays'
 });
 
 describe('while the first host is rebooted,', () => {
-  let reports: StreamReport[];
-
-  beforeAll(async () => {
+  test('the others lose no packet, though one of them is restarted', async () => {
     await first.agent.end();
     await first.namespace.ip('link', 'del', 'flannel.1');
     await first.namespace.run('rm', [first.agent.subnetFile]);
-    const stream = await Stream.start(second, third);
-    await second.agent.logged(({ message }) => message.startsWith('cannot read leases from etcd'));
-    // A host that starts meanwhile begins from what it remembers.
-    await third.agent.end();
-    third.agent.start({ args: invitation });
-    await third.agent.ready();
-    first.agent.start({ args: FIRST });
-    await first.agent.ready();
-    await first.attachContainer();
-    await second.agent.logged(({ message }) => message === 'etcd answers again');
-    reports = [await stream.end()];
+    await withoutLoss([[second, third]], async (traffic) => {
+      await second.agent.logged(({ message }) => message.startsWith('cannot read leases from etcd'));
+      // A host that starts meanwhile begins from what it remembers.
+      await third.agent.end();
+      await traffic.sends();
+      third.agent.start({ args: invitation });
+      await third.agent.ready();
+      await traffic.sends();
+      first.agent.start({ args: FIRST });
+      await first.agent.ready();
+      await first.attachContainer();
+      await second.agent.logged(({ message }) => message === 'etcd answers again');
+    });
   });
-
-  test('the others lose no packet, though one of them is restarted', () => expectNothingLost(reports));
 
   test('none forgets another, and a host that joins later is reached by all', async () => {
     late.agent.start({ args: invitation });
     await late.agent.ready();
     await late.attachContainer();
-    await until('all know all', async () => unanswered(await pingAllPairs(lab.hosts)).length === 0);
+    await allReachAll(lab.hosts);
   });
 });
 

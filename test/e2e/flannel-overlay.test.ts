@@ -5,7 +5,7 @@ import type { Host } from '../support/lab/host';
 import { Lab, PREFIX } from '../support/lab/lab';
 import { netlinkReads, netlinkWrites, traced } from '../support/lab/netlink-writes';
 import { pingAllPairs, unanswered } from '../support/lab/ping';
-import { Stream } from '../support/lab/stream';
+import { withoutLoss } from '../support/lab/stream';
 import { until } from '../support/lab/until';
 
 describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
@@ -61,15 +61,19 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
 
   test('an agent that is killed and started again is no news to flannel, and loses no packet', async () => {
     const before = modern.deeds.length;
-    const streams = [
-      await Stream.start(ours, modern.host),
-      await Stream.start(modern.host, ours),
-      await Stream.start(old.host, other),
-    ];
-    await ours.agent.end('SIGKILL');
-    ours.agent.start();
-    await ours.agent.ready();
-    for (const stream of streams) expect(await stream.end()).toMatchObject({ lost: 0, failed: 0 });
+    await withoutLoss(
+      [
+        [ours, modern.host],
+        [modern.host, ours],
+        [old.host, other],
+      ],
+      async (traffic) => {
+        await ours.agent.end('SIGKILL');
+        await traffic.sends();
+        ours.agent.start();
+        await ours.agent.ready();
+      },
+    );
     await modern.settled();
     expect(modern.deeds.slice(before)).toEqual([]);
   });
@@ -79,19 +83,25 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
     await ours.agent.end('SIGKILL');
     ours.agent.start({ under: traced(trace) });
     await ours.agent.ready();
-    const streams = [await Stream.start(ours, modern.host), await Stream.start(modern.host, ours)];
     await until('the agent has read all', () => netlinkReads(trace).length > 0);
     const before = netlinkWrites(trace).length;
-    const first = await modern.renew();
-    await modern.renew();
-    // Another lease than the key has now: its end means nothing.
-    await lab.etcd.etcdctl('lease', 'revoke', first);
-    // A lease of its own is what comes after all that: when it is judged, they were.
-    const lease = `${await lab.freeSubnet()}.0-24`;
-    await lab.etcd.put(`${PREFIX}/subnets/${lease}`, '{"PublicIP":"172.30.254.1"}');
-    await ours.agent.logged((line) => line['lease'] === lease);
-    await lab.etcd.etcdctl('del', `${PREFIX}/subnets/${lease}`);
-    for (const stream of streams) expect(await stream.end()).toMatchObject({ lost: 0, failed: 0 });
+    await withoutLoss(
+      [
+        [ours, modern.host],
+        [modern.host, ours],
+      ],
+      async () => {
+        const first = await modern.renew();
+        await modern.renew();
+        // Another lease than the key has now: its end means nothing.
+        await lab.etcd.etcdctl('lease', 'revoke', first);
+        // A lease of its own is what comes after all that: when it is judged, they were.
+        const lease = `${await lab.freeSubnet()}.0-24`;
+        await lab.etcd.put(`${PREFIX}/subnets/${lease}`, '{"PublicIP":"172.30.254.1"}');
+        await ours.agent.logged((line) => line['lease'] === lease);
+        await lab.etcd.etcdctl('del', `${PREFIX}/subnets/${lease}`);
+      },
+    );
     expect(netlinkWrites(trace).slice(before)).toEqual([]);
     expect(ours.agent.log().filter(({ message }) => /^peer (left|changed)|expired/.test(message))).toEqual(
       [],
@@ -108,14 +118,20 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
       await host.namespace.configure(Object.fromEntries(settings) as Record<string, number>);
     }
     const answers = old.answers;
-    const streams = [await Stream.start(old.host, ours), await Stream.start(ours, old.host)];
-    // A round takes from ten to thirty seconds: the kernel draws parts of it at random.
-    await until('it was asked again and again', () => old.answers >= answers + 3, {
-      withinMilliseconds: 120_000,
-    });
-    for (const stream of streams) expect(await stream.end()).toMatchObject({ lost: 0, failed: 0, gaps: [] });
+    await withoutLoss(
+      [
+        [old.host, ours],
+        [ours, old.host],
+      ],
+      async () => {
+        // A round takes from ten to thirty seconds: the kernel draws parts of it at random.
+        await until('it was asked again and again', () => old.answers >= answers + 3, {
+          withinMilliseconds: 180_000,
+        });
+      },
+    );
     expect((await ours.neighbors()).filter(({ dst }) => dst === old.host.containerAddress)).toEqual([]);
-  }, 180_000);
+  });
 
   test('a flannel host that made its device anew is followed to its new MAC', async () => {
     const { mac, host, subnet } = modern;

@@ -1,17 +1,19 @@
 /** The unit and Docker's drop-in under a real systemd: one machine boots, and goes through a day. */
 import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../support/lab/host';
 import { Lab, NETWORK_CONFIG } from '../support/lab/lab';
-import { ping } from '../support/lab/ping';
-import { Stream } from '../support/lab/stream';
+import { allReachAll, ping } from '../support/lab/ping';
+import { withoutLoss } from '../support/lab/stream';
 import { SystemdMachine } from '../support/lab/systemd-machine';
 import { until } from '../support/lab/until';
 
 const SUBNET_FILE = '/run/flannel/subnet.env';
-/** Short, so that the tests are; what they mean is the same. */
-const HURRY = '[Service]\nWatchdogSec=2\nTimeoutStartSec=3\nTimeoutAbortSec=2\nRestartSec=100ms\n';
+/** Shorter than ours, so that the tests are; what they mean is the same. Long enough for a machine that has much else to do. */
+const START_LIMIT = 'TimeoutStartSec=10\n';
+const HURRY = `[Service]\nWatchdogSec=10\n${START_LIMIT}RestartSec=100ms\n`;
+/** Starts like ours, and says nothing to systemd: what systemd does to such a one when its time is over. */
+const SILENT = `[Service]\nType=notify\n${START_LIMIT}ExecStart=/bin/sleep infinity\n`;
 
 let lab: Lab;
 let machine: SystemdMachine;
@@ -27,6 +29,7 @@ beforeAll(async () => {
     files: {
       '/etc/default/vtepd': `FLANNELD_ETCD_ENDPOINTS=${lab.etcd.endpoints}\nFLANNELD_IFACE=eth0\nFLANNELD_IP_MASQ=true\n`,
       '/etc/systemd/system/vtepd.service.d/50-lab.conf': HURRY,
+      '/etc/systemd/system/silent.service': SILENT,
       '/etc/docker/daemon.json': '{"storage-driver": "vfs"}',
     },
   });
@@ -39,10 +42,12 @@ afterAll(async () => {
 
 describe('at boot, while there is no network configuration,', () => {
   test('the agent is starting for longer than a start may take, and Docker waits for it', async () => {
-    await until('it has been starting for longer than TimeoutStartSec', async () =>
+    await until('it waits', async () =>
       (await machine.journal('vtepd')).includes('waiting for the network configuration'),
     );
-    await sleep(3_500);
+    // Started later, under the same limit, and ended: so the limit has passed for ours, too.
+    await machine.run('systemctl', 'start', '--no-block', 'silent');
+    await machine.shows('silent', { ActiveState: 'failed', Result: 'timeout' });
     expect(await machine.show('vtepd', 'ActiveState', 'NRestarts')).toEqual({
       ActiveState: 'activating',
       NRestarts: '0',
@@ -84,11 +89,7 @@ describe('at boot, while there is no network configuration,', () => {
 });
 
 test('the machine carries packets', async () => {
-  const answers = async () => [
-    ...(await ping(host.container, [peer.containerAddress])),
-    ...(await ping(peer.container, [host.containerAddress])),
-  ];
-  await until('packets pass both ways', async () => (await answers()).length === 2);
+  await allReachAll([host, peer]);
 });
 
 describe('the sandbox', () => {
@@ -167,7 +168,9 @@ test('the agent writes its rules of masquerade and forwarding, by a program that
   expect(await machine.run('nft', 'list', 'table', 'ip', 'vtepd-flannel.1')).toContain('masquerade');
   // Docker's table: written by iptables, which is not root here either.
   expect(await machine.run('iptables', '-S')).toMatch(/^-A \S+ -s 10\.5\.0\.0\/16 -j ACCEPT$/m);
-  expect(await machine.journal('vtepd')).not.toMatch(/cannot read or write the firewall/);
+  const journal = await machine.journal('vtepd');
+  expect(journal).toContain('firewall rules put in order');
+  expect(journal).not.toMatch(/cannot read or write the firewall/);
 });
 
 test('systemctl status says which subnet this is, and how many peers there are', async () => {
@@ -184,33 +187,31 @@ test('a reload is over when everything was compared anew, by the same process', 
 });
 
 describe('without loss of a packet', () => {
-  let stream: Stream;
   let docker: Record<string, string>;
 
   beforeEach(async () => {
     docker = await machine.show('docker', 'MainPID');
-    stream = await Stream.start(peer, host);
   });
 
   afterEach(async () => {
-    const report = await stream.end();
-    // A restart takes less than half a second where nothing else is at work.
-    expect(report.sent).toBeGreaterThan(200);
-    expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
     expect(await machine.show('docker', 'MainPID')).toEqual(docker);
   });
 
   test('an agent that hangs is ended by the watchdog, and another one started', async () => {
     const hanging = await machine.pidOf('vtepd');
-    process.kill(hanging, 'SIGSTOP');
-    await machine.shows('vtepd', { ActiveState: 'active', SubState: 'running', NRestarts: '1' });
+    await withoutLoss([[peer, host]], async () => {
+      process.kill(hanging, 'SIGSTOP');
+      await machine.shows('vtepd', { ActiveState: 'active', SubState: 'running', NRestarts: '1' });
+    });
     expect(existsSync(`/proc/${hanging}`)).toBe(false);
     expect(await machine.journal('vtepd')).toMatch(/Watchdog timeout/);
   });
 
   test('an agent that is killed is started again', async () => {
-    process.kill(await machine.pidOf('vtepd'), 'SIGKILL');
-    await machine.shows('vtepd', { ActiveState: 'active', SubState: 'running', NRestarts: '2' });
+    await withoutLoss([[peer, host]], async () => {
+      process.kill(await machine.pidOf('vtepd'), 'SIGKILL');
+      await machine.shows('vtepd', { ActiveState: 'active', SubState: 'running', NRestarts: '2' });
+    });
   });
 
   test('networkd keeps its hands off our device, though a file of it is for every such device', async () => {
@@ -218,31 +219,38 @@ describe('without loss of a packet', () => {
     const held = () => machine.run('sh', '-c', 'ip address show dev flannel.1; ip route show dev flannel.1');
     const before = await held();
     machine.write('/etc/systemd/network/50-every.network', '[Match]\nName=*.1\n\n[Network]\nDHCP=no\n');
-    await machine.run('systemctl', 'start', 'systemd-networkd');
-    const state = await until('it has seen the device', () =>
-      machine.read(`/run/systemd/netif/links/${index!.ifindex}`),
-    );
-    expect(state).toMatch(/^ADMIN_STATE=unmanaged$/m);
-    await machine.run('systemctl', 'stop', 'systemd-networkd.socket', 'systemd-networkd');
+    await withoutLoss([[peer, host]], async (traffic) => {
+      await machine.run('systemctl', 'start', 'systemd-networkd');
+      const state = await until('it has seen the device', () =>
+        machine.read(`/run/systemd/netif/links/${index!.ifindex}`),
+      );
+      expect(state).toMatch(/^ADMIN_STATE=unmanaged$/m);
+      await traffic.sends();
+      await machine.run('systemctl', 'stop', 'systemd-networkd.socket', 'systemd-networkd');
+    });
     expect(await held()).toBe(before);
   });
 
   test('the agent is restarted, and Docker goes on', async () => {
-    await machine.run('systemctl', 'restart', 'vtepd');
+    await withoutLoss([[peer, host]], async () => {
+      await machine.run('systemctl', 'restart', 'vtepd');
+    });
     expect(await machine.show('vtepd', 'ActiveState')).toEqual({ ActiveState: 'active' });
   });
 
-  test('the agent is stopped within two seconds; subnet.env and its memory stay, and it starts again', async () => {
-    const start = performance.now();
-    await machine.run('systemctl', 'stop', 'vtepd');
-    expect(performance.now() - start).toBeLessThan(2_000);
-    expect(await machine.show('vtepd', 'ActiveState', 'Result', 'ExecMainStatus')).toEqual({
-      ActiveState: 'inactive',
-      Result: 'success',
-      ExecMainStatus: '0',
+  test('the agent is stopped and ends by itself; subnet.env and its memory stay, and it starts again', async () => {
+    await withoutLoss([[peer, host]], async (traffic) => {
+      await machine.run('systemctl', 'stop', 'vtepd');
+      // Where systemd has to end it, the result is "timeout".
+      expect(await machine.show('vtepd', 'ActiveState', 'Result', 'ExecMainStatus')).toEqual({
+        ActiveState: 'inactive',
+        Result: 'success',
+        ExecMainStatus: '0',
+      });
+      for (const path of [SUBNET_FILE, '/var/lib/vtepd/state.json']) expect(machine.read(path)).toBeDefined();
+      await traffic.sends();
+      await machine.run('systemctl', 'start', 'vtepd');
     });
-    for (const path of [SUBNET_FILE, '/var/lib/vtepd/state.json']) expect(machine.read(path)).toBeDefined();
-    await machine.run('systemctl', 'start', 'vtepd');
   });
 });
 

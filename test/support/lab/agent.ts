@@ -115,22 +115,14 @@ export class Agent {
   }
 
   /** Sends a signal and waits until it ended. */
-  async end(
-    signal: NodeJS.Signals = 'SIGTERM',
-    withinMilliseconds?: number,
-  ): Promise<Exit & { milliseconds: number }> {
+  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<Exit> {
     const child = this.#process;
     if (!child) throw new Error('it was never started');
-    const since = performance.now();
     child.kill(signal);
-    const exit = await Promise.race([
-      exitOf(child),
-      until(`the agent of ${this.namespace.name} ended on ${signal}`, () => !this.running, {
-        withinMilliseconds,
-      }),
-    ]);
-    if (exit === true) return { ...(await exitOf(child)), milliseconds: performance.now() - since };
-    return { ...exit, milliseconds: performance.now() - since };
+    await until(`the agent of ${this.namespace.name} ended on ${signal}`, () => !this.running, {
+      everyMilliseconds: 5,
+    });
+    return exitOf(child);
   }
 
   /** Runs the program with other words (`leave`, `config get`, …) on this host, to its end. */
@@ -140,7 +132,6 @@ export class Agent {
       [`--net=${this.namespace.path}`, process.execPath, this.program, ...words, ...this.options],
       {
         env: this.#env,
-        withinMilliseconds: 30_000,
       },
     );
   }

@@ -91,7 +91,7 @@ export class Lab {
   }
 
   /** Starts the agents of these hosts (of all, if none are named), waits until they are ready and attaches the containers. */
-  async startAgents(hosts: readonly Host[] = this.hosts, readyWithinMilliseconds = 30_000): Promise<void> {
+  async startAgents(hosts: readonly Host[] = this.hosts, readyWithinMilliseconds?: number): Promise<void> {
     for (const host of hosts) host.agent.start();
     await Promise.all(
       hosts.map(async (host) => {

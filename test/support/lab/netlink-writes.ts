@@ -1,5 +1,6 @@
 /** Which changes of the kernel a program asked for: the messages it sent, whether they changed anything or not. */
 import { existsSync, readFileSync } from 'node:fs';
+import { until } from './until';
 
 /** Runs a program so that {@link netlinkWrites} can tell what it asked the kernel for. */
 export function traced(file: string): string[] {
@@ -34,4 +35,21 @@ export function netlinkWrites(file: string): string[] {
 /** The requests in a trace that only ask. A trace without any has seen nothing, and proves nothing. */
 export function netlinkReads(file: string): string[] {
   return Array.from(readFileSync(file, 'utf8').matchAll(/nlmsg_type=(RTM_GET\w+)/g), ([, type]) => type!);
+}
+
+/** How often a traced agent has begun to read the whole kernel state: it reads the neighbor parameters once each time. */
+export function readings(file: string): number {
+  return netlinkReads(file).filter((type) => type === 'RTM_GETNEIGHTBL').length;
+}
+
+/**
+ * Has a traced agent compare everything, and returns once it has done what it does about it: it reads a second time only when
+ * the first comparison's changes are written.
+ */
+export async function compared(pid: number, file: string): Promise<void> {
+  for (let time = 1; time <= 2; time++) {
+    const before = readings(file);
+    process.kill(pid, 'SIGHUP');
+    await until('the agent reads the kernel state', () => readings(file) > before);
+  }
 }

@@ -2,6 +2,7 @@
 import { run } from './command';
 import type { Host } from './host';
 import type { Namespace } from './namespace';
+import { PATIENCE_MILLISECONDS, until } from './until';
 
 export interface RoundTrip {
   readonly from: Host;
@@ -10,6 +11,11 @@ export interface RoundTrip {
   readonly milliseconds: number | undefined;
 }
 
+/** Far more than an answer takes, also where other programs have the processors: an answer that is late is an answer. */
+const ANSWER_MILLISECONDS = 10_000;
+/** Where one asks again and again until there is an answer. */
+export const POLL_MILLISECONDS = 2_000;
+
 /**
  * One echo request from `from` to each address, all at once. Returns the round trip in milliseconds of those that answered
  * within the bound.
@@ -17,7 +23,7 @@ export interface RoundTrip {
 export async function ping(
   from: Namespace,
   addresses: readonly string[],
-  withinMilliseconds = 1000,
+  withinMilliseconds = ANSWER_MILLISECONDS,
 ): Promise<Map<string, number>> {
   const seconds = withinMilliseconds / 1000;
   const script = addresses.map((address) => `ping -n -c 1 -W ${seconds} ${address} &`).join('\n') + '\nwait';
@@ -30,17 +36,21 @@ export async function ping(
 export async function answered(
   from: readonly Namespace[],
   address: string,
-  withinMilliseconds: number,
+  withinMilliseconds = PATIENCE_MILLISECONDS,
 ): Promise<void> {
   // One process of ours, and one ping for all requests of a place: to spawn them would be most of what is measured. An ICMP
   // error ends ping, and it begins anew.
   const ask = `ping -n -q -c 1 -w ${Math.ceil(withinMilliseconds / 1000)} -i 0.02 ${address}`;
   const asking = from.map(({ path }) => `(until nsenter --net=${path} ${ask}; do :; done) &`);
-  await run('timeout', [`${withinMilliseconds / 1000}`, 'sh', '-c', [...asking, 'wait'].join('\n')]);
+  const words = [`${withinMilliseconds / 1000}`, 'sh', '-c', [...asking, 'wait'].join('\n')];
+  await run('timeout', words, { withinMilliseconds: withinMilliseconds + 10_000 });
 }
 
 /** One echo request from the container of each host to that of every other host. */
-export async function pingAllPairs(hosts: readonly Host[], withinMilliseconds = 2000): Promise<RoundTrip[]> {
+export async function pingAllPairs(
+  hosts: readonly Host[],
+  withinMilliseconds?: number,
+): Promise<RoundTrip[]> {
   const trips: RoundTrip[] = [];
   for (const from of hosts) {
     const others = hosts.filter((to) => to !== from);
@@ -52,6 +62,15 @@ export async function pingAllPairs(hosts: readonly Host[], withinMilliseconds = 
     for (const to of others) trips.push({ from, to, milliseconds: answers.get(to.containerAddress) });
   }
   return trips;
+}
+
+/** Resolves as soon as the containers of all hosts reach each other. Throws when the time is up, and names who does not. */
+export async function allReachAll(hosts: readonly Host[]): Promise<void> {
+  let missing: string[] = [];
+  await until(
+    () => `all reach all; not so: ${missing.join(', ')}`,
+    async () => (missing = unanswered(await pingAllPairs(hosts, POLL_MILLISECONDS))).length === 0,
+  );
 }
 
 /** `host 1 → host 3` for every pair that got no answer. */

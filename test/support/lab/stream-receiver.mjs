@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
 import { hrtime } from 'node:process';
-import { clearInterval, setInterval } from 'node:timers';
+import { clearInterval, setImmediate, setInterval } from 'node:timers';
 import { createInterface } from 'node:readline';
 
 const port = Number(process.argv[2]);
@@ -38,11 +38,19 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   const [sent, patience] = line.split(' ').map(Number);
   expected = sent;
   const asked = hrtime.bigint();
-  const timer = setInterval(() => {
+  const isOver = () => {
     const since = lastArrival !== undefined && lastArrival > asked ? lastArrival : asked;
-    if (received < expected && hrtime.bigint() - since < BigInt(patience) * 1_000_000n) return;
-    clearInterval(timer);
-    report();
+    return received >= expected || hrtime.bigint() - since >= BigInt(patience) * 1_000_000n;
+  };
+  const timer = setInterval(() => {
+    if (!isOver()) return;
+    // Where it was this process that stood still, the packets wait in its socket: they are read before this is asked again.
+    setImmediate(() => {
+      if (!isOver() || expected === undefined) return;
+      clearInterval(timer);
+      report();
+      expected = undefined;
+    });
   }, 5);
 });
 

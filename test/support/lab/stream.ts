@@ -1,12 +1,33 @@
-/** A steady stream of numbered UDP packets between two containers, and the exact count of what became of them. */
+/**
+ * Steady streams of numbered UDP packets between containers, and the exact count of what became of them.
+ *
+ * A stream shows something only if packets were sent at the right time. So nothing here depends on how long a test takes: a
+ * stream stays open until a fixed number of packets was sent after the disturbance, the packets sent during it are counted by
+ * themselves, and the sender never catches up what it missed.
+ */
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
-import type { Host } from './host';
 import type { Namespace } from './namespace';
 
 const PORT = '7007';
 const NODE = process.execPath;
+/** So many packets show that a path carries packets: 200 ms of a stream, if its sender is never late. */
+const ENOUGH = 200;
+
+/** Where a stream begins or ends: a host of the lab, or any other container. */
+export interface Station {
+  readonly container: Namespace;
+  readonly containerAddress: string;
+  readonly name: string;
+}
+
+/** A time on the machine's monotonic clock, which all processes share (nanoseconds). */
+export type Instant = bigint;
+
+export function now(): Instant {
+  return process.hrtime.bigint();
+}
 
 /** What became of numbered packets, as their receiver saw it. */
 export interface Receipt {
@@ -26,43 +47,106 @@ export interface Receipt {
   readonly droppedByReceiver: number;
 }
 
-export interface StreamReport extends Receipt {
+interface Sending {
   readonly sent: number;
   /** Of these, packets the sender's own kernel refused to send. */
   readonly failed: number;
-  /** By how much the sender was behind its time at worst. */
-  readonly latestMilliseconds: number;
+  /** Of `sent`, those sent while the disturbance lasted. */
+  readonly sentMeanwhile: number;
+  /** The longest time within the disturbance in which nothing was sent: the sender was late, and nothing is known of that time. */
+  readonly longestPauseMilliseconds: number;
 }
 
-/** A stream under way. */
+export interface StreamReport extends Receipt, Sending {
+  /** `host 1 → host 2` */
+  readonly name: string;
+}
+
+/** Streams under way, as what happens meanwhile sees them. */
+export interface Traffic {
+  /** Resolves once every stream has sent so many more packets: a state of things that lasts until then has been tried. */
+  sends(count?: number): Promise<void>;
+}
+
+export type Pair = readonly [from: Station, to: Station];
+
+/** Sends packets between these pairs while something happens and for a while after it; what became of them, in the same order. */
+export async function streaming(
+  pairs: readonly Pair[],
+  happen: (traffic: Traffic) => Promise<unknown>,
+): Promise<StreamReport[]> {
+  const streams: Stream[] = [];
+  const traffic = {
+    sends: async (count?: number) => void (await Promise.all(streams.map((stream) => stream.sends(count)))),
+  };
+  let from = now();
+  let to = from;
+  let reports: StreamReport[];
+  try {
+    for (const pair of pairs) streams.push(await Stream.start(...pair));
+    from = now();
+    await happen(traffic);
+    to = now();
+    await traffic.sends();
+  } finally {
+    // Also when that failed: the next test could not listen.
+    reports = await Promise.all(streams.map((stream) => stream.end({ from, to })));
+  }
+  return reports;
+}
+
+/** The same; throws unless packets were sent on each path while it happened, and every packet arrived. */
+export async function withoutLoss(
+  pairs: readonly Pair[],
+  happen: (traffic: Traffic) => Promise<unknown>,
+): Promise<void> {
+  const faults = (await streaming(pairs, happen)).flatMap(faultsOf);
+  if (faults.length > 0) throw new Error(faults.join('\n'));
+}
+
+/** Why a stream does not show that nothing was lost: in words, each with the numbers. */
+function faultsOf(report: StreamReport): string[] {
+  const { name, sent, lost, failed, sentMeanwhile, gaps } = report;
+  const runs = gaps.slice(0, 5).map((gap) => `${gap.count} from number ${gap.from} on`);
+  return [
+    lost > 0 ? `${lost} of ${sent} packets were lost (missing: ${runs.join(', ')})` : '',
+    failed > 0 ? `${failed} of ${sent} packets could not be sent` : '',
+    sentMeanwhile === 0 ? 'no packet was sent while it happened, which shows nothing' : '',
+  ]
+    .filter((fault) => fault !== '')
+    .map((fault) => `${name}: ${fault}; ${JSON.stringify({ ...report, gaps: gaps.length })}`);
+}
+
+/** One stream under way. */
 export class Stream {
   private constructor(
+    private readonly name: string,
     private readonly sender: ChildProcess,
     private readonly fromSender: AsyncIterator<string>,
     private readonly receiver: Receiver,
   ) {}
 
-  /** Starts it from one host's container to another's; when this returns, packets flow. Rate: packets a second. */
-  static async start(from: Host, to: Host, rate = 1000): Promise<Stream> {
+  /** Starts it from one container to another; when this returns, packets flow. Rate: packets a second, never more. */
+  static async start(from: Station, to: Station, rate = 1000): Promise<Stream> {
     const receiver = await Receiver.start(to.container);
     const words = ['-n', '-10', NODE, script('stream-sender'), to.containerAddress, PORT, String(rate)];
     const sender = from.container.start('nice', words, { stdio: ['pipe', 'pipe', 'inherit'] });
     const fromSender = linesOf(sender);
     if ((await fromSender.next()).value !== 'sending') throw new Error('the stream sender does not send');
-    return new Stream(sender, fromSender, receiver);
+    return new Stream(`${from.name} → ${to.name}`, sender, fromSender, receiver);
   }
 
-  /** How many packets it has sent by now. */
-  async sent(): Promise<number> {
-    this.sender.stdin?.write('count\n');
-    return Number((await this.fromSender.next()).value);
+  /** Resolves once so many more packets were sent. One question at a time. */
+  async sends(count = ENOUGH): Promise<void> {
+    this.sender.stdin!.write(`sends ${count}\n`);
+    await answerOf(this.fromSender, 'sender');
   }
 
-  /** Ends the stream, lets the last packets arrive, and counts. */
-  async end(): Promise<StreamReport> {
-    this.sender.stdin?.end();
-    const sending = await reportOf<Omit<StreamReport, keyof Receipt>>(this.fromSender, 'sender');
-    return { ...sending, ...(await this.receiver.count(sending.sent)) };
+  /** Ends the stream, lets the last packets arrive, and counts; those sent while the disturbance lasted also by themselves. */
+  async end(disturbance: { readonly from: Instant; readonly to: Instant }): Promise<StreamReport> {
+    this.sender.stdin!.write(`end ${disturbance.from} ${disturbance.to}\n`);
+    const sending = JSON.parse(await answerOf(this.fromSender, 'sender')) as Sending;
+    return { name: this.name, ...sending, ...(await this.receiver.count(sending.sent)) };
   }
 }
 
@@ -84,9 +168,9 @@ export class Receiver {
   }
 
   /** Waits for the packets 0 … `sent` - 1, until none has come for so long, and counts. */
-  async count(sent: number, patienceMilliseconds = 500): Promise<Receipt> {
+  async count(sent: number, patienceMilliseconds = 2_000): Promise<Receipt> {
     this.process.stdin?.write(`${sent} ${patienceMilliseconds}\n`);
-    const receipt = await reportOf<Omit<Receipt, 'lost'>>(this.lines, 'receiver');
+    const receipt = JSON.parse(await answerOf(this.lines, 'receiver')) as Omit<Receipt, 'lost'>;
     return { ...receipt, lost: sent - receipt.received - receipt.droppedByReceiver };
   }
 }
@@ -111,8 +195,8 @@ function linesOf(child: ChildProcess): AsyncIterator<string> {
   return createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
 }
 
-async function reportOf<T>(lines: AsyncIterator<string>, who: string): Promise<T> {
+async function answerOf(lines: AsyncIterator<string>, who: string): Promise<string> {
   const line = await lines.next();
   if (line.done) throw new Error(`the stream ${who} ended without a report`);
-  return JSON.parse(line.value) as T;
+  return line.value;
 }

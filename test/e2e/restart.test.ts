@@ -1,10 +1,9 @@
 /** Stopping, starting, crashing: packets flow on, and an agent that comes back finds nothing to do. */
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Host } from '../../support/lab/host';
-import { Lab } from '../../support/lab/lab';
-import { netlinkReads, netlinkWrites, traced } from '../../support/lab/netlink-writes';
-import { Stream, type StreamReport } from '../../support/lab/stream';
+import type { Host } from '../support/lab/host';
+import { Lab } from '../support/lab/lab';
+import { compared, netlinkWrites, readings, traced } from '../support/lab/netlink-writes';
+import { withoutLoss } from '../support/lab/stream';
 
 let lab: Lab;
 let host: Host;
@@ -30,34 +29,35 @@ test('the trace that is to show no write after a restart does show those of the 
 
 describe.each(['SIGTERM', 'SIGKILL'] as const)('an agent that is ended by %s and started again', (signal) => {
   let before: Snapshot;
-  let reports: StreamReport[];
   let trace: string;
 
   beforeAll(async () => {
     before = await snapshot(host);
     trace = join(lab.directory, `netlink-${signal}`);
-    const streams = [await Stream.start(host, peer), await Stream.start(peer, host)];
-    await host.agent.end(signal);
-    host.agent.start({ under: traced(trace) });
-    await host.agent.ready();
-    // What an agent breaks it may break after it is ready.
-    await sleep(1000);
-    reports = await Promise.all(streams.map((stream) => stream.end()));
+  });
+
+  test('loses no packet in either direction', async () => {
+    const paths = [
+      [host, peer],
+      [peer, host],
+    ] as const;
+    await withoutLoss(paths, async (traffic) => {
+      await host.agent.end(signal);
+      await traffic.sends();
+      host.agent.start({ under: traced(trace) });
+      await host.agent.ready();
+      // What an agent breaks it may break after it is ready.
+      await compared(host.agent.pid!, trace);
+    });
   });
 
   test('has the same subnet, MAC and kernel state as before', async () => {
     expect(await snapshot(host)).toEqual(before);
   });
 
-  test('loses no packet in either direction', () => {
-    for (const report of reports) {
-      expect(report.sent).toBeGreaterThan(1000);
-      expect(report).toMatchObject({ lost: 0, failed: 0, gaps: [] });
-    }
-  });
-
   test('asks the kernel for no change at all', () => {
-    expect(netlinkReads(trace)).not.toEqual([]);
+    // Once at its start, and twice more.
+    expect(readings(trace)).toBeGreaterThanOrEqual(3);
     expect(netlinkWrites(trace)).toEqual([]);
   });
 
@@ -67,13 +67,11 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('an agent that is ended by %s and
 });
 
 test.each(['SIGTERM', 'SIGINT'] as const)(
-  '%s ends the agent within a second, with exit code 0, and lease, kernel state and subnet.env stay',
+  '%s ends the agent with exit code 0, and lease, kernel state and subnet.env stay',
   async (signal) => {
     const before = await snapshot(peer);
     const environment = peer.environment;
-    const exit = await peer.agent.end(signal);
-    expect(exit).toMatchObject({ code: 0, signal: null });
-    expect(exit.milliseconds).toBeLessThan(1000);
+    expect(await peer.agent.end(signal)).toEqual({ code: 0, signal: null });
     expect(await snapshot(peer)).toEqual(before);
     expect(peer.environment).toEqual(environment);
     peer.agent.start();
@@ -86,9 +84,7 @@ test('SIGTERM ends an agent that waits for an etcd that is not there', async () 
   await waiting.agent.end('SIGKILL');
   waiting.agent.start({ args: ['--etcd-endpoints=http://172.30.254.254:2379'] });
   await waiting.agent.logged((line) => line.level === 'warn');
-  const exit = await waiting.agent.end();
-  expect(exit).toMatchObject({ code: 0, signal: null });
-  expect(exit.milliseconds).toBeLessThan(1000);
+  expect(await waiting.agent.end()).toEqual({ code: 0, signal: null });
 });
 
 function firstTrace(): string {
