@@ -126,10 +126,10 @@ export const AGENT_FAULTS: readonly Fault[] = [
   {
     ...COMMON,
     name: 'agent-crashes',
-    what: `${CRASHES} deaths by chance: at any moment, at any system call, while system calls fail; leases come and go, and entries that carry nothing are wrong`,
+    what: `${CRASHES} deaths at points that chance chooses: after any words, at any system call, while system calls fail; leases come and go, and entries that carry nothing are wrong`,
     provoke: async (scene) => {
       for (let round = 0; round < CRASHES; round++) {
-        const crash = crashOf(scene.random);
+        const crash = crashOf(scene.random, round);
         await survive(scene, crash, round % 2 === 0).catch((error: unknown) => {
           throw new Error(`${crash.what} (round ${round}): ${String(error)}`);
         });
