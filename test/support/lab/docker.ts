@@ -1,11 +1,13 @@
 /** A real Docker on a lab host. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AGENT } from './agent';
 import { attempt, exitOf, run, type CommandResult, type Exit } from './command';
 import { IMAGE } from './docker-image';
 import type { Host } from './host';
+import { Namespace } from './namespace';
+import type { Station } from './stream';
 import { until } from './until';
 
 /** Not by $PATH, where an older one may be first. */
@@ -113,6 +115,23 @@ export class Docker {
     return (await this.run('inspect', '--format={{.NetworkSettings.IPAddress}}', name)).trim();
   }
 
+  /** A running container as an end of streams, whose programs enter its network from outside. */
+  async station(name: string): Promise<Station> {
+    const inner = (await this.run('inspect', '--format={{.State.Pid}}', name)).trim();
+    // Its numbers here, in the place for Docker, and in the container itself.
+    const isIt = (pid: string) =>
+      new RegExp(`^NSpid:\t\\d+\t${inner}\t1$`, 'm').test(textOf(`/proc/${pid}/status`)) &&
+      textOf(`/proc/${pid}/cgroup`).includes(`${this.cgroup}/`);
+    const pid = readdirSync('/proc').find((each) => /^\d+$/.test(each) && isIt(each));
+    if (pid === undefined) throw new Error(`there is no process ${inner} of the container '${name}'`);
+    const title = `${name} on ${this.host.name}`;
+    return {
+      name: title,
+      container: new Namespace(title, `/proc/${pid}/ns/net`),
+      containerAddress: await this.addressOf(name),
+    };
+  }
+
   /** `docker exec` in a container, which may fail. */
   exec(name: string, ...command: string[]): Promise<CommandResult> {
     return this.attempt('exec', name, ...command);
@@ -156,5 +175,14 @@ export class Docker {
 
   get #socket(): string {
     return join(this.directory, 'docker.sock');
+  }
+}
+
+/** Empty when the process is gone. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
   }
 }

@@ -3,12 +3,11 @@ import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { attempt, run, type CommandOptions, type CommandResult } from './command';
 
 export class Namespace {
-  /** `name` is what `ip netns` lists. */
-  constructor(readonly name: string) {}
-
-  get path(): string {
-    return `/run/netns/${this.name}`;
-  }
+  /** `name` is what `ip netns` lists; for one that it does not list, `path` says where it is, and `ip` does not work in it. */
+  constructor(
+    readonly name: string,
+    readonly path = `/run/netns/${name}`,
+  ) {}
 
   /** Runs a program in here; throws when it fails. */
   run(command: string, args: readonly string[], options?: CommandOptions): Promise<string> {
