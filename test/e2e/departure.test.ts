@@ -76,5 +76,4 @@ test.each(['leave', 'cleanup'])(
     process.kill(pid!, 'SIGCONT');
     expect(await lab.etcd.inspect(PREFIX)).toEqual(stored);
   },
-  30_000,
 );
