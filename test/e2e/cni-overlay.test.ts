@@ -72,4 +72,4 @@ const SERVER = `const server = require('net').createServer((socket) => {
 }).listen(0, () => console.log(server.address().port));`;
 
 const CLIENT = `const socket = require('net').connect(process.argv[1], process.argv[2]).on('end', () => process.exit(0)).resume();
-socket.setTimeout(5000, () => process.exit(1));`;
+socket.setTimeout(50000, () => process.exit(1));`;

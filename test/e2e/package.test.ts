@@ -155,10 +155,10 @@ describe('installed on a new system, the package', () => {
     const names = ['--iface', '--etcd-prefix', '--public-ip'];
     machine.write(CONF, `${conf}iface=conf0\netcd-prefix=/conf\npublic-ip=192.0.2.1\n`);
     // It waits for its interface, and says first what it goes by.
-    const script = 'FLANNELD_IFACE=var0 FLANNELD_ETCD_PREFIX=/var exec timeout 2 vtepd --iface=flag0';
-    const { stdout, stderr } = await machine.attempt('sh', '-c', script);
+    const script = `FLANNELD_IFACE=var0 FLANNELD_ETCD_PREFIX=/var vtepd --iface=flag0 > /tmp/said 2>&1 &
+      until grep 'vtepd starts' /tmp/said; do kill -0 $! || exit 1; sleep 0.1; done; kill $!; wait $!; rm /tmp/said`;
+    const line = await machine.run('sh', '-c', script);
     machine.write(CONF, conf);
-    const [line] = (stdout + stderr).match(/^.*vtepd starts.*$/m)!;
     expect(names.map((name) => new RegExp(`${name.slice(2)}=(\\S+)`).exec(line)?.[1])).toEqual([
       'flag0',
       '/var',
