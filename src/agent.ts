@@ -172,10 +172,10 @@ export class Agent {
           this.#admission?.trigger();
         },
         tableChanged: (changes) => this.#noteTable(changes),
-        peersChanged: (changes) => {
+        peersChanged: (changes, each) => {
           this.#admission?.peersChanged(changes);
           this.#responder.peersChanged(changes);
-          this.#reconciler.peersChanged(changes);
+          this.#reconciler.peersChanged(each);
           this.#recorder.trigger();
         },
         ownLeaseChanged: (stored) => this.#holder?.noticeStored(stored),

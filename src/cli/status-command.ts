@@ -56,7 +56,7 @@ export function printStatus(status: ProcessStatus): string {
           : `expired ${printDuration(-remainingSeconds)} ago`;
     rows.push(['', life]);
   }
-  rows.push(['peers', String(peers.count)]);
+  rows.push(['peers', `${peers.count}${work.peerChanges ? `, after ${work.peerChanges} changes` : ''}`]);
   for (const { lease: name, forSeconds } of peers.graced)
     rows.push(['', `${name} is kept, although its lease expired ${printDuration(forSeconds)} ago`]);
   const { kernelOperations, repairs, firewallRepairs, missesAnswered, missesOfNobody } = work;

@@ -5,7 +5,7 @@ import type { Contender } from '../core/contender';
 import { Rivals } from '../core/rivals';
 import { isLeasable } from '../core/subnets';
 import { inTurns } from '../in-turns';
-import { printSubnet, type Subnet } from '../model/address';
+import type { Subnet } from '../model/address';
 import { RegistryError } from '../model/errors';
 import type { Lease, MalformedLease } from '../model/lease';
 import { printLeaseName } from '../model/lease-codec';
@@ -23,6 +23,7 @@ import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../p
 import { Complaints, type Complainant, type Complaint } from './complaints';
 import { Departures, type Departure } from './departures';
 import { LinkedAbort } from './linked-abort';
+import { PeerChangesLog } from './peer-changes-log';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -54,16 +55,17 @@ const FORGIVEN_WATCHES = 2;
 const SETTLED_AT_ONCE = 32;
 /** Said when a watch goes on, and not with the snapshot before it: one that never begins would else be said to be well each time. */
 const BACK = 'etcd answers again';
-/** Changes of at most so many peers are logged one by one. */
-const LOGGED_PEERS = 8;
 
 export interface PeerWatcherEvents {
   /** Called once, after the first snapshot. */
   inSync(): void;
   /** Called whenever the table has changed, also while leases are still being judged: it may change again before others hear of it. */
   tableChanged(changes: readonly PeerChange[]): void;
-  /** Called after the table has changed, with all that changed since the last call. */
-  peersChanged(changes: readonly PeerChange[]): void;
+  /**
+   * Called after the table has changed, with all that changed since the last call: one change for each subnet; and each as it came, for
+   * whoever has to know what the table said in between, too.
+   */
+  peersChanged(changes: readonly PeerChange[], each: readonly PeerChange[]): void;
   /** Called when our own key was written or deleted, by whomever. */
   ownLeaseChanged(stored: Lease | MalformedLease | undefined): void;
   /** Called when a lease of another host names our VTEP MAC; peers send what is for that MAC to one of the two. */
@@ -89,6 +91,7 @@ export class PeerWatcher {
   readonly #departureWake = new Wake();
   readonly #complaints: Complaints;
   readonly #trouble: Trouble;
+  readonly #changes: PeerChangesLog;
   #self: Self | undefined;
   #isJudged = false;
   #range: SubnetRange | undefined;
@@ -108,6 +111,7 @@ export class PeerWatcher {
     private readonly graceMilliseconds: number,
   ) {
     this.#trouble = new Trouble(clock, log);
+    this.#changes = new PeerChangesLog(clock, log);
     this.#complaints = new Complaints(clock);
   }
 
@@ -133,6 +137,11 @@ export class PeerWatcher {
   /** Leases that are not used, or not as they say, and why. */
   get complaints(): readonly Complaint[] {
     return this.#complaints.all;
+  }
+
+  /** Peers that joined, left or changed since the start. */
+  get changeCount(): number {
+    return this.#changes.count;
   }
 
   /** What is wrong with the registry, and for how long; undefined when the watch is well. */
@@ -204,7 +213,7 @@ export class PeerWatcher {
 
   /** Follows the registry until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#follow(signal), this.#dismiss(signal)]);
+    await Promise.all([this.#follow(signal), this.#dismiss(signal), this.#changes.run(signal)]);
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
@@ -350,11 +359,12 @@ export class PeerWatcher {
 
   /** Tells of every change of the table since the last time, and of what happened to our own key. */
   #publish(own: readonly (Lease | MalformedLease | undefined)[]): void {
-    const changes = mergedChanges(this.#unpublished);
+    const each = this.#unpublished;
     this.#unpublished = [];
-    if (changes.length > 0) {
-      this.#logChanges(changes);
-      this.events.peersChanged(changes);
+    if (each.length > 0) {
+      const changes = mergedChanges(each);
+      this.#changes.add(changes, this.#peers.size);
+      this.events.peersChanged(changes, each);
     }
     if (own.length > 0) this.events.ownLeaseChanged(own.at(-1));
   }
@@ -511,31 +521,6 @@ export class PeerWatcher {
     if (merged.length === 0) return;
     this.#unpublished.push(...merged);
     this.events.tableChanged(merged);
-  }
-
-  #logChanges(changes: readonly PeerChange[]): void {
-    if (changes.length > LOGGED_PEERS) {
-      const left = changes.filter(({ after }) => !after).length;
-      const joined = changes.filter(({ before }) => !before).length;
-      this.log.info('peers changed', {
-        joined,
-        left,
-        changed: changes.length - joined - left,
-        peers: this.#peers.size,
-      });
-      return;
-    }
-    for (const { before, after } of changes) {
-      const peer = after ?? before!;
-      const message = !before ? 'peer joined' : !after ? 'peer left' : 'peer changed';
-      const { publicIp, vtepMac } = peer;
-      this.log.info(message, {
-        subnet: printSubnet(peer.subnet),
-        publicIp,
-        vtepMac,
-        peers: this.#peers.size,
-      });
-    }
   }
 }
 

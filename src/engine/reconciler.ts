@@ -6,6 +6,8 @@ import { keyOf, nameOf, printKernelObject, type KernelObject, type ObjectName } 
 import { printOperation, type FailedOperation, type Operation } from '../model/operation';
 import type { PeerChange } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
+import { LinkedAbort } from './linked-abort';
+import { OnceASecond } from './once-a-second';
 import { PendingWork, type Cause, type Work } from './pending-work';
 import { isTooMuch, planNamed, planWhole, type Planned, type Situation } from './planning';
 import { RepairLedger } from './repair-ledger';
@@ -52,6 +54,7 @@ export class Reconciler {
   readonly #trouble: Trouble;
   readonly #pending = new PendingWork();
   readonly #ledger = new RepairLedger();
+  readonly #lines: OnceASecond<OrderLine>;
   /** By key: whose repair is held back, and what else is to be looked at in a while. */
   readonly #later = new Map<string, Later>();
   #laterAt = Infinity;
@@ -76,6 +79,7 @@ export class Reconciler {
     private readonly situation: () => Situation,
   ) {
     this.#trouble = new Trouble(clock, log);
+    this.#lines = new OnceASecond(clock, summedUp, (line) => this.#say(line));
   }
 
   /** True after a pass that left nothing to do. */
@@ -133,7 +137,7 @@ export class Reconciler {
     this.#wake.raise();
   }
 
-  /** Asks for the kernel to follow these changes: what the peers were made of, and are made of now, is looked at. */
+  /** Asks for the kernel to follow these changes, each as it came: what the peers were made of, and are made of now, is looked at. */
   peersChanged(changes: readonly PeerChange[]): void {
     const { overlay, peers } = this.situation();
     const cause: Cause = { kind: 'wanted', what: 'peers changed' };
@@ -148,6 +152,17 @@ export class Reconciler {
 
   /** Makes passes until the signal aborts, `onPass` after each. The first is a whole one. */
   async run(onPass: (report: PassReport) => void, signal: AbortSignal): Promise<void> {
+    const over = new LinkedAbort(signal);
+    const said = this.#lines.run(over.signal);
+    try {
+      await this.#makePasses(onPass, signal);
+    } finally {
+      over.abort();
+      await said;
+    }
+  }
+
+  async #makePasses(onPass: (report: PassReport) => void, signal: AbortSignal): Promise<void> {
     this.trigger({ kind: 'start', what: 'start' });
     while (!signal.aborted) {
       try {
@@ -192,10 +207,7 @@ export class Reconciler {
       const { operations, repairs } = this.#admit(work, planned);
       this.#operations += operations.length;
       const failed = operations.length > 0 ? await this.kernel.apply(operations, signal) : [];
-      const isNews = work.whole.size > 0 || repairs.length > 0;
-      // Of what is only refused again the trouble speaks, and sparingly.
-      if ((isNews && operations.length > failed.length) || work.whole.has('start'))
-        this.#log(work, planned.kind === 'whole' ? operations : repairs, failed, start);
+      this.#tell(work, planned.kind === 'whole' ? operations : repairs, failed, start);
       const isFailed = ({ operation }: FailedOperation) =>
         operation.verb === 'put' && isBase(operation.object);
       return {
@@ -287,23 +299,57 @@ export class Reconciler {
     this.#retryAt = Math.min(this.#retryAt, this.clock.now() + backoff);
   }
 
-  #log(
+  /** Of what is only refused again the trouble speaks, and sparingly; of changes of peers, who saw them. */
+  #tell(
     work: Work,
     operations: readonly Operation[],
     failed: readonly FailedOperation[],
     start: number,
   ): void {
-    const causes = work.causes.filter(({ kind }) => work.whole.has(kind) || kind !== 'wanted');
-    this.log.info('kernel state put in order', {
-      because: causes.map(({ what }) => what).join(', '),
+    const isWhole = work.whole.size > 0;
+    if (operations.length <= failed.length && !work.whole.has('start')) return;
+    const causes = work.causes.filter(({ kind }) => isWhole || kind !== 'wanted');
+    const line = {
+      because: causes.map(({ what }) => what),
       operations: operations.length,
       failed: failed.length,
-      milliseconds: Math.round(this.clock.now() - start),
-      ...(operations.length <= LOGGED_OPERATIONS && operations.length > 0
-        ? { changes: operations.map(printOperation).join('; ') }
-        : {}),
+      milliseconds: this.clock.now() - start,
+      changes: operations.length <= LOGGED_OPERATIONS ? operations.map(printOperation) : [],
+    };
+    if (isWhole) this.#say(line);
+    else this.#lines.add(line);
+  }
+
+  #say({ because, milliseconds, changes, ...counts }: OrderLine): void {
+    this.log.info('kernel state put in order', {
+      because: because.join(', '),
+      ...counts,
+      milliseconds: Math.round(milliseconds),
+      ...(changes.length > 0 ? { changes: changes.join('; ') } : {}),
     });
   }
+}
+
+/** What some passes did. */
+interface OrderLine {
+  readonly because: readonly string[];
+  readonly operations: number;
+  readonly failed: number;
+  readonly milliseconds: number;
+  /** Empty where they are too many. */
+  readonly changes: readonly string[];
+}
+
+function summedUp(a: OrderLine, b: OrderLine): OrderLine {
+  const isMuch = a.changes.length === 0 || a.operations + b.operations > LOGGED_OPERATIONS;
+  const others = b.because.filter((what) => !a.because.includes(what));
+  return {
+    because: [...a.because, ...others].slice(0, LOGGED_OPERATIONS),
+    operations: a.operations + b.operations,
+    failed: a.failed + b.failed,
+    milliseconds: a.milliseconds + b.milliseconds,
+    changes: isMuch ? [] : [...a.changes, ...b.changes],
+  };
 }
 
 /** What must be there before anything can work: all but the peers' objects. */

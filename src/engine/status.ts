@@ -18,7 +18,7 @@ import type { Reconciler } from './reconciler';
 export interface Witnesses {
   readonly overlay: Overlay | undefined;
   readonly holder: Pick<LeaseHolder, 'lease' | 'remainingSeconds' | 'contest'> | undefined;
-  readonly watcher: Pick<PeerWatcher, 'peers' | 'graced' | 'complaints'>;
+  readonly watcher: Pick<PeerWatcher, 'peers' | 'graced' | 'complaints' | 'changeCount'>;
   readonly reconciler: Pick<Reconciler, 'operations' | 'repairs'>;
   readonly responder: Pick<MissResponder, 'counters'>;
   readonly firewall: Pick<FirewallKeeper, 'repairs'> | undefined;
@@ -47,6 +47,7 @@ export function statusOf(
     },
     work: {
       kernelOperations: reconciler.operations,
+      peerChanges: watcher.changeCount,
       repairs: reconciler.repairs,
       firewallRepairs: (firewall?.repairs ?? 0) + (admission?.repairs ?? 0),
       missesAnswered: responder.counters.answered,

@@ -31,8 +31,10 @@ export function mergedChanges(changes: Iterable<PeerChange>): PeerChange[] {
     const subnet = printSubnet((change.after ?? change.before)!.subnet);
     const earlier = merged.get(subnet);
     const both = earlier ? { before: earlier.before, after: change.after } : change;
-    if (both.before || both.after) merged.set(subnet, both);
-    else merged.delete(subnet);
+    const isNothing =
+      both.before && both.after ? samePeer(both.before, both.after) : !both.before && !both.after;
+    if (isNothing) merged.delete(subnet);
+    else merged.set(subnet, both);
   }
   return [...merged.values()];
 }

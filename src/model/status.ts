@@ -57,6 +57,8 @@ export interface PeerStatus {
 /** Counted since the start. */
 export interface WorkStatus {
   readonly kernelOperations: number;
+  /** Peers that joined, left or changed; not told by version 0.1. */
+  readonly peerChanges?: number;
   /** Objects put back that somebody else had changed or removed. */
   readonly repairs: number;
   readonly firewallRepairs: number;

@@ -25,6 +25,8 @@ export function newWatcher(graceMilliseconds = GRACE_MILLISECONDS, ...peers: num
   const registry = store.client();
   const log = new FakeLog();
   const changes: PeerChange[] = [];
+  const tableChanges: PeerChange[] = [];
+  const each: PeerChange[] = [];
   /** What became of our own key: its value, why it cannot be read, or 'gone'. */
   const own: string[] = [];
   const claims: string[] = [];
@@ -36,10 +38,14 @@ export function newWatcher(graceMilliseconds = GRACE_MILLISECONDS, ...peers: num
     log,
     {
       inSync: () => calls.push('in sync'),
-      tableChanged: (some) => calls.push(`table ${some.length}`),
-      peersChanged: (some) => {
+      tableChanged: (some) => {
+        calls.push(`table ${some.length}`);
+        tableChanges.push(...some);
+      },
+      peersChanged: (some, all) => {
         calls.push(`peers ${some.length}`);
         changes.push(...some);
+        each.push(...all);
       },
       ownLeaseChanged: (stored) => {
         if (!stored) own.push('gone');
@@ -56,6 +62,8 @@ export function newWatcher(graceMilliseconds = GRACE_MILLISECONDS, ...peers: num
     log,
     watcher,
     changes,
+    tableChanges,
+    each,
     own,
     claims,
     calls,

@@ -178,9 +178,10 @@ describe('the peer watcher', () => {
 
   it('logs each of eight peers that join, change and leave', async () => {
     const { store, clock, log, stop } = await watching(2);
+    await clock.advance(1_000);
     for (let n = 3; n < 10; n++) putLease(store, n);
     putLease(store, 2, valueOf(20));
-    await clock.advance(0);
+    await clock.advance(1_000);
     store.delete('subnets/10.5.9.0-24');
     await clock.advance(0);
     const lines = log.lines.filter(({ message }) => message.startsWith('peer'));
@@ -203,6 +204,50 @@ describe('the peer watcher', () => {
         { message: 'peer left', fields: { ...fieldsOf(9), peers: 7 } },
       ].map((line) => ({ level: 'info', ...line })),
     );
+    await stop();
+  });
+
+  it('logs the first of many changes at once, and the others of its second as one line, and counts all', async () => {
+    const { watcher, store, clock, log, stop } = await watching(2);
+    await clock.advance(1_000);
+    log.lines.length = 0;
+    for (let n = 0; n < 60; n++) {
+      putLease(store, 3, valueOf(30 + (n % 2)));
+      await clock.advance(50);
+    }
+    expect(log.lines.map(({ message, fields }) => [message, fields['changed']])).toEqual([
+      ['peer joined', undefined],
+      ['peers changed', 19],
+      ['peers changed', 20],
+      ['peers changed', 20],
+    ]);
+    expect(watcher.changeCount).toBe(61);
+    await stop();
+  });
+
+  it('logs what is summed up when it stops', async () => {
+    const { store, clock, log, stop } = await watching(2);
+    putLease(store, 2, valueOf(20));
+    await clock.advance(0);
+    expect(log.messages('info')).toEqual(['peer joined']);
+    await stop();
+    expect(log.messages('info')).toEqual(['peer joined', 'peer changed']);
+  });
+
+  it('tells each change that the table had, also what did not last', async () => {
+    const { watcher, tableChanges, each, changes, store, clock, stop } = await watching(
+      ...Array.from({ length: 100 }, (_, n) => n + 2),
+    );
+    const before = changes.length;
+    // A lease that is judged out of its turn, because a packet waits, and changes again before its turn comes.
+    const judged = watcher.identify(exampleSelf(), exampleRange());
+    putLease(store, 101, valueOf(120));
+    await clock.advance(0);
+    putLease(store, 101, valueOf(121));
+    await clock.advance(0);
+    await judged;
+    expect(changes.length).toBeGreaterThan(before);
+    expect(each).toEqual(tableChanges);
     await stop();
   });
 

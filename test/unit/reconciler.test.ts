@@ -544,7 +544,7 @@ describe('the reconciler', () => {
     await clock.advance(0);
     reconciler.trigger({ kind: 'audit', what: 'SIGHUP' });
     reconciler.trigger({ kind: 'audit', what: 'SIGHUP' });
-    await clock.advance(0);
+    await clock.advance(1_000);
     expect(log.lines.filter(({ level }) => level === 'info').map(({ fields }) => fields)).toMatchObject([
       { because: 'start', operations: 7, failed: 0 },
       {
@@ -554,6 +554,25 @@ describe('the reconciler', () => {
       },
       { because: 'SIGHUP', operations: 1, changes: expect.stringContaining('put fdb') as string },
     ]);
+    await stop();
+  });
+
+  it('sums up in one line what it repaired within a second', async () => {
+    const { kernel, log, clock, stop } = await reconciling({ peers: [examplePeer(2), examplePeer(3)] });
+    const routes = [2, 3].map((n) => peerObjects(exampleOverlay(), examplePeer(n))[2]);
+    const lines = () => log.lines.slice(1).map(({ fields }) => fields);
+    for (let n = 0; n < 8; n++) {
+      kernel.tamper({ verb: 'remove', object: routes[n % 2]! });
+      await clock.advance(100);
+    }
+    expect(lines()).toMatchObject([{ operations: 1, because: `${keyOf(routes[0]!)} removed` }]);
+    await clock.advance(1_000);
+    expect(lines()[1]).toMatchObject({
+      operations: 7,
+      failed: 0,
+      because: `${keyOf(routes[1]!)} removed, ${keyOf(routes[0]!)} removed`,
+    });
+    expect(String(lines()[1]!['changes']).split('; ')).toHaveLength(7);
     await stop();
   });
 

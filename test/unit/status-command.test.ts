@@ -69,6 +69,13 @@ test('status tells a person of lease, peers, work and checks', async () => {
   expect(await run([JSON.stringify(STATUS)])).toEqual({ code: 0, out: PAGE, error: '', asked: 'status' });
 });
 
+test('status tells of changes of peers apart from repairs', async () => {
+  const busy: ProcessStatus = { ...STATUS, work: { ...STATUS.work, peerChanges: 40 } };
+  const { out } = await run([JSON.stringify(busy)]);
+  expect(out).toContain('  peers     2, after 40 changes\n');
+  expect(out).toContain('  kernel    10 changes, 1 of them repairs\n');
+});
+
 test('an agent that waits says what it waits for, and the exit code tells', async () => {
   const waiting: ProcessStatus = {
     ...STATUS,
