@@ -125,6 +125,7 @@ describe('the repair ledger', () => {
     for (let now = 0; now < 20; now++) ledger.admit([LINK], now);
     expect(ledger.admit([LINK, ...repairsOf(2)], 500)).toEqual({
       operations: [],
+      held: [LINK, ...repairsOf(2)],
       nextAt: 1_019,
       notable: [],
     });
