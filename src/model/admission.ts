@@ -42,9 +42,12 @@ export interface AdmissionChange {
   readonly refusedHosts: readonly IpAddress[];
 }
 
-/** All but the peers: `port 8472 vni 1 network 10.5.0.0/16 by /24 from ipv4`. */
+/** Counted up with each change of the rules: an agent replaces those of another version. The first had no number. */
+const RULES = 2;
+
+/** All but the peers: `port 8472 vni 1 network 10.5.0.0/16 by /24 from ipv4 v2`. */
 export function printAdmissionTerms({ port, vni, network, lengths, family }: AdmissionTerms): string {
-  return `port ${port} vni ${vni} network ${printSubnet(network)} by /${lengths.join(',/')} from ${family}`;
+  return `port ${port} vni ${vni} network ${printSubnet(network)} by /${lengths.join(',/')} from ${family} v${RULES}`;
 }
 
 /** `192.168.0.2 10.5.2.0/24` */

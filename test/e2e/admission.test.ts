@@ -74,6 +74,22 @@ test('the stranger is named in the log', async () => {
   expect(line['address']).toBe(stranger.publicIp);
 });
 
+test('a container does not reach the VXLAN port of a peer as its host', async () => {
+  const send = `const socket = require('node:dgram').createSocket('udp4');
+    socket.send('x', 8472, '${peer.publicIp}', () => socket.close());`;
+  await host.container.run(process.execPath, ['-e', send]);
+  await until('it is counted', async () => {
+    const rules = await host.namespace.run('nft', [
+      'list',
+      'chain',
+      'inet',
+      'vtepd-admission-flannel.1',
+      'forward',
+    ]);
+    return /counter packets 1 /.test(rules);
+  });
+});
+
 test('a host that joins is admitted: its first packet is answered', async () => {
   joiner.agent.start();
   await joiner.agent.ready();

@@ -61,7 +61,7 @@ describe('the table of the guard', () => {
     nft('flush ruleset');
     nft(listed);
     expect(its(sh('nft --debug=netlink list ruleset'))).toEqual(its(ours));
-    expect(listed).toContain('ip saddr . @th,336,32 & 0xffffff00 @sources24 accept');
+    expect(listed).toContain('@th,224,16 0x800 ip saddr . @th,336,32 & 0xffffff00 @sources24 accept');
     expect(listed).toContain('udp dport 8472 @th,96,24 0x1 jump guard');
     expect(listed).toContain('192.168.0.2 . 0xa050200');
   });
@@ -94,7 +94,10 @@ describe('the table of the guard', () => {
 
   it('is looked at before the filters of others', () => {
     guard.install(ADMISSIONS['IPv4 over IPv4']!);
-    expect(sh('nft list ruleset')).toContain('type filter hook input priority filter - 5; policy accept;');
+    for (const hook of ['input', 'forward'])
+      expect(sh('nft list ruleset')).toContain(
+        `type filter hook ${hook} priority filter - 5; policy accept;`,
+      );
   });
 
   it('holds 60 000 peers, and one more is one more element, not a set written anew', async () => {
@@ -141,6 +144,8 @@ const PACKETS: Readonly<Record<string, Packet>> = {
   'peer, ARP of its own': { from: PEER, source: '10.5.2.0', kind: 'arp' },
   'peer, ARP by an address outside': { from: PEER, source: '192.168.0.9', kind: 'arp' },
   'peer, ARP in the name of another': { from: PEER, source: '10.5.3.0', kind: 'arp' },
+  'peer, the subnet of another behind a tag of 802.1Q': { from: PEER, source: '10.5.3.3', kind: 'tagged' },
+  'peer, its own subnet behind a tag of 802.1Q': { from: PEER, source: '10.5.2.2', kind: 'tagged' },
   'peer, IPv6 of the link': { from: PEER, source: '', kind: 'ipv6' },
   'stranger, a subnet of a peer': { from: STRANGER, source: '10.5.2.3' },
   'stranger, our own subnet': { from: STRANGER, source: '10.5.1.98' },
@@ -153,6 +158,9 @@ const REFUSED = [
   'peer, the subnet of another',
   'peer, our own subnet',
   'peer, ARP in the name of another',
+  'peer, the subnet of another behind a tag of 802.1Q',
+  'peer, its own subnet behind a tag of 802.1Q',
+  'peer, IPv6 of the link',
   'stranger, a subnet of a peer',
   'stranger, our own subnet',
   'stranger, his own source',

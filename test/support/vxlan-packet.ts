@@ -7,8 +7,8 @@ export interface InnerPacket {
   /** The sender that the inner packet names. */
   readonly source: string;
   readonly destination: string;
-  /** `udp`: to port 7000, and says 'group'; `arp`: a request for the destination; `ipv6`: to all nodes of the link. */
-  readonly kind?: 'udp' | 'arp' | 'ipv6' | undefined;
+  /** `udp`: to port 7000, and says 'group'; `arp`: a request for the destination; `ipv6`: to all nodes of the link; `tagged`: as `udp`, behind a tag of 802.1Q with VID 0. */
+  readonly kind?: 'udp' | 'arp' | 'ipv6' | 'tagged' | undefined;
 }
 
 export function vxlanPacket(packet: InnerPacket): Buffer {
@@ -22,8 +22,11 @@ export function vxlanPacket(packet: InnerPacket): Buffer {
 }
 
 const SENDER_MAC = '02:00:00:00:00:99';
-const CONTENTS: Readonly<Record<'udp' | 'arp' | 'ipv6', (packet: InnerPacket) => [string, Buffer]>> = {
+const CONTENTS: Readonly<
+  Record<'udp' | 'arp' | 'ipv6' | 'tagged', (packet: InnerPacket) => [string, Buffer]>
+> = {
   udp: (packet) => ['0800', ipv4(packet)],
+  tagged: (packet) => ['8100', Buffer.concat([Buffer.from('00000800', 'hex'), ipv4(packet)])],
   arp: ({ source, destination }) => [
     '0806',
     Buffer.concat([

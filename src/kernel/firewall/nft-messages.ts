@@ -28,6 +28,7 @@ const DORMANT = 1;
 const CHAIN = { NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
 const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
 const NF_INET_LOCAL_IN = 1;
+const NF_INET_FORWARD = 2;
 const RULE = { CHAIN: 2, EXPRESSIONS: 4, USERDATA: 7 } as const;
 const RULE_COMMENT = 0;
 const SET = {
@@ -63,14 +64,22 @@ export function putTable(writer: MessageWriter, table: string): void {
   writer.string(TABLE, table);
 }
 
-/** `hook`: where the kernel enters it; undefined for a chain that is only jumped to. */
-export function putChain(writer: MessageWriter, table: string, name: string, priority?: number): void {
+/** Where the kernel enters a chain: with packets for this host, or with those that it forwards. */
+export const Hook = { input: NF_INET_LOCAL_IN, forward: NF_INET_FORWARD } as const;
+
+/** `entry` undefined: a chain that is only jumped to. */
+export function putChain(
+  writer: MessageWriter,
+  table: string,
+  name: string,
+  entry?: { readonly hook: number; readonly priority: number },
+): void {
   writer.string(TABLE, table);
   writer.string(CHAIN.NAME, name);
-  if (priority === undefined) return;
+  if (entry === undefined) return;
   writer.nest(CHAIN.HOOK, () => {
-    writer.u32be(HOOK.NUMBER, NF_INET_LOCAL_IN);
-    writer.u32be(HOOK.PRIORITY, priority);
+    writer.u32be(HOOK.NUMBER, entry.hook);
+    writer.u32be(HOOK.PRIORITY, entry.priority);
   });
   writer.u32be(CHAIN.POLICY, Verdict.accept);
   writer.string(CHAIN.TYPE, 'filter');
@@ -243,6 +252,10 @@ export function putRule(
   writer.bytes(RULE.USERDATA, Buffer.concat([Buffer.from([RULE_COMMENT, text.length]), text]));
 }
 
+/** NFT_CMP_EQ, NFT_CMP_NEQ */
+const CMP_EQ = 0;
+const CMP_NEQ = 1;
+
 /** The expressions of a rule, one after the other; a packet that one does not match leaves the rule. */
 export class RuleWriter {
   constructor(private readonly writer: MessageWriter) {}
@@ -276,9 +289,17 @@ export class RuleWriter {
   }
 
   is(register: Register, value: Uint8Array): this {
+    return this.#compare(register, CMP_EQ, value);
+  }
+
+  isNot(register: Register, value: Uint8Array): this {
+    return this.#compare(register, CMP_NEQ, value);
+  }
+
+  #compare(register: Register, operation: number, value: Uint8Array): this {
     return this.#expression('cmp', () => {
       this.writer.u32be(1, FIRST_REGISTER + register);
-      this.writer.u32be(2, 0);
+      this.writer.u32be(2, operation);
       this.#data(3, value);
     });
   }

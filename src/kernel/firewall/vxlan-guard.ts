@@ -37,6 +37,7 @@ import {
   putTable,
   readComment,
   readTable,
+  Hook,
   type Key,
   type Register,
   type RuleWriter,
@@ -71,6 +72,7 @@ const SENDERS: Readonly<Record<Family, readonly { readonly protocol: number; rea
 };
 const NFPROTO: Readonly<Record<Family, number>> = { ipv4: 2, ipv6: 10 };
 const OUTER_SOURCE: Readonly<Record<Family, number>> = { ipv4: 12, ipv6: 8 };
+const OUTER_DESTINATION: Readonly<Record<Family, number>> = { ipv4: 16, ipv6: 24 };
 const STRANGERS = { name: 'strangers', size: 64, milliseconds: 600_000 };
 /** Elements that fit into one transaction: the kernel takes it as one message of at most two megabytes. */
 const ELEMENTS_AT_ONCE = 32_768;
@@ -93,7 +95,7 @@ class LinuxVxlanGuard implements VxlanGuard {
     );
     if (terms === undefined || found.isDormant) return { terms: undefined, peers: [], strangers: [] };
     const peers: AdmittedPeer[] = [];
-    const [, lengths = '', family = 'ipv4'] = / by (\S+) from (\S+)$/.exec(terms) ?? [];
+    const [, lengths = '', family = 'ipv4'] = / by (\S+) from (\S+) v\d+$/.exec(terms) ?? [];
     for (const length of lengths.split(',')) {
       const prefixLength = Number(length.slice(1));
       const split = bitsOf(family as Family) / 8;
@@ -265,13 +267,16 @@ function writeElements(put: Put, type: number, table: string, elements: readonly
 }
 
 interface Rule {
-  readonly chain: 'guard' | 'input';
+  readonly chain: 'guard' | 'input' | 'forward';
   readonly write: (rule: RuleWriter) => void;
 }
 
 function writeRules(put: Put, table: string, terms: AdmissionTerms): void {
   put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, 'guard'));
-  put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, 'input', PRIORITY));
+  for (const chain of ['input', 'forward'] as const) {
+    const entry = { hook: Hook[chain], priority: PRIORITY };
+    put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, chain, entry));
+  }
   const rules = rulesOf(terms);
   const text = printAdmissionTerms(terms);
   for (const [i, { chain, write }] of rules.entries()) {
@@ -283,49 +288,56 @@ function writeRules(put: Put, table: string, terms: AdmissionTerms): void {
 
 /**
  * Only packets of our VXLAN network are looked at: the bytes of others mean something else there. The common case comes first
- * and costs one look-up; what remains is from a stranger, or from a peer but not from its subnet. As `nft list` has it:
+ * and costs one look-up; what remains is from a stranger, or from a peer but not from its subnet. Frames of other protocols than
+ * those that are looked into are dropped: the kernel would take the tag off a frame of 802.1Q, and what is behind it was not checked.
+ * Nor is anything forwarded to a peer's VXLAN port, but from peers: a container's packet would be masqueraded and come from this host.
+ * As `nft list` has it:
  *
  *     chain guard {
- *       ip saddr . @th,336,32 & 0xffffff00 @sources24 accept
+ *       @th,224,16 0x0800 ip saddr . @th,336,32 & 0xffffff00 @sources24 accept
  *       ip saddr != @hosts update @strangers { ip saddr timeout 10m }
  *       ip saddr != @hosts counter drop
  *       @th,224,16 0x0806 ip saddr . @th,352,32 & 0xffffff00 @sources24 accept      an ARP sender
  *       @th,224,16 0x0800 @th,336,32 & 0xffff0000 == 0xa050000 counter drop                               ours, or another peer's
  *       @th,224,16 0x0806 @th,352,32 & 0xffff0000 == 0xa050000 counter drop
+ *       @th,224,16 != 0x0800 @th,224,16 != 0x0806 counter drop
  *     }
  *     chain input { meta nfproto ipv4 udp dport 8472 @th,96,24 1 jump guard }
+ *     chain forward { udp dport 8472 ip daddr @hosts ip saddr != @hosts counter drop }
  */
 function rulesOf({ port, vni, network, family, lengths }: AdmissionTerms): Rule[] {
   const inner = familyOf(network.address);
   const [first, ...others] = SENDERS[inner];
   const source = bitsOf(family) / 8;
-  const loadSource = (rule: RuleWriter) =>
+  const loadSource = (rule: RuleWriter) => ofFamily(rule).load('network', OUTER_SOURCE[family], source, 0);
+  const toPort = (rule: RuleWriter) =>
     rule
-      .meta('nfproto', 0)
-      .is(0, Buffer.from([NFPROTO[family]]))
-      .load('network', OUTER_SOURCE[family], source, 0);
+      .meta('l4proto', 0)
+      .is(0, Buffer.from([UDP]))
+      .load('transport', DESTINATION_PORT, 2, 0)
+      .is(0, bigEndian(port, 2));
+  const ofFamily = (rule: RuleWriter) => rule.meta('nfproto', 0).is(0, Buffer.from([NFPROTO[family]]));
   const isInner = (rule: RuleWriter, protocol: number) =>
     rule.load('transport', INNER_PROTOCOL, 2, 0).is(0, bigEndian(protocol, 2));
   const innerRegister: Register = source / 4;
-  const acceptPeers = (at: number, protocol?: number): Rule[] =>
+  const acceptPeers = ({ protocol, at }: { protocol: number; at: number }): Rule[] =>
     lengths.map((length) => ({
       chain: 'guard',
       write: (rule) => {
-        if (protocol !== undefined) isInner(rule, protocol);
-        loadSource(rule).load('transport', at, bitsOf(inner) / 8, innerRegister);
+        loadSource(isInner(rule, protocol)).load('transport', at, bitsOf(inner) / 8, innerRegister);
         if (length < bitsOf(inner)) rule.mask(innerRegister, maskOf(inner, length));
         rule.isIn(0, sourcesOf(length)).verdict('accept');
       },
     }));
   return [
-    ...acceptPeers(first!.at),
+    ...acceptPeers(first!),
     {
       chain: 'guard',
       write: (rule) =>
         loadSource(rule).isNotIn(0, 'hosts').remember(0, STRANGERS.name, STRANGERS.milliseconds),
     },
     { chain: 'guard', write: (rule) => loadSource(rule).isNotIn(0, 'hosts').count().verdict('drop') },
-    ...others.flatMap(({ protocol, at }) => acceptPeers(at, protocol)),
+    ...others.flatMap(acceptPeers),
     ...SENDERS[inner].map(({ protocol, at }): Rule => ({
       chain: 'guard',
       write: (rule) => {
@@ -335,18 +347,27 @@ function rulesOf({ port, vni, network, family, lengths }: AdmissionTerms): Rule[
       },
     })),
     {
+      chain: 'guard',
+      write: (rule) => {
+        for (const { protocol } of SENDERS[inner])
+          rule.load('transport', INNER_PROTOCOL, 2, 0).isNot(0, bigEndian(protocol, 2));
+        rule.count().verdict('drop');
+      },
+    },
+    {
       chain: 'input',
+      write: (rule) => toPort(rule).load('transport', VNI, 3, 0).is(0, bigEndian(vni, 3)).jump('guard'),
+    },
+    {
+      chain: 'forward',
       write: (rule) =>
-        rule
-          .meta('nfproto', 0)
-          .is(0, Buffer.from([NFPROTO[family]]))
-          .meta('l4proto', 0)
-          .is(0, Buffer.from([UDP]))
-          .load('transport', DESTINATION_PORT, 2, 0)
-          .is(0, bigEndian(port, 2))
-          .load('transport', VNI, 3, 0)
-          .is(0, bigEndian(vni, 3))
-          .jump('guard'),
+        ofFamily(toPort(rule))
+          .load('network', OUTER_DESTINATION[family], source, 0)
+          .isIn(0, 'hosts')
+          .load('network', OUTER_SOURCE[family], source, 0)
+          .isNotIn(0, 'hosts')
+          .count()
+          .verdict('drop'),
     },
   ];
 }
