@@ -17,20 +17,14 @@ import { LeaseHolder } from './engine/lease-holder';
 import { LinkedAbort } from './engine/linked-abort';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { OwnHostState, type OwnHostChange } from './engine/own-host-state';
+import { memoryOf, readPast, rememberedLease, type Past } from './engine/past';
 import { PeerWatcher } from './engine/peer-watcher';
-import {
-  awaitKernel,
-  awaitKernelState,
-  awaitUnderlay,
-  type SeenUnderlay,
-  type UnderlayOptions,
-  type Waiting,
-} from './engine/prerequisites';
+import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } from './engine/prerequisites';
 import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
 import { conditionsOf, type Grievance, type Patients } from './engine/readiness';
 import { statusLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
-import { UnderlayWatcher } from './engine/underlay-watcher';
+import { UnderlayWatcher, type SeenUnderlay } from './engine/underlay-watcher';
 import { sameSubnet, type IpAddress, type Subnet } from './model/address';
 import { KernelError, UnsupportedError, describeError } from './model/errors';
 import type { Lease } from './model/lease';
@@ -39,7 +33,7 @@ import type { Memory } from './model/memory-codec';
 import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
 import type { Peer, PeerChange } from './model/peer';
 import type { AgentStatus } from './model/status';
-import { parsePreviousSubnets, printSubnetEnv } from './model/subnet-env-codec';
+import { printSubnetEnv } from './model/subnet-env-codec';
 import type {
   Clock,
   Firewall,
@@ -122,8 +116,8 @@ export class Agent {
   #judged = Promise.resolve();
   /** The leases are judged once the base of the overlay is in place. */
   #arePeersLater = false;
-  /** The subnet that subnet.env named when we started: an earlier agent's, perhaps of another network. */
-  #former: readonly Subnet[] = [];
+  #past: Past | undefined;
+  #identity: Identity | undefined;
   readonly #conditions: Conditions;
   readonly #waiting: Waiting;
   #markStarted: () => void = () => undefined;
@@ -212,6 +206,11 @@ export class Agent {
     return this.#conditions.check([{ name: 'loops', reason: this.stuck(), advisory: false }]);
   }
 
+  /** The subnet that subnet.env named when we started: an earlier agent's, perhaps of another network. */
+  get #former(): readonly Subnet[] {
+    return this.#past?.previous ? [this.#past.previous] : [];
+  }
+
   get #overlay(): Overlay | undefined {
     return this.#own.current?.overlay;
   }
@@ -290,13 +289,37 @@ export class Agent {
   }
 
   async #start(signal: AbortSignal): Promise<void> {
+    const { kernel, host, clock, log } = this.ports;
+    this.#past = await readPast(host, log, this.options.configPlace);
+    this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, {
+      saved: this.#past.saved,
+      subnets: () => this.#ownSubnets,
+      isSettled: () => this.#announcer.isAnnounced,
+    });
+    const first = this.#firstUnderlay(signal);
+    // A start may take long, and end only because the underlay changed meanwhile.
+    const following = new LinkedAbort(signal);
+    const followed = first.then(
+      () => this.#followUnderlay(following.signal),
+      () => undefined,
+    );
+    try {
+      await this.#findPlace(first, signal);
+    } finally {
+      following.abort();
+      await followed;
+    }
+  }
+
+  /** Gets our place in the overlay: configuration, lock, lease. */
+  async #findPlace(first: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const { registry, kernel, host, clock, log } = this.ports;
-    const [{ network, memory }, seen] = await Promise.all([
+    const [{ network, memory }] = await Promise.all([
       begin({ registry, host, ...this.#waiting }, this.#watcher, this.options.configPlace, signal),
-      this.#firstUnderlay(signal),
+      first,
     ]);
     for (const remark of network.remarks) log.warn(remark);
-    this.#own.set({ ...seen, network });
+    this.#own.set({ network });
     this.#configWatcher = new ConfigWatcher(registry, clock, log, network);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
@@ -305,46 +328,44 @@ export class Agent {
       kernel.listen(linkName, (notices) => this.#hear(notices, signal), signal),
     );
     this.#standing = this.#standingAnswers(linkName, signal);
-    const [existingMac, previous] = await Promise.all([
-      this.#existingMac(network, linkName, signal),
-      this.#previousSubnet(),
-    ]);
-    this.#former = previous ? [previous] : [];
-    this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, seen.underlay);
-    const publicIp = () => this.#underlay!.current.publicIp;
+    const existingMac = await this.#existingMac(network, linkName, signal);
+    this.#holder = this.#makeHolder(network, existingMac);
+    const remembered = memory && this.#adoptFrom(memory, this.#identity!);
+    await this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
+  }
+
+  #makeHolder(network: Network, existingMac: MacAddress | undefined): LeaseHolder {
+    const { registry, host, clock, log } = this.ports;
+    const past = this.#past!;
+    const publicIp = () => this.#underlay!.current!.publicIp;
     const leases = () => this.#watcher.leases;
     const identity = new Identity(host, log, network.backend.vni, publicIp, leases, existingMac);
-    this.#holder = new LeaseHolder(registry, clock, log, {
+    this.#identity = identity;
+    return new LeaseHolder(registry, clock, log, {
       range: network.range,
       publicIp,
-      previous,
+      previous: past.previous,
+      remembered: () => rememberedLease(past, host, this.#own.facts),
+      ownMacs: () => [identity.vtepMac, past.saved?.vtepMac],
+      reserved: () => this.#own.reserved(this.#ownSubnets),
       renewMarginSeconds: this.options.renewMarginSeconds,
       mayRenumber: this.options.mayRenumber,
       attributesFor: (held, name) => identity.attributesFor(held, name),
       isProven: (lease) => identity.isProven(lease),
     });
-    const remembered = memory && this.#adoptFrom(memory, identity);
-    await this.#settle(remembered ?? (await this.#acquire(signal)));
   }
 
-  /** It may take long, and end only because the underlay changed meanwhile: another host has our PublicIP, say. */
-  async #acquire(signal: AbortSignal): Promise<Lease> {
-    const following = new LinkedAbort(signal);
-    const followed = this.#followUnderlay(following.signal);
-    try {
-      return await this.#holder!.acquire(this.#watcher.leases, signal);
-    } finally {
-      following.abort();
-      await followed;
-    }
+  /** Those of our containers, now and before. */
+  get #ownSubnets(): Subnet[] {
+    const { previous, saved } = this.#past!;
+    return [this.#holder?.lease?.subnet, previous, saved?.subnet].filter((subnet) => subnet !== undefined);
   }
 
   /** Told at once: an etcd of this host's own needs it before it can tell us anything. */
-  async #firstUnderlay(signal: AbortSignal): Promise<SeenUnderlay> {
-    const { kernel } = this.ports;
-    const seen = await awaitUnderlay(kernel, this.#waiting, this.options.underlay, signal);
+  async #firstUnderlay(signal: AbortSignal): Promise<void> {
+    const seen = await this.#underlay!.first(this.#waiting, signal);
+    this.#own.set(seen);
     this.options.embeddedEtcd?.settle(seen.underlay);
-    return seen;
   }
 
   #followUnderlay(signal: AbortSignal): Promise<void> {
@@ -366,17 +387,11 @@ export class Agent {
 
   /** What a later start without etcd needs to know. */
   #memory(): Memory | undefined {
+    const { host, clock } = this.ports;
     const lease = this.#holder?.lease;
-    const { network } = this.#own.facts;
-    if (!network || !lease) return undefined;
-    return {
-      place: this.options.configPlace,
-      config: network.text,
-      ownLease: lease.name,
-      expiresAt: this.ports.clock.wallTime() + this.#holder!.remainingSeconds * 1000,
-      // Ours as we hold it: the watch may not have told of it yet, and does not tell us of it again.
-      leases: [...this.#watcher.leases.filter(({ name }) => name !== lease.name), lease],
-    };
+    if (!lease) return undefined;
+    const expiresAt = clock.wallTime() + this.#holder!.remainingSeconds * 1000;
+    return memoryOf(this.options.configPlace, host, this.#own.facts, lease, this.#watcher.leases, expiresAt);
   }
 
   async #serve(signal: AbortSignal): Promise<void> {
@@ -448,19 +463,6 @@ export class Agent {
     return device?.kind === 'link' && device.vxlan ? device.mac : undefined;
   }
 
-  async #previousSubnet() {
-    const text = await this.ports.host.readSubnetFile().catch((error: unknown) => {
-      this.ports.log.warn('cannot read the subnet file; our previous subnet is unknown', {
-        error: describeError(error),
-      });
-      return undefined;
-    });
-    if (text === undefined) return undefined;
-    const { ipv4, problems } = parsePreviousSubnets(text);
-    for (const problem of problems) this.ports.log.warn('the subnet file is not quite readable', { problem });
-    return ipv4;
-  }
-
   /** The later of two claims gives way: writing our lease again takes another MAC. */
   #yieldMac(other: Lease): void {
     const own = this.#holder?.lease;
@@ -488,6 +490,7 @@ export class Agent {
       else this.#reconciler.trigger({ kind: 'wanted', what: 'underlay changed' });
       this.#admission?.trigger();
       this.#surroundings.trigger();
+      this.#recorder.trigger();
     }
     if (isOtherSubnet) this.#firewall?.trigger('our subnet');
   }
@@ -509,11 +512,11 @@ export class Agent {
 
   /** Etcd and our peers are to know; what follows for ourselves is derived already. */
   #tellOfMove(before: Underlay): void {
-    const underlay = this.#underlay!.current;
+    const underlay = this.#underlay!.current!;
     this.options.embeddedEtcd?.settle(underlay);
     // Connections that are bound to an address that is gone would wait for etcd for seconds.
     if (underlay.address !== before.address) this.ports.registry.reconnect();
-    this.#holder!.republish();
+    this.#holder?.republish();
   }
 
   /** Etcd told of it when it was asked; what it said may be older than what the watch has told us, or newer. */

@@ -1,13 +1,25 @@
 /** What follows for this host from what is known of it: its place in the overlay, and what must stay out of the overlay. */
-import { contains, printSubnet, type IpAddress } from '../model/address';
+import {
+  bitsOf,
+  contains,
+  familyOf,
+  overlap,
+  printSubnet,
+  sameSubnet,
+  subnetOf,
+  type IpAddress,
+  type Subnet,
+} from '../model/address';
 import type { Lease } from '../model/lease';
 import { vtepMacOf } from '../model/lease-codec';
 import type { SubnetRange } from '../model/network-config';
 import type { HostNetwork } from '../model/network-interface';
 import type { Overlay, ResolveMode, Underlay } from '../model/overlay';
 import type { SubnetEnv } from '../model/subnet-env';
+import type { ReservedSubnet } from './acquisition';
 import type { Network } from './network';
 import type { Self } from './peers';
+import { OVERLAY_DEVICE } from './underlay-candidates';
 import { overlayMtu } from './vxlan';
 
 /** What the user wants of this host. It never changes. */
@@ -54,7 +66,7 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
   const { range, backend } = network;
   const { subnet } = lease;
   const vtepMac = vtepMacOf(lease)!;
-  const guarded = guardedAddresses(inputs);
+  const guarded = guardedAddresses(inputs).map(({ address }) => address);
   // A route to the whole network would send it into the overlay.
   const conflict = guarded.find((address) => contains(range.network, address));
   const hasNetworkRoute = conflict === undefined;
@@ -99,8 +111,54 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
   };
 }
 
-/** Addresses that the underlay must reach, whatever leases say: our own, the default gateways, etcd. */
-function guardedAddresses({ settings, underlay, hostNetwork }: Omit<OwnHostInputs, 'lease' | 'network'>) {
+interface NamedAddress {
+  readonly address: IpAddress;
+  /** `a default gateway` */
+  readonly what: string;
+}
+
+type Surroundings = Pick<OwnHostInputs, 'settings' | 'underlay' | 'hostNetwork'>;
+
+/** Addresses that the underlay must reach, whatever leases say, each once. */
+function guardedAddresses({ settings, underlay, hostNetwork }: Surroundings): NamedAddress[] {
   const gateways = hostNetwork.defaultRoutes.flatMap(({ gateway }) => gateway ?? []);
-  return [...new Set([underlay.address, underlay.publicIp, ...gateways, ...settings.etcdAddresses])];
+  const all = [
+    { address: underlay.address, what: 'our own address' },
+    { address: underlay.publicIp, what: 'our own PublicIP' },
+    ...gateways.map((address) => ({ address, what: 'a default gateway' })),
+    ...settings.etcdAddresses.map((address) => ({ address, what: 'etcd' })),
+  ];
+  return all.filter(({ address }, at) => all.findIndex((other) => other.address === address) === at);
+}
+
+/**
+ * What of the network this host cannot lease, because it would not reach any more what is there: guarded addresses, and the addresses
+ * and networks of its other interfaces. An interface whose network holds the whole overlay reserves no more than its own address.
+ * `own` are our subnets, now and before: what is in them is our containers' side.
+ */
+export function reservedSubnets(
+  inputs: Surroundings & Pick<OwnHostInputs, 'network'>,
+  own: readonly Subnet[],
+): ReservedSubnet[] {
+  const { network } = inputs.network.range;
+  const guarded = guardedAddresses(inputs).map(({ address, what }) => ({
+    subnet: { address, prefixLength: bitsOf(familyOf(address)) },
+    what: `${address}, ${what}`,
+  }));
+  const attached = inputs.hostNetwork.interfaces
+    .filter(({ name }) => !OVERLAY_DEVICE.test(name))
+    .flatMap(({ name, addresses }) =>
+      addresses.flatMap(({ address, prefixLength, peer }) => {
+        if (own.some((subnet) => contains(subnet, address))) return [];
+        const itself = { address, prefixLength: bitsOf(familyOf(address)) };
+        const whole = subnetOf(peer ?? address, prefixLength);
+        return [
+          { subnet: itself, what: `${address} of ${name}` },
+          ...(contains(whole, network) || sameSubnet(whole, itself)
+            ? []
+            : [{ subnet: whole, what: `${printSubnet(whole)} of ${name}` }]),
+        ];
+      }),
+    );
+  return [...guarded, ...attached].filter(({ subnet }) => overlap(subnet, network));
 }

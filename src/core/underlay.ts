@@ -1,7 +1,18 @@
 /** Which interface carries the overlay: flannel's rules, and an explanation for a person. */
-import { familyOf, parseIpAddress, type Family, type IpAddress } from '../model/address';
+import { parseIpAddress, type Family, type IpAddress } from '../model/address';
+import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
 import type { Underlay } from '../model/overlay';
-import type { InterfaceAddress, NetworkInterface, ResolvedRoute } from '../model/network-interface';
+import {
+  bestOf,
+  candidatesOf,
+  homesAmong,
+  isFoundBySearch,
+  whyNeverUnderlay,
+  whyUnusable,
+  type Candidate,
+  type Preferences,
+  type UnderlayPast,
+} from './underlay-candidates';
 
 export interface UnderlayWish {
   /** Names or addresses, in order of preference. */
@@ -14,124 +25,168 @@ export interface UnderlayWish {
 }
 
 export type UnderlayChoice =
-  | { readonly kind: 'chosen'; readonly underlay: Underlay; readonly because: string }
+  | {
+      readonly kind: 'chosen';
+      readonly underlay: Underlay;
+      readonly because: string;
+      /** The interface that carried the overlay before; it is there, and has nothing to be chosen by yet. */
+      readonly missing?: string;
+    }
   /** `reason` names what was looked for and what there is. */
   | { readonly kind: 'none'; readonly reason: string };
 
-/** Chooses as flannel does: each `--iface`, each `--iface-regex`, `--iface-can-reach`; with none given, by PublicIP, then the default route. */
+interface View extends Preferences {
+  readonly family: Family;
+}
+
+/**
+ * Chooses as flannel does: each `--iface`, each `--iface-regex`, `--iface-can-reach`; with none given, by PublicIP, then the
+ * default route. What the host was before decides only between candidates that the wish does not tell apart.
+ */
 export function chooseUnderlay(
   wish: UnderlayWish,
   interfaces: readonly NetworkInterface[],
   defaultRoutes: readonly ResolvedRoute[],
   family: Family = 'ipv4',
+  past: UnderlayPast = {},
 ): UnderlayChoice {
-  const found =
-    wish.iface.length + wish.ifaceRegex.length > 0 || wish.canReach
-      ? byWish(wish, interfaces, family)
-      : byDefault(wish, interfaces, defaultRoutes, family);
+  const view: View = { hostNetwork: { interfaces, defaultRoutes }, past, family };
+  const isAsked = wish.iface.length + wish.ifaceRegex.length > 0 || wish.canReach;
+  const found = isAsked ? byWish(wish, view) : byDefault(wish, view);
   if (typeof found === 'string') return { kind: 'none', reason: `${found}; there are: ${list(interfaces)}` };
   const { nic, address, because } = found;
   if (nic.mtu === 0) return { kind: 'none', reason: `interface ${nic.name} has an MTU of 0` };
-  const underlay = {
-    name: nic.name,
-    index: nic.index,
-    mtu: nic.mtu,
-    address,
-    publicIp: wish.publicIp ?? address,
-  };
-  return { kind: 'chosen', underlay, because };
+  const publicIp = wish.publicIp ?? address;
+  const underlay = { name: nic.name, index: nic.index, mtu: nic.mtu, address, publicIp };
+  const missing = found.isNamed ? undefined : missingHome(wish, nic, view);
+  return { kind: 'chosen', underlay, because, ...(missing ? { missing } : {}) };
 }
 
 interface Found {
   readonly nic: NetworkInterface;
   readonly address: IpAddress;
   readonly because: string;
+  /** The user named this very interface or address. */
+  readonly isNamed?: true;
 }
 
-function byWish(wish: UnderlayWish, interfaces: readonly NetworkInterface[], family: Family): Found | string {
+function byWish(wish: UnderlayWish, view: View): Found | string {
   const missed: string[] = [];
   for (const text of wish.iface) {
-    const found = byNameOrAddress(text, interfaces, family);
-    if (typeof found !== 'string') return found;
+    const found = byNameOrAddress(text, view);
+    if (typeof found !== 'string') return { ...found, isNamed: true };
     missed.push(found);
   }
   for (const text of wish.ifaceRegex) {
-    const found = byRegex(new RegExp(text), interfaces, family);
+    const found = byRegex(new RegExp(text), view);
     if (found) return found;
     missed.push(`no interface has an address or a name that matches '${text}'`);
   }
   if (wish.canReach) {
-    const { address: target, route } = wish.canReach;
-    const nic = interfaces.find(({ index }) => index === route?.interfaceIndex);
-    const address = route?.source ?? (nic && bestAddress(nic, family)?.address);
-    if (nic && address) return { nic, address, because: `it is the way to ${target}` };
-    missed.push(`there is no route to ${target}`);
+    const found = byRoute(wish.canReach, view);
+    if (typeof found !== 'string') return found;
+    missed.push(found);
   }
   return missed.join('; ');
 }
 
-function byDefault(
-  wish: UnderlayWish,
-  interfaces: readonly NetworkInterface[],
-  defaultRoutes: readonly ResolvedRoute[],
-  family: Family,
-): Found | string {
+function byDefault(wish: UnderlayWish, view: View): Found | string {
+  const { interfaces, defaultRoutes } = view.hostNetwork;
   if (wish.publicIp) {
-    const nic = holderOf(wish.publicIp, interfaces);
-    if (nic) return { nic, address: wish.publicIp, because: `it has the public IP ${wish.publicIp}` };
-    return `no interface has the address ${wish.publicIp} (--public-ip); name the interface with --iface if it is behind NAT`;
+    const found = byAddress(wish.publicIp, view, `it has the public IP ${wish.publicIp}`);
+    if (typeof found !== 'string') return { ...found, isNamed: true };
+    return `${found} (--public-ip); name the interface with --iface if it is behind NAT`;
   }
-  const byIndex = (index: number) => interfaces.find((nic) => nic.index === index);
-  for (const route of defaultRoutes) {
-    const nic = byIndex(route.interfaceIndex);
-    const address = nic && bestAddress(nic, family)?.address;
-    if (nic && address) return { nic, address, because: 'it has the default route' };
-  }
-  return `no default route leads through an interface with an ${family === 'ipv4' ? 'IPv4' : 'IPv6'} address; choose with --iface`;
+  const nics = defaultRoutes.flatMap(
+    ({ interfaceIndex }) => interfaces.find((nic) => nic.index === interfaceIndex) ?? [],
+  );
+  const candidates = [...new Set(nics)].flatMap((nic) =>
+    isFoundBySearch(nic) ? candidatesOf(nic, view.family, view.past) : [],
+  );
+  return (
+    best(candidates, view, 'it has the default route') ??
+    `no default route leads through an interface with an ${nameOf(view.family)} address; choose with --iface`
+  );
 }
 
-function byNameOrAddress(
-  text: string,
-  interfaces: readonly NetworkInterface[],
-  family: Family,
-): Found | string {
+function byNameOrAddress(text: string, view: View): Found | string {
   const address = parseIpAddress(text);
-  if (address) {
-    const nic = holderOf(address, interfaces);
-    return nic
-      ? { nic, address, because: `it has the address ${address}` }
-      : `no interface has the address ${address}`;
-  }
-  const nic = interfaces.find(({ name }) => name === text);
+  if (address) return byAddress(address, view, `it has the address ${address}`);
+  const nic = view.hostNetwork.interfaces.find(({ name }) => name === text);
   if (!nic) return `there is no interface '${text}'`;
-  const best = bestAddress(nic, family);
-  if (!best) return `interface ${text} has no ${family === 'ipv4' ? 'IPv4' : 'IPv6'} address`;
-  return { nic, address: best.address, because: `--iface names it` };
+  const never = whyNeverUnderlay(nic, view.past);
+  if (never) return `interface ${text} is ${never}, and cannot carry it`;
+  return (
+    best(candidatesOf(nic, view.family, view.past), view, `--iface names it`) ??
+    `interface ${text} has no ${nameOf(view.family)} address${nic.loopback ? ' that other hosts can reach' : ''}`
+  );
 }
 
-function byRegex(regex: RegExp, interfaces: readonly NetworkInterface[], family: Family): Found | undefined {
-  for (const nic of interfaces) {
-    const match = nic.addresses.find(({ address }) => familyOf(address) === family && regex.test(address));
-    if (match) return { nic, address: match.address, because: `its address matches ${regex.source}` };
-  }
-  for (const nic of interfaces) {
-    const best = regex.test(nic.name) ? bestAddress(nic, family) : undefined;
-    if (best) return { nic, address: best.address, because: `its name matches ${regex.source}` };
-  }
-  return undefined;
+function byAddress(address: IpAddress, { hostNetwork, past }: View, because: string): Found | string {
+  const nic = hostNetwork.interfaces.find(({ addresses }) =>
+    addresses.some((own) => own.address === address),
+  );
+  if (!nic) return `no interface has the address ${address}`;
+  const never = whyNeverUnderlay(nic, past);
+  if (never) return `${address} is the address of ${nic.name}, ${never}`;
+  const own = nic.addresses.find((each) => each.address === address)!;
+  const unusable = whyUnusable({ ...own, deprecated: false }, nic, past);
+  return unusable ? `${address} is ${unusable}` : { nic, address, because };
 }
 
-function holderOf(address: IpAddress, interfaces: readonly NetworkInterface[]): NetworkInterface | undefined {
-  return interfaces.find((nic) => nic.addresses.some((own) => own.address === address));
+function byRegex(regex: RegExp, view: View): Found | undefined {
+  const candidates = view.hostNetwork.interfaces
+    .filter(isFoundBySearch)
+    .flatMap((nic) => candidatesOf(nic, view.family, view.past));
+  const matching = candidates.filter(({ own }) => regex.test(own.address));
+  const named = candidates.filter(({ nic }) => regex.test(nic.name));
+  return (
+    best(matching, view, `its address matches ${regex.source}`) ??
+    best(named, view, `its name matches ${regex.source}`)
+  );
 }
 
-/** Global before link-local, configured before dynamic, lasting before temporary; never a deprecated one. */
-function bestAddress(nic: NetworkInterface, family: Family): InterfaceAddress | undefined {
-  const penalty = (own: InterfaceAddress) =>
-    (own.scope === 'global' ? 0 : 4) + (own.permanent ? 0 : 2) + (own.temporary ? 1 : 0);
-  return nic.addresses
-    .filter((own) => familyOf(own.address) === family && !own.deprecated)
-    .sort((a, b) => penalty(a) - penalty(b))[0];
+function byRoute({ address, route }: NonNullable<UnderlayWish['canReach']>, view: View): Found | string {
+  const { interfaces } = view.hostNetwork;
+  const nic = interfaces.find(({ index }) => index === route?.interfaceIndex);
+  const because = `it is the way to ${address}`;
+  if (!route || !nic) return `there is no route to ${address}`;
+  // To an address of this host the kernel goes by the loopback.
+  if (nic.loopback && route.source) return byAddress(route.source, view, because);
+  const candidates = isFoundBySearch(nic) ? candidatesOf(nic, view.family, view.past) : [];
+  return (
+    best(candidates, { ...view, source: route.source }, because) ??
+    `the way to ${address} leads through ${nic.name}, which ${whyNot(nic, view)}`
+  );
+}
+
+function whyNot(nic: NetworkInterface, view: View): string {
+  const never = whyNeverUnderlay(nic, view.past);
+  if (never) return `is ${never}`;
+  if (!isFoundBySearch(nic)) return nic.loopback ? 'is the loopback' : 'is for containers alone';
+  return `has no ${nameOf(view.family)} address`;
+}
+
+function best(candidates: readonly Candidate[], view: View, because: string): Found | undefined {
+  const found = bestOf(candidates, view);
+  return found && { nic: found.nic, address: found.own.address, because };
+}
+
+/** The interface that carried the overlay before, if it is there but has nothing to be chosen by yet. */
+function missingHome(wish: UnderlayWish, chosen: NetworkInterface, view: View): string | undefined {
+  const homes = homesAmong(view.hostNetwork.interfaces, view.past);
+  const [home] = homes;
+  if (!home || homes.includes(chosen)) return undefined;
+  // A wish that would not have found it then does not wait for it now.
+  const { addresses = [] } = view.past;
+  const wasWished = (text: string) =>
+    new RegExp(text).test(home.name) || addresses.some((address) => new RegExp(text).test(address));
+  if (wish.ifaceRegex.length > 0 && !wish.ifaceRegex.some(wasWished)) return undefined;
+  return home.name;
+}
+
+function nameOf(family: Family): string {
+  return family === 'ipv4' ? 'IPv4' : 'IPv6';
 }
 
 function list(interfaces: readonly NetworkInterface[]): string {

@@ -25,6 +25,11 @@ export class Identity {
     this.#vtepMac = existingMac;
   }
 
+  /** Undefined until there is one. */
+  get vtepMac(): MacAddress | undefined {
+    return this.#vtepMac;
+  }
+
   /** The value of our lease of this name, given the one we take over, if any. */
   attributesFor(held: Lease | undefined, name: string): LeaseAttributes {
     let vtepMac = this.#vtepMac ?? (held && vtepMacOf(held));

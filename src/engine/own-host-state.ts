@@ -1,11 +1,14 @@
 /** Keeps what follows for this host in line with what is known of it. */
+import type { ReservedSubnet } from '../core/acquisition';
 import {
   ownHostOf,
+  reservedSubnets,
   type Advice,
   type OwnHost,
   type OwnHostInputs,
   type OwnHostSettings,
 } from '../core/own-host';
+import type { Subnet } from '../model/address';
 import type { Log } from '../ports';
 
 /** What is derived, before and after something became known. */
@@ -40,6 +43,13 @@ export class OwnHostState {
 
   get facts(): Partial<OwnHostFacts> {
     return this.#facts;
+  }
+
+  /** What of the network cannot be leased; nothing while too little is known. */
+  reserved(ownSubnets: readonly Subnet[]): ReservedSubnet[] {
+    const { network, underlay, hostNetwork } = this.#facts;
+    if (!network || !underlay || !hostNetwork) return [];
+    return reservedSubnets({ settings: this.settings, network, underlay, hostNetwork }, ownSubnets);
   }
 
   /** Calls back in the same turn in which something that is derived changed; those who listened first hear it first. */

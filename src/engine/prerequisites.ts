@@ -1,11 +1,11 @@
 /** What must be known before the loops can turn: waited for, however long it takes. */
 import { backoffMilliseconds } from '../core/backoff';
 import { chooseUnderlay, type UnderlayChoice, type UnderlayWish } from '../core/underlay';
+import { pastOf, type KnownPast } from '../core/underlay-past';
 import type { IpAddress } from '../model/address';
 import { ConfigError, KernelError, RegistryError } from '../model/errors';
 import type { KernelState } from '../model/kernel-state';
 import type { HostNetwork } from '../model/network-interface';
-import type { Underlay } from '../model/overlay';
 import type { Clock, Kernel, LeaseRegistry, Log, Scope } from '../ports';
 import { Trouble } from './trouble';
 
@@ -48,28 +48,6 @@ export function awaitNetworkConfig<Config>(
   });
 }
 
-/** The underlay, and the network that it was chosen from. */
-export interface SeenUnderlay {
-  readonly underlay: Underlay;
-  readonly hostNetwork: HostNetwork;
-}
-
-/** The underlay interface, as soon as there is one that fits the wish. */
-export function awaitUnderlay(
-  kernel: Kernel,
-  waiting: Waiting,
-  options: UnderlayOptions,
-  signal: AbortSignal,
-): Promise<SeenUnderlay> {
-  return untilItWorks('waiting for the underlay interface', waiting, signal, async () => {
-    const { choice, hostNetwork } = await lookForUnderlay(kernel, options, signal);
-    if (choice.kind === 'none') throw new ConfigError(choice.reason);
-    const { name, address, publicIp, mtu } = choice.underlay;
-    waiting.log.info('underlay chosen', { interface: name, address, publicIp, mtu, because: choice.because });
-    return { underlay: choice.underlay, hostNetwork };
-  });
-}
-
 /** What a question to the kernel gives, as soon as it is answered: the kernel may be short of memory for a moment. */
 export function awaitKernel<T>(waiting: Waiting, signal: AbortSignal, ask: () => T | Promise<T>): Promise<T> {
   return untilItWorks('waiting for the kernel to tell what it holds', waiting, signal, async () => ask());
@@ -85,23 +63,33 @@ export function awaitKernelState(
   return awaitKernel(waiting, signal, () => kernel.observe(scope, signal));
 }
 
+/** A choice, the network that it was made from, and the interface that carried the overlay before, if that is known. */
+export interface UnderlayLook {
+  readonly choice: UnderlayChoice;
+  readonly hostNetwork: HostNetwork;
+  readonly home: KnownPast['home'];
+}
+
 /** Chooses the underlay from what the kernel has now. */
 export async function lookForUnderlay(
   kernel: Kernel,
   options: UnderlayOptions,
   signal: AbortSignal,
-): Promise<{ readonly choice: UnderlayChoice; readonly hostNetwork: HostNetwork }> {
+  known: KnownPast = {},
+): Promise<UnderlayLook> {
   const [interfaces, defaultRoutes, route] = await Promise.all([
     kernel.interfaces(signal),
     kernel.defaultRoutes(signal),
     options.canReach && kernel.routeTo(options.canReach, signal),
   ]);
   const canReach = options.canReach ? { address: options.canReach, route: route || undefined } : undefined;
-  const choice = chooseUnderlay({ ...options, canReach }, interfaces, defaultRoutes);
-  return { choice, hostNetwork: { interfaces, defaultRoutes } };
+  const past = pastOf(known, interfaces);
+  const choice = chooseUnderlay({ ...options, canReach }, interfaces, defaultRoutes, 'ipv4', past);
+  return { choice, hostNetwork: { interfaces, defaultRoutes }, home: past.home };
 }
 
-async function untilItWorks<T>(
+/** What `attempt` gives, as soon as it gives something; what is in the way is said once, and reminded of sparingly. */
+export async function untilItWorks<T>(
   what: string,
   { clock, log, waits }: Waiting,
   signal: AbortSignal,

@@ -1,15 +1,45 @@
 /** Follows the underlay interface through whatever happens to it. */
-import type { Underlay } from '../model/overlay';
+import type { KnownPast } from '../core/underlay-past';
+import type { Subnet } from '../model/address';
 import { ConfigError } from '../model/errors';
+import type { HostNetwork, NetworkInterface } from '../model/network-interface';
+import type { Underlay } from '../model/overlay';
+import type { SavedLease } from '../model/saved-host';
 import type { Clock, Kernel, Log } from '../ports';
-import { lookForUnderlay, type SeenUnderlay, type UnderlayOptions } from './prerequisites';
+import {
+  lookForUnderlay,
+  untilItWorks,
+  type UnderlayLook,
+  type UnderlayOptions,
+  type Waiting,
+} from './prerequisites';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 /** Looked at this often even when the kernel tells of no change. */
 const AUDIT_MILLISECONDS = 60_000;
+/** Before the host is settled, nothing may be listening to the kernel yet. */
+const UNSETTLED_MILLISECONDS = 5_000;
 /** An interface that loses its address often gets it back in a moment (a flap, a DHCP renewal): no hurry to take another. */
 const SETTLE_MILLISECONDS = 100;
+/** For so long a start waits for the interface that carried the overlay before: so long a DHCP server may need. */
+const HOMECOMING_MILLISECONDS = 120_000;
+
+/** The underlay, and the network that it was chosen from. */
+export interface SeenUnderlay {
+  readonly underlay: Underlay;
+  readonly hostNetwork: HostNetwork;
+}
+
+/** What decides beside the user's wish. */
+export interface UnderlaySituation {
+  /** What the state file says. */
+  readonly saved: SavedLease | undefined;
+  /** Our subnets, now and before. */
+  readonly subnets: () => readonly Subnet[];
+  /** True once other hosts rely on our address. */
+  readonly isSettled: () => boolean;
+}
 
 export interface UnderlayListener {
   /** Called after each look at the network, before {@link moved}. */
@@ -19,25 +49,29 @@ export interface UnderlayListener {
 }
 
 /**
- * Owns what the underlay is: interface, index, address, MTU. Chooses anew, by the user's wish, whenever something changed;
- * while there is nothing to choose, the last choice stands.
+ * Owns what the underlay is: interface, index, address, MTU. Chooses again, by the user's wish, whenever something changed;
+ * while there is nothing to choose, the last choice stands. Once the host is settled, so does an address in use that its interface
+ * still has.
  */
 export class UnderlayWatcher {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
+  #home: KnownPast['home'];
+  #underlay: Underlay | undefined;
 
   constructor(
     private readonly kernel: Kernel,
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly options: UnderlayOptions,
-    private underlay: Underlay,
+    private readonly situation: UnderlaySituation,
   ) {
     this.#trouble = new Trouble(clock, log);
   }
 
-  get current(): Underlay {
-    return this.underlay;
+  /** Undefined before the first choice. */
+  get current(): Underlay | undefined {
+    return this.#underlay;
   }
 
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
@@ -49,14 +83,31 @@ export class UnderlayWatcher {
     this.#wake.raise();
   }
 
-  /** Looks until the signal aborts. */
+  /** The first choice, as soon as there is one. */
+  first(waiting: Waiting, signal: AbortSignal): Promise<SeenUnderlay> {
+    const since = this.clock.now();
+    return untilItWorks('waiting for the underlay interface', waiting, signal, async () => {
+      const { choice, hostNetwork } = await this.#look(signal);
+      if (choice.kind === 'none') throw new ConfigError(choice.reason);
+      const { underlay, because, missing } = choice;
+      if (missing !== undefined && this.clock.now() - since < HOMECOMING_MILLISECONDS)
+        throw new ConfigError(
+          `${missing}, which carried the overlay before, cannot be chosen yet, and ${underlay.name} only could; another is taken at once if --iface names it`,
+        );
+      this.#choose(underlay, 'underlay chosen', because);
+      return { underlay, hostNetwork };
+    });
+  }
+
+  /** Looks until the signal aborts. There must have been a first choice. */
   async run(listener: UnderlayListener, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        if (await this.#wake.wait(this.clock, AUDIT_MILLISECONDS, signal)) {
+        const interval = this.situation.isSettled() ? AUDIT_MILLISECONDS : UNSETTLED_MILLISECONDS;
+        if (await this.#wake.wait(this.clock, interval, signal)) {
           await this.clock.sleep(SETTLE_MILLISECONDS, signal);
         }
-        await this.#look(listener, signal);
+        await this.#follow(listener, signal);
       } catch (error) {
         if (signal.aborted) return;
         this.#trouble.report('the underlay interface is gone; waiting for it', error);
@@ -64,23 +115,43 @@ export class UnderlayWatcher {
     }
   }
 
-  async #look(listener: UnderlayListener, signal: AbortSignal): Promise<void> {
-    const { choice, hostNetwork } = await lookForUnderlay(this.kernel, this.options, signal);
-    const before = this.underlay;
-    if (choice.kind === 'chosen') this.#choose(choice.underlay, choice.because);
+  async #follow(listener: UnderlayListener, signal: AbortSignal): Promise<void> {
+    const { choice, hostNetwork } = await this.#look(signal);
+    const before = this.#underlay!;
+    if (choice.kind === 'chosen') {
+      this.#trouble.clear('the underlay interface is back');
+      if (!isSameUnderlay(choice.underlay, before))
+        this.#choose(choice.underlay, 'underlay changed', choice.because);
+    }
     // Where there is nothing to choose, gateways and addresses may have changed all the same.
-    listener.looked({ underlay: this.underlay, hostNetwork });
-    if (this.underlay !== before) listener.moved(before);
+    const underlay = this.#underlay!;
+    listener.looked({ underlay, hostNetwork });
+    if (underlay !== before) listener.moved(before);
     if (choice.kind === 'none') throw new ConfigError(choice.reason);
   }
 
-  #choose(chosen: Underlay, because: string): void {
-    this.#trouble.clear('the underlay interface is back');
-    if (isSameUnderlay(chosen, this.underlay)) return;
-    const { name, index, address, publicIp, mtu } = chosen;
-    this.log.info('underlay changed', { interface: name, index, address, publicIp, mtu, because });
-    this.underlay = chosen;
+  async #look(signal: AbortSignal): Promise<UnderlayLook> {
+    const { saved, subnets, isSettled } = this.situation;
+    const current = isSettled() ? this.#underlay : undefined;
+    const known = { saved, subnets: subnets(), current, home: this.#home };
+    const look = await lookForUnderlay(this.kernel, this.options, signal, known);
+    const { choice, hostNetwork, home } = look;
+    // What carries the overlay from now on is waited for like what did before.
+    if (choice.kind === 'chosen')
+      this.#home ??=
+        home ?? homeOf(hostNetwork.interfaces.find(({ index }) => index === choice.underlay.index));
+    return look;
   }
+
+  #choose(chosen: Underlay, message: string, because: string): void {
+    const { name, index, address, publicIp, mtu } = chosen;
+    this.log.info(message, { interface: name, index, address, publicIp, mtu, because });
+    this.#underlay = chosen;
+  }
+}
+
+function homeOf(nic: NetworkInterface | undefined): KnownPast['home'] {
+  return nic && { name: nic.name, mac: nic.mac };
 }
 
 function isSameUnderlay(a: Underlay, b: Underlay): boolean {

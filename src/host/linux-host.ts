@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Host } from '../ports';
 import { AgentLocks } from './lock';
+import { readMachineId } from './machine-id';
 import { SubnetFile } from './subnet-file';
 import { notifySystemd, type ServiceState } from './systemd';
 
@@ -71,6 +72,10 @@ export class LinuxHost implements Host {
 
   randomBytes(count: number): Uint8Array {
     return randomBytes(count);
+  }
+
+  machineId(): string | undefined {
+    return readMachineId();
   }
 
   /** Gives the locks back, as the end of the process would. */

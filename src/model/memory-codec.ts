@@ -17,13 +17,22 @@ export interface Memory {
   /** When our lease ends unless it was kept alive since: wall clock, milliseconds since 1970; Infinity for a reservation. */
   readonly expiresAt: number;
   readonly leases: readonly Lease[];
+  /** Of the host itself: what saved-host.ts reads back. Earlier versions leave it out, and take no notice of it. */
+  readonly host?: object | undefined;
 }
 
 /** Written because v0.1.0 reads no file with another one. It is not read: the fields say by themselves what they are. */
 const VERSION = 1;
 
 /** In steps, because it is written while the agent serves. */
-export function* printMemoryInSteps({ place, config, ownLease, expiresAt, leases }: Memory): Steps<string> {
+export function* printMemoryInSteps({
+  place,
+  config,
+  ownLease,
+  expiresAt,
+  leases,
+  host,
+}: Memory): Steps<string> {
   const rows: string[] = [];
   for (const { name, attributes, etcdLeaseId, createRevision } of leases) {
     yield;
@@ -35,6 +44,7 @@ export function* printMemoryInSteps({ place, config, ownLease, expiresAt, leases
     config,
     ownLease,
     expiresAt: Number.isFinite(expiresAt) ? expiresAt : null,
+    host,
   });
   return `${head.slice(0, -1)},"leases":[${rows.join(',')}]}`;
 }

@@ -56,6 +56,10 @@ export class MemoryHost implements Host {
   /** Nobody listens. */
   notify(): void {}
 
+  machineId(): string | undefined {
+    return this.inner.machineId();
+  }
+
   randomBytes(count: number): Uint8Array {
     return Uint8Array.from({ length: count }, () => this.process.chance.below(256));
   }

@@ -4,7 +4,8 @@ import { ipAddress, type IpAddress } from '../../src/model/address';
 import type { Operation } from '../../src/model/operation';
 import type { Kernel, LeaseRegistry } from '../../src/ports';
 import { keyOf, type KernelObject } from '../../src/model/kernel-state';
-import type { MacAddress } from '../../src/model/mac';
+import { macAddress, type MacAddress } from '../../src/model/mac';
+import type { NetworkInterface } from '../../src/model/network-interface';
 import type { ResolveMode } from '../../src/model/overlay';
 import { FakeHost } from '../support/fake-host';
 import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
@@ -275,7 +276,7 @@ export class SimulatedHost implements Suspect {
   move(address = addressOf(this.number, ++this.#moves)): void {
     this.#address = address;
     this.ownAddresses.add(this.#address);
-    this.kernel.changeInterfaces([underlayAt(this.#address)]);
+    this.kernel.changeInterfaces([this.#underlay()]);
     this.disturb();
   }
 
@@ -293,8 +294,18 @@ export class SimulatedHost implements Suspect {
   #newKernel(): FakeKernel {
     this.#boot = `${this.name}, boot ${++this.#boots}`;
     const kernel = new FakeKernel();
-    kernel.networkInterfaces = [underlayAt(this.#address)];
+    kernel.networkInterfaces = [this.#underlay()];
     return kernel;
+  }
+
+  /** A copied image is another machine: its interface has another hardware address. */
+  #underlay(): NetworkInterface {
+    const [address] = FAKE_UNDERLAY.addresses;
+    return {
+      ...FAKE_UNDERLAY,
+      mac: macAddress(`02:ee:00:00:${hex(this.number >> 8)}:${hex(this.number & 255)}`),
+      addresses: [{ ...address!, address: this.#address, prefixLength: 12 }],
+    };
   }
 
   #addressesOnLink(): IpAddress[] {
@@ -312,6 +323,6 @@ function addressOf(host: number, moves: number): IpAddress {
   return ipAddress(`172.${16 + (offset >> 16)}.${(offset >> 8) & 255}.${offset & 255}`);
 }
 
-function underlayAt(address: IpAddress) {
-  return { ...FAKE_UNDERLAY, addresses: [{ ...FAKE_UNDERLAY.addresses[0]!, address, prefixLength: 12 }] };
+function hex(octet: number): string {
+  return octet.toString(16).padStart(2, '0');
 }

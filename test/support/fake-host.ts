@@ -9,6 +9,8 @@ export class FakeMachine {
   readonly locks = new Map<string, FakeHost>();
   /** Those that were locked once. */
   readonly links = new Set<string>();
+  /** A clone has that of its original. */
+  id: string | undefined = '0123456789abcdef0123456789abcdef';
   #nextPid = 100;
 
   host(): FakeHost {
@@ -81,6 +83,10 @@ export class FakeHost implements Host {
   watchSubnetFile(onChange: () => void, signal: AbortSignal): void {
     this.#watchers.add(onChange);
     signal.addEventListener('abort', () => this.#watchers.delete(onChange), { once: true });
+  }
+
+  machineId(): string | undefined {
+    return this.machine.id;
   }
 
   lock(linkName: string): void {

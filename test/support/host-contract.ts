@@ -129,5 +129,10 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       expect(Buffer.from(first)).not.toEqual(Buffer.from(second));
       expect(host.randomBytes(0)).toHaveLength(0);
     });
+
+    test('knows its machine by the same ID each time, as each process of that machine', () => {
+      expect(host.machineId()).toMatch(/^[\da-f]{32}$/);
+      expect([host.machineId(), setup.other.machineId()]).toEqual([host.machineId(), host.machineId()]);
+    });
   });
 }

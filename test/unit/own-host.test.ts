@@ -1,7 +1,7 @@
-import { ownHostOf, type OwnHostInputs } from '../../src/core/own-host';
+import { ownHostOf, reservedSubnets, type OwnHostInputs } from '../../src/core/own-host';
 import { readNetwork } from '../../src/core/network';
-import { ipAddress, subnet, type IpAddress } from '../../src/model/address';
-import type { ResolvedRoute } from '../../src/model/network-interface';
+import { ipAddress, printSubnet, subnet, type IpAddress, type Subnet } from '../../src/model/address';
+import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
 import { NETWORK_CONFIG } from '../support/agent-on-fakes';
 import { exampleLease, exampleOverlay, exampleRange, exampleSelf, ON_DEMAND } from '../support/examples';
 import { FAKE_UNDERLAY } from '../support/fake-kernel';
@@ -101,4 +101,61 @@ describe('what follows for this host', () => {
       ]);
     },
   );
+});
+
+describe('what of the network this host does not lease', () => {
+  const OWN = [subnet('10.5.7.0/24')];
+  const nic = (name: string, ...texts: string[]): NetworkInterface => ({
+    ...FAKE_UNDERLAY,
+    name,
+    addresses: texts.map((text) => {
+      const [own, prefixLength] = text.split('/');
+      return { ...FAKE_UNDERLAY.addresses[0]!, address: ipAddress(own!), prefixLength: Number(prefixLength) };
+    }),
+  });
+  const reserved = (changes: Partial<OwnHostInputs>, own: Subnet[] = OWN) =>
+    reservedSubnets(inputs(changes), own).map((each) => `${printSubnet(each.subnet)}: ${each.what}`);
+  const attached = (...interfaces: NetworkInterface[]) =>
+    reserved({ hostNetwork: { interfaces, defaultRoutes: [] } });
+
+  it('is nothing where all it reaches is elsewhere', () => {
+    expect(attached(FAKE_UNDERLAY)).toEqual([]);
+  });
+
+  it('is where its guarded addresses are', () => {
+    const { settings } = withSettings({ etcdAddresses: [ipAddress('10.5.1.4'), ipAddress('172.16.0.1')] });
+    const hostNetwork = { interfaces: [], defaultRoutes: via('10.5.1.3') };
+    expect(reserved({ settings, hostNetwork, underlay: underlayAt('10.5.1.1', '10.5.1.2') })).toEqual([
+      '10.5.1.1/32: 10.5.1.1, our own address',
+      '10.5.1.2/32: 10.5.1.2, our own PublicIP',
+      '10.5.1.3/32: 10.5.1.3, a default gateway',
+      '10.5.1.4/32: 10.5.1.4, etcd',
+    ]);
+  });
+
+  it('is what its other interfaces are in', () => {
+    expect(attached(FAKE_UNDERLAY, nic('eth1', '10.5.9.5/24'), nic('br-x', '172.18.0.1/16'))).toEqual([
+      '10.5.9.5/32: 10.5.9.5 of eth1',
+      '10.5.9.0/24: 10.5.9.0/24 of eth1',
+    ]);
+    expect(attached(nic('lo', '10.5.3.1/32'))).toEqual(['10.5.3.1/32: 10.5.3.1 of lo']);
+  });
+
+  it('is the other end of a point-to-point link', () => {
+    const ppp = nic('ppp0', '198.51.100.1/32');
+    const addresses = [{ ...ppp.addresses[0]!, peer: ipAddress('10.5.3.1') }];
+    expect(attached({ ...ppp, addresses })).toEqual(['10.5.3.1/32: 10.5.3.1/32 of ppp0']);
+  });
+
+  it('is no more than the own address where the interface is in a network that holds the whole overlay', () => {
+    for (const length of [8, 16])
+      expect(attached(nic('eth1', `10.5.9.5/${length}`))).toEqual(['10.5.9.5/32: 10.5.9.5 of eth1']);
+    expect(attached(nic('eth1', '10.5.9.5/17'))).toHaveLength(2);
+  });
+
+  it('is not what its containers are in, nor what an overlay has', () => {
+    expect(attached(nic('docker0', '10.5.7.1/24'), nic('flannel.1', '10.5.8.0/32'))).toEqual([]);
+    const hostNetwork = { interfaces: [nic('docker0', '10.5.7.1/24')], defaultRoutes: [] };
+    expect(reserved({ hostNetwork }, [])).toHaveLength(2);
+  });
 });

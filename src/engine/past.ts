@@ -1,0 +1,96 @@
+/** What this host remembers of itself across restarts, reboots and changes of its address. */
+import type { RememberedLease } from '../core/acquisition';
+import { linkNameOf } from '../model/overlay';
+import type { Subnet } from '../model/address';
+import { describeError } from '../model/errors';
+import type { Lease } from '../model/lease';
+import { vtepMacOf } from '../model/lease-codec';
+import type { MacAddress } from '../model/mac';
+import type { Memory } from '../model/memory-codec';
+import { parseSavedLease, printSavedHost, type SavedLease } from '../model/saved-host';
+import { parsePreviousSubnets } from '../model/subnet-env-codec';
+import type { Host, Log } from '../ports';
+import type { OwnHostFacts } from './own-host-state';
+
+export interface Past {
+  /** The subnet of subnet.env. */
+  readonly previous: Subnet | undefined;
+  /** The lease of the state file. */
+  readonly saved: SavedLease | undefined;
+}
+
+/** Reads subnet.env and the state file. `place` is where the configuration is: another network's state is of no use. */
+export async function readPast(host: Host, log: Log, place: string): Promise<Past> {
+  const [previous, saved] = await Promise.all([
+    readPreviousSubnet(host, log),
+    // A start without etcd needs more of the file, and says what is wrong with it.
+    host.readMemory().then(
+      (text) => (text === undefined ? undefined : parseSavedLease(text, place)),
+      () => undefined,
+    ),
+  ]);
+  return { previous, saved };
+}
+
+async function readPreviousSubnet(host: Host, log: Log): Promise<Subnet | undefined> {
+  const text = await host.readSubnetFile().catch((error: unknown) => {
+    log.warn('cannot read the subnet file; our previous subnet is unknown', { error: describeError(error) });
+    return undefined;
+  });
+  if (text === undefined) return undefined;
+  const { ipv4, problems } = parsePreviousSubnets(text);
+  for (const problem of problems) log.warn('the subnet file is not quite readable', { problem });
+  return ipv4;
+}
+
+/** The lease of the state file, and whether it is this host's: a copied file was written on another machine, or over another interface. */
+export function rememberedLease(
+  { saved }: Past,
+  host: Pick<Host, 'machineId'>,
+  facts: Partial<OwnHostFacts>,
+): RememberedLease | undefined {
+  if (!saved) return undefined;
+  const { subnet, publicIp, vtepMac } = saved;
+  const machineId = host.machineId();
+  const isThisHosts =
+    saved.host !== undefined &&
+    machineId !== undefined &&
+    saved.host.machineId === machineId &&
+    saved.host.hardwareAddress === hardwareAddressOf(facts);
+  return { subnet, publicIp, vtepMac, isThisHosts };
+}
+
+/** What a later start needs to know; undefined while too little is known. */
+export function memoryOf(
+  place: string,
+  host: Pick<Host, 'machineId'>,
+  facts: Partial<OwnHostFacts>,
+  lease: Lease,
+  leases: readonly Lease[],
+  expiresAt: number,
+): Memory | undefined {
+  const { network, underlay } = facts;
+  if (!network || !underlay) return undefined;
+  const saved = {
+    machineId: host.machineId(),
+    link: linkNameOf(network.backend),
+    interface: underlay.name,
+    hardwareAddress: hardwareAddressOf(facts),
+    address: underlay.address,
+  };
+  const own = { publicIp: lease.attributes.publicIp, vtepMac: vtepMacOf(lease) };
+  return {
+    place,
+    config: network.text,
+    ownLease: lease.name,
+    expiresAt,
+    // Ours as we hold it: the watch may not have told of it yet, and does not tell us of it again.
+    leases: [...leases.filter(({ name }) => name !== lease.name), lease],
+    host: printSavedHost(saved, own),
+  };
+}
+
+/** Of the underlay interface; undefined for one that has none. */
+function hardwareAddressOf({ underlay, hostNetwork }: Partial<OwnHostFacts>): MacAddress | undefined {
+  return hostNetwork?.interfaces.find(({ index }) => index === underlay?.index)?.mac;
+}
