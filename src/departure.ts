@@ -1,4 +1,5 @@
 /** Leaving for good: what a stop of the agent does not do. */
+import { isLeaseOfAnother, type Past } from './engine/past';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { subnet } from './model/address';
 import { ConfigError, HostError, KernelError } from './model/errors';
@@ -28,8 +29,8 @@ export async function keepAgentsOut(kernel: Kernel, host: Host, signal: AbortSig
 }
 
 /**
- * Gives back every lease with our PublicIP, but for reservations, which an administrator made. Throws a ConfigError when our
- * PublicIP cannot be told, and what the registry throws.
+ * Gives back every lease with our PublicIP, but for reservations, which an administrator made, and for those of other hosts that
+ * had our PublicIP. Throws a ConfigError when our PublicIP cannot be told, and what the registry throws.
  */
 export async function giveBackLeases(
   registry: LeaseRegistry,
@@ -37,16 +38,22 @@ export async function giveBackLeases(
   options: UnderlayOptions,
   say: Say,
   signal: AbortSignal,
+  past: Past = { previous: undefined, saved: undefined },
 ): Promise<void> {
-  const { choice } = await lookForUnderlay(kernel, options, signal);
+  const { choice, hostNetwork } = await lookForUnderlay(kernel, options, signal, { saved: past.saved });
   if (choice.kind === 'none') throw new ConfigError(`cannot tell which lease is ours: ${choice.reason}`);
   const { publicIp } = choice.underlay;
+  const devices = hostNetwork.interfaces.flatMap(({ name, mac }) => (isOurLinkName(name) ? mac : []));
   const { leases } = await registry.list(signal);
   const own = leases.filter(({ attributes }) => attributes.publicIp === publicIp);
   if (own.length === 0) say(`no lease names our PublicIP ${publicIp}: nothing to give back`);
   for (const lease of own) {
     if (lease.etcdLeaseId === undefined) {
       say(`${lease.name} is a reservation, and stays one`);
+      continue;
+    }
+    if (isLeaseOfAnother(lease, past, devices, registry)) {
+      say(`${lease.name} is another host's, which had our PublicIP ${publicIp}, and stays`);
       continue;
     }
     const outcome = await registry.remove(lease, signal);

@@ -11,6 +11,7 @@ import { cleanUpKernel, giveBackLeases, keepAgentsOut, removeGuards } from './de
 import { optimizeFromNowOn, startFrugally } from './frugality';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import { readPast } from './engine/past';
 import { keepServing } from './engine/serving';
 import { EtcdRegistry } from './etcd/registry';
 import { FirstHost } from './first-host';
@@ -103,7 +104,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   try {
     const agent = new Agent(
       {
-        configPlace: `${options.etcdPrefix}/config`,
+        configPlace: placeOf(options),
         underlay: underlayOf(options),
         resolve:
           options.resolve === 'preload'
@@ -195,12 +196,13 @@ async function depart(
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   const kernel = openKernel();
   const guard = openVxlanGuard();
-  const host = new LinuxHost({ subnetFile: options.subnetFile });
+  const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   try {
     await keepAgentsOut(kernel, host, stop);
     if (kind === 'leave') {
+      const past = await readPast(host, { warn: say }, placeOf(options));
       await withRegistry(options, kernel, (registry) =>
-        giveBackLeases(registry, kernel, underlayOf(options), say, stop),
+        giveBackLeases(registry, kernel, underlayOf(options), say, stop, past),
       );
     }
     const isKernelClean = await cleanUpKernel(kernel, host, keepsLinks, say, stop);
@@ -208,7 +210,10 @@ async function depart(
     const left = await removeFirewallRules(openFirewall(), say, stop);
     const isClean = isKernelClean && areGuardsGone && left.length === 0;
     // Its subnet is nobody's now: the next start is to take another's leavings, not ours.
-    if (kind === 'leave') await forgetSubnet(host);
+    if (kind === 'leave') {
+      await forgetSubnet(host);
+      await host.removeMemory();
+    }
     if (kind === 'leave' && options.embeddedEtcd)
       say(
         `the etcd of this host keeps its data in ${etcdDirectoryOf(options)}; while no agent runs here, no host can ask it`,
@@ -218,6 +223,11 @@ async function depart(
     guard.close();
     kernel.close();
   }
+}
+
+/** Where the network configuration is. */
+function placeOf({ etcdPrefix }: Options): string {
+  return `${etcdPrefix}/config`;
 }
 
 /** Some things can never be such a file; waiting would not help. */

@@ -256,6 +256,8 @@ export interface Host {
   readMemory(): Promise<string | undefined>;
   /** Remembers a text across restarts and reboots, as safely as subnet.env. Does nothing where the user wants no memory. */
   writeMemory(text: string): Promise<void>;
+  /** Forgets it. No error where there is nothing. */
+  removeMemory(): Promise<void>;
   /**
    * Makes this process the one agent of that link in this network namespace, for as long as it lives. Throws EBUSY, naming the
    * other's process ID, when there is one already.

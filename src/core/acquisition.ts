@@ -129,19 +129,34 @@ function fits({ subnet, ipv6Subnet }: Lease, range: SubnetRange): boolean {
   return isLeasable(range, subnet) && ipv6Subnet === undefined;
 }
 
+/** What tells the leases of this host from those of others with its PublicIP. */
+export interface Marks {
+  /** The subnets that this host remembers. */
+  readonly subnets: readonly (Subnet | undefined)[];
+  /** VTEP MACs of this host, now and before. */
+  readonly macs: readonly (MacAddress | undefined)[];
+  readonly isGrantedToUs: (etcdLeaseId: string) => boolean;
+}
+
 /**
  * True for a lease of another host that had our PublicIP: an address that moves between hosts, or that DHCP gives to one after the
- * other. Without any memory of a subnet of this network, PublicIP alone decides, as in flannel.
+ * other. Without any memory of a subnet, PublicIP alone decides, as in flannel.
  */
-function isAnothers(lease: Lease, claim: Claim): boolean {
-  const { range, previous, remembered, ownMacs = [], isGrantedToUs } = claim;
+export function isOfAnotherHost(lease: Lease, { subnets, macs, isGrantedToUs }: Marks): boolean {
   // An administrator who reserves a subnet for an address vouches for that address.
   if (lease.etcdLeaseId === undefined) return false;
-  const known = [previous, remembered?.subnet].filter((subnet) => subnet && isLeasable(range, subnet));
+  const known = subnets.filter((subnet) => subnet !== undefined);
   if (known.length === 0 || known.some((subnet) => sameSubnet(subnet, lease.subnet))) return false;
   const vtepMac = vtepMacOf(lease);
-  if (vtepMac !== undefined && ownMacs.includes(vtepMac)) return false;
-  return isGrantedToUs?.(lease.etcdLeaseId) !== true;
+  if (vtepMac !== undefined && macs.includes(vtepMac)) return false;
+  return !isGrantedToUs(lease.etcdLeaseId);
+}
+
+function isAnothers(lease: Lease, claim: Claim): boolean {
+  const { range, previous, remembered, ownMacs = [], isGrantedToUs = () => false } = claim;
+  // What was ours in another network says nothing of this one.
+  const subnets = [previous, remembered?.subnet].filter((subnet) => subnet && isLeasable(range, subnet));
+  return isOfAnotherHost(lease, { subnets, macs: ownMacs, isGrantedToUs });
 }
 
 /** True for the lease that we held, while it still is as we left it: who wrote another PublicIP or MAC into it is another host. */

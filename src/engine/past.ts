@@ -1,5 +1,5 @@
 /** What this host remembers of itself across restarts, reboots and changes of its address. */
-import type { RememberedLease } from '../core/acquisition';
+import { isOfAnotherHost, type RememberedLease } from '../core/acquisition';
 import { linkNameOf } from '../model/overlay';
 import type { Subnet } from '../model/address';
 import { describeError } from '../model/errors';
@@ -9,7 +9,7 @@ import type { MacAddress } from '../model/mac';
 import type { Memory } from '../model/memory-codec';
 import { parseSavedLease, printSavedHost, type SavedLease } from '../model/saved-host';
 import { parsePreviousSubnets } from '../model/subnet-env-codec';
-import type { Host, Log } from '../ports';
+import type { Host, LeaseRegistry, Log } from '../ports';
 import type { OwnHostFacts } from './own-host-state';
 
 export interface Past {
@@ -20,7 +20,7 @@ export interface Past {
 }
 
 /** Reads subnet.env and the state file. `place` is where the configuration is: another network's state is of no use. */
-export async function readPast(host: Host, log: Log, place: string): Promise<Past> {
+export async function readPast(host: Host, log: Pick<Log, 'warn'>, place: string): Promise<Past> {
   const [previous, saved] = await Promise.all([
     readPreviousSubnet(host, log),
     // A start without etcd needs more of the file, and says what is wrong with it.
@@ -32,7 +32,7 @@ export async function readPast(host: Host, log: Log, place: string): Promise<Pas
   return { previous, saved };
 }
 
-async function readPreviousSubnet(host: Host, log: Log): Promise<Subnet | undefined> {
+async function readPreviousSubnet(host: Host, log: Pick<Log, 'warn'>): Promise<Subnet | undefined> {
   const text = await host.readSubnetFile().catch((error: unknown) => {
     log.warn('cannot read the subnet file; our previous subnet is unknown', { error: describeError(error) });
     return undefined;
@@ -58,6 +58,20 @@ export function rememberedLease(
     saved.host.machineId === machineId &&
     saved.host.hardwareAddress === hardwareAddressOf(facts);
   return { subnet, publicIp, vtepMac, isThisHosts };
+}
+
+/** True for a lease that names our PublicIP but is another host's. `deviceMacs` are those of the overlay devices that are there. */
+export function isLeaseOfAnother(
+  lease: Lease,
+  { previous, saved }: Past,
+  deviceMacs: readonly (MacAddress | undefined)[],
+  registry: Pick<LeaseRegistry, 'isGrantedToUs'>,
+): boolean {
+  return isOfAnotherHost(lease, {
+    subnets: [previous, saved?.subnet],
+    macs: [...deviceMacs, saved?.vtepMac],
+    isGrantedToUs: (id) => registry.isGrantedToUs(id),
+  });
 }
 
 /** What a later start needs to know; undefined while too little is known. */

@@ -54,6 +54,10 @@ export class LinuxHost implements Host {
     await this.#memoryFile?.write(text);
   }
 
+  async removeMemory(): Promise<void> {
+    await this.#memoryFile?.remove();
+  }
+
   lock(linkName: string): void {
     this.#locks.lock(linkName);
   }

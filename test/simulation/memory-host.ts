@@ -29,6 +29,10 @@ export class MemoryHost implements Host {
     return this.#soon('writes its memory', () => this.#use(() => this.inner.writeMemory(text)));
   }
 
+  removeMemory(): Promise<void> {
+    return this.#soon('removes its memory', () => this.inner.removeMemory());
+  }
+
   removeSubnetFile(): Promise<void> {
     return this.#soon('removes its subnet file', () => this.inner.removeSubnetFile());
   }

@@ -76,6 +76,10 @@ export class FakeHost implements Host {
     return this.#attempt('write', () => void (this.memory = text));
   }
 
+  removeMemory(): Promise<void> {
+    return this.#attempt('remove', () => void (this.memory = undefined));
+  }
+
   removeSubnetFile(): Promise<void> {
     return this.#attempt('remove', () => this.tamper(undefined));
   }

@@ -50,6 +50,9 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       await host.writeMemory('a longer text than what comes after it');
       await host.writeMemory('{"version":1}');
       expect(await host.readMemory()).toBe('{"version":1}');
+      await host.removeMemory();
+      await host.removeMemory();
+      expect(await host.readMemory()).toBeUndefined();
       expect(await setup.other.readMemory()).toBeUndefined();
       expect(await host.readSubnetFile()).toBeUndefined();
     });

@@ -1,6 +1,6 @@
 import { decideAcquisition, type Claim } from '../../src/core/acquisition';
 import { ipAddress, subnet } from '../../src/model/address';
-import { exampleLease } from '../support/examples';
+import { exampleLease, examplePeer } from '../support/examples';
 
 const claim: Claim = {
   range: {
@@ -43,11 +43,12 @@ describe('acquiring a subnet', () => {
     const { attributes } = exampleLease(7);
     const old = exampleLease(3, { attributes, name: '10.9.3.0-24', subnet: subnet('10.9.3.0/24') });
     const both = exampleLease(4, { attributes, ipv6Subnet: subnet('fd00:5::/64') });
+    const ours = { ...claim, ownMacs: [examplePeer(7).vtepMac], previous: subnet('10.5.4.0/24') };
     for (const leases of [
       [old, both, exampleLease(7)],
       [exampleLease(7), both, old],
     ])
-      expect(decideAcquisition({ ...claim, previous: subnet('10.5.4.0/24') }, leases)).toEqual({
+      expect(decideAcquisition(ours, leases)).toEqual({
         kind: 'reuse',
         lease: exampleLease(7),
       });

@@ -1,6 +1,9 @@
 /** Leaving for good: what goes, and what stays. */
 import { cleanUpKernel, giveBackLeases, keepAgentsOut, removeGuards } from '../../src/departure';
+import type { Past } from '../../src/engine/past';
 import { ipAddress, subnet } from '../../src/model/address';
+import { vxlanDataOf } from '../../src/model/lease-codec';
+import { macAddress } from '../../src/model/mac';
 import type { VxlanGuard } from '../../src/ports';
 import { KernelError } from '../../src/model/errors';
 import { FakeClock } from '../support/fake-clock';
@@ -14,6 +17,8 @@ import { ADMISSIONS } from '../support/vxlan-guard-contract';
 
 const signal = new AbortController().signal;
 const ETH0 = { iface: ['eth0'], ifaceRegex: [], canReach: undefined, publicIp: undefined };
+
+const saved = { subnet: subnet('10.5.8.0/24'), publicIp: undefined, vtepMac: undefined, host: undefined };
 
 let said: string[];
 const say = (line: string) => said.push(line);
@@ -74,6 +79,40 @@ describe('giving back leases', () => {
     registry.list = list;
     expect(await names()).toEqual(['10.5.1.0-24']);
     expect(said).toEqual(['10.5.1.0-24 was changed by somebody else meanwhile, and stays']);
+  });
+
+  describe('where this host remembers another subnet, one with our PublicIP', () => {
+    const past = { previous: subnet('10.5.9.0/24'), saved: undefined };
+    /** What is left of the lease of host 1, with our PublicIP. */
+    const after = async (changes: { past?: Past; mac?: string; name?: string; isOurs?: boolean } = {}) => {
+      const { registry, create, names } = store();
+      await create('10.5.1.0/24', 1, 3600);
+      registry.isGrantedToUs = () => changes.isOurs ?? false;
+      const kernel = new FakeKernel();
+      const [mac, name] = [macAddress(changes.mac ?? '02:00:00:00:00:77'), changes.name ?? 'flannel.1'];
+      kernel.networkInterfaces = [FAKE_UNDERLAY, { ...FAKE_UNDERLAY, name, index: 9, mac }];
+      await giveBackLeases(registry, kernel, ETH0, say, signal, changes.past ?? past);
+      return names();
+    };
+    const vtepMac = vxlanDataOf(vxlanAttributes(1).backendData)!.vtepMac;
+
+    test("is another host's, and stays", async () => {
+      expect(await after()).toEqual(['10.5.1.0-24']);
+      expect(said).toEqual(["10.5.1.0-24 is another host's, which had our PublicIP 192.168.0.1, and stays"]);
+      expect(await after({ mac: vtepMac, name: 'eth7' })).toEqual(['10.5.1.0-24']);
+    });
+
+    test.each([
+      ['its MAC is that of our device', { mac: vtepMac }],
+      ['its etcd lease is ours since the boot', { isOurs: true }],
+      [
+        'the state file names its subnet',
+        { past: { ...past, saved: { ...saved, subnet: subnet('10.5.1.0/24') } } },
+      ],
+      ['the state file names its MAC', { past: { ...past, saved: { ...saved, vtepMac } } }],
+    ])('goes when %s', async (_, changes) => {
+      expect(await after(changes)).toEqual([]);
+    });
   });
 
   test('nothing goes when our PublicIP cannot be told', async () => {
