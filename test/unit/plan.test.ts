@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { desiredState, peerObjects, programmedPeers, unreachableRoute } from '../../src/core/desired';
-import { plan } from '../../src/core/plan';
+import { additionsOf, fits, plan } from '../../src/core/plan';
 import { ipAddress, subnet } from '../../src/model/address';
 import {
   kernelStateOf,
@@ -8,8 +8,10 @@ import {
   type FdbEntry,
   type KernelObject,
   type KernelState,
-  type Neighbor,
   type Link,
+  type Neighbor,
+  type NeighborParameters,
+  type Route,
 } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
 import { printOperation, type Operation } from '../../src/model/operation';
@@ -58,6 +60,24 @@ describe('the plan for a host', () => {
 
   it('does nothing when everything is there', () => {
     expect(plan(whole(2, 3), whole(2, 3))).toEqual([]);
+  });
+
+  it('has one order, in whatever order objects are desired or found', () => {
+    const reversed = (state: KernelState) => kernelStateOf([...state.values()].reverse());
+    const building = textOf(plan(whole(2), kernelStateOf([])));
+    expect(textOf(plan(reversed(whole(2)), kernelStateOf([])))).toEqual(building);
+    const removing = building.map((text) => text.replace('put', 'remove')).reverse();
+    expect(textOf(plan(kernelStateOf([]), whole(2)))).toEqual(removing);
+    expect(textOf(plan(kernelStateOf([]), reversed(whole(2))))).toEqual(removing);
+  });
+
+  it('keeps the routes of subnets that nobody leases, as long as they are said to be absent', () => {
+    const absent = [subnet('10.5.200.0/24')];
+    const answered = desiredState(overlay, [examplePeer(2)], absent);
+    expect(plan(answered, answered)).toEqual([]);
+    const UNREACHABLE = 'route unreachable 10.5.200.0/24 proto 84 metric 4294967295';
+    expect(textOf(plan(answered, whole(2)))).toEqual([`put ${UNREACHABLE}`]);
+    expect(textOf(plan(whole(2), answered))).toEqual([`remove ${UNREACHABLE}`]);
   });
 
   it('removes a peer that left in the reverse order', () => {
@@ -139,6 +159,20 @@ describe('the plan for a host', () => {
     expect(operations).toHaveLength(1 + whole(2).size);
   });
 
+  it('names every reason to make a device anew, and takes away with it what is not wanted any more', () => {
+    const actual = new Map(whole(2, 3));
+    const link = actual.get('link flannel.1') as Link;
+    actual.set('link flannel.1', { ...link, vxlan: { ...link.vxlan!, vni: 2, port: 4789 } });
+    const absent = unreachableRoute(subnet('10.5.200.0/24'));
+    actual.set(keyOf(absent), absent);
+    const [first, ...others] = plan(whole(2), actual);
+    expect(first).toMatchObject({ verb: 'remove', reason: 'VNI 2 instead of 1, port 4789 instead of 8472' });
+    expect(textOf(others)).toEqual([
+      ...textOf(plan(whole(2), kernelStateOf([]))),
+      'remove route unreachable 10.5.200.0/24 proto 84 metric 4294967295',
+    ]);
+  });
+
   it('makes a device of another type anew', () => {
     const link = whole().get('link flannel.1') as Link;
     const operations = plan(whole(), kernelStateOf([{ ...link, vxlan: undefined }]));
@@ -171,6 +205,141 @@ describe('the plan for a host', () => {
     const state = desiredState(overlay, twins, []);
     expect(state.get('fdb-entry flannel.1 02:00:00:00:00:02')).toMatchObject({ destination: '192.168.0.2' });
     expect(plan(state, state)).toEqual([]);
+  });
+});
+
+describe('what is there', () => {
+  const changed = desiredState(
+    exampleOverlay({ hasBlackholeRoute: true }),
+    [examplePeer(2)],
+    [subnet('10.5.200.0/24')],
+  );
+  /** The object of the state whose key begins so. */
+  const objectOf = (key: string) => [...changed].find(([each]) => each.startsWith(key))![1];
+  const other = { mac: macAddress('02:00:00:00:00:99'), address: ipAddress('10.5.9.9') };
+
+  it.each([...changed])('fits itself: %s', (_, object) => {
+    expect(fits(object, object)).toBe(true);
+    expect(fits(object, { ...object })).toBe(true);
+  });
+
+  it.each<[string, string, object]>([
+    ['questions of the kernel', 'neighbor-parameters', { appSolicit: 0 }],
+    ['queue', 'neighbor-parameters', { queueBytes: 212_992 }],
+    ['destination', 'fdb-entry', { destination: other.address }],
+    ['MAC', 'neighbor flannel.1', { mac: other.mac }],
+    ['state, in which the kernel may forget it', 'neighbor flannel.1', { state: 'learned' }],
+    ['state, in which nobody has the address', 'neighbor flannel.1', { state: 'failed', mac: undefined }],
+    ['source', 'route 10.5.0.0/16', { source: other.address }],
+    ['source, which is gone', 'route 10.5.0.0/16', { source: undefined }],
+    ['gateway', 'route 10.5.2.0/24', { gateway: other.address }],
+    ['link', 'route 10.5.2.0/24', { link: 'eth0' }],
+    ['protocol', 'route 10.5.2.0/24', { protocol: 3 }],
+    ['type', 'route 10.5.200.0/24', { type: 'blackhole' }],
+    ['type', 'route 10.5.1.0/24', { type: 'unreachable' }],
+    ['MTU', 'link', { mtu: 1400 }],
+    ['type', 'link', { vxlan: undefined }],
+  ])('does not fit, and is put again, where somebody changed the %s of the %s', (_, key, change) => {
+    const desired = objectOf(key);
+    const tampered = { ...desired, ...change };
+    expect(fits(desired, tampered)).toBe(false);
+    const actual = kernelStateOf([...changed.values(), tampered]);
+    expect(plan(changed, actual).filter(({ verb }) => verb === 'put')).toContainEqual(
+      expect.objectContaining({ object: desired }),
+    );
+  });
+
+  it('does not fit for another reason than the last difference alone', () => {
+    const link = objectOf('link') as Link;
+    const both = { ...link, mtu: 1400, vxlan: { ...link.vxlan!, port: 4789 } };
+    expect(fits(link, both)).toBe(false);
+  });
+
+  it('does not fit anything of another kind, and no route to another subnet', () => {
+    const kinds = [...new Map([...changed.values()].map((object) => [object.kind, object])).values()];
+    for (const desired of kinds)
+      for (const actual of kinds) expect(fits(desired, actual)).toBe(desired === actual);
+    const route = objectOf('route 10.5.2.0/24') as Route;
+    expect(fits(route, { ...route, destination: subnet('10.5.3.0/24') })).toBe(false);
+  });
+
+  it('fits however long it was idle, for that is not part of its value', () => {
+    const neighbor = objectOf('neighbor flannel.1') as Neighbor;
+    expect(fits(neighbor, { ...neighbor, idleMilliseconds: 7 })).toBe(true);
+  });
+});
+
+describe('before the registry has been read, of a plan', () => {
+  const start = (desired: KernelState, actual: KernelState) =>
+    textOf(additionsOf(plan(desired, actual), actual));
+  const held = (...changes: KernelObject[]) => kernelStateOf([...whole(2).values(), ...changes]);
+  const [fdbEntry, neighbor, route] = peerObjects(overlay, examplePeer(2));
+  const link = whole().get('link flannel.1') as Link;
+
+  it('what is missing is added', () => {
+    const puts = textOf(plan(whole(2), whole()));
+    expect(puts).toHaveLength(3);
+    expect(start(whole(2), whole())).toEqual(puts);
+    expect(start(whole(2), kernelStateOf([]))).toEqual(textOf(plan(whole(2), kernelStateOf([]))));
+  });
+
+  it('no peer is removed', () => {
+    expect(start(whole(), whole(2))).toEqual([]);
+  });
+
+  it.each<[string, KernelObject]>([
+    ['the place of a VTEP', { ...fdbEntry, destination: ipAddress('192.168.0.99') }],
+    ['the VTEP of a subnet', { ...neighbor, mac: macAddress('02:00:00:00:00:99') }],
+    ['the neighbor’s state', { ...neighbor, state: 'learned' }],
+    ['a peer’s route', { ...route, source: ipAddress('10.5.1.0') }],
+  ])('no peer is changed: %s may be newer than what we remember', (_, newer) => {
+    expect(textOf(plan(whole(2), held(newer)))).toHaveLength(1);
+    expect(start(whole(2), held(newer))).toEqual([]);
+  });
+
+  it('a neighbor that failed is given its VTEP again, for nobody else knows better', () => {
+    const failed = held({ ...neighbor, mac: undefined, state: 'failed' });
+    expect(start(whole(2), failed)).toEqual([
+      'put neigh 10.5.2.0 dev flannel.1 lladdr 02:00:00:00:00:02 permanent (changed)',
+    ]);
+  });
+
+  it('a failed neighbor that no peer has is removed: it leads nowhere', () => {
+    const nobody = held({ ...neighbor, address: ipAddress('10.5.77.7'), mac: undefined, state: 'failed' });
+    expect(start(whole(2), nobody)).toEqual(['remove neigh 10.5.77.7 dev flannel.1 failed']);
+  });
+
+  it('the neighbors are put again that a new MAC of the device costs', () => {
+    const renewed = held({ ...link, mac: macAddress('02:00:00:00:00:99') });
+    expect(start(whole(2), renewed).slice(1)).toEqual([
+      'put neigh 10.5.2.0 dev flannel.1 lladdr 02:00:00:00:00:02 permanent',
+    ]);
+  });
+
+  it('a device that must be made anew is, with all that goes with it, also what may have been newer', () => {
+    const newer = { ...fdbEntry, destination: ipAddress('192.168.0.99') };
+    const unfit = held({ ...link, vxlan: { ...link.vxlan!, port: 4789 } }, newer);
+    const operations = textOf(plan(whole(2), unfit));
+    expect(operations).toHaveLength(1 + whole(2).size);
+    expect(start(whole(2), unfit)).toEqual(operations);
+  });
+
+  it('a device is changed in place, and no peer with it', () => {
+    const newer = { ...fdbEntry, destination: ipAddress('192.168.0.99') };
+    const operations = start(whole(2), held({ ...link, mtu: 1400 }, newer));
+    expect(operations).toEqual([expect.stringMatching(/^put link flannel\.1 .* \(mtu 1400 → 1450\)$/)]);
+  });
+
+  it('what leads to no peer is as it would be at any time', () => {
+    const swallowing = desiredState(exampleOverlay({ hasBlackholeRoute: true }), [examplePeer(2)], []);
+    const [former, tampered] = [
+      { kind: 'address', link: 'flannel.1', address: overlay.subnet.address, prefixLength: 16 } as const,
+      { ...(whole().get('neighbor-parameters flannel.1 ipv4') as NeighborParameters), queueBytes: 1 },
+    ];
+    const actual = held(former, tampered, unreachableRoute(subnet('10.5.200.0/24')));
+    const operations = textOf(plan(swallowing, actual));
+    expect(operations).toHaveLength(4);
+    expect(start(swallowing, actual)).toEqual(operations);
   });
 });
 
@@ -245,6 +414,43 @@ describe('peers on demand', () => {
   it('are those that the kernel has and uses', () => {
     expect([...programmedPeers(lazy, peers, held(0))]).toEqual([examplePeer(2)]);
     expect([...programmedPeers(lazy, peers, kernelStateOf([]))]).toEqual([]);
+  });
+
+  it('are written so that the kernel probes them', () => {
+    expect(textOf(peerObjects(lazy, examplePeer(2)).map((object) => ({ verb: 'put', object })))).toEqual([
+      'put fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2 self permanent',
+      'put neigh 10.5.2.0 dev flannel.1 lladdr 02:00:00:00:00:02 learned',
+      'put route 10.5.2.0/24 via 10.5.2.0 dev flannel.1 proto 84 metric 3 onlink',
+    ]);
+  });
+
+  it('are all of them, used or not, where all are written at once', () => {
+    expect([...programmedPeers(overlay, peers, kernelStateOf([]))]).toEqual([examplePeer(2), examplePeer(3)]);
+  });
+
+  it('are not in use when the kernel found that nobody answers', () => {
+    const failed = [...held(0).values()].map((object): KernelObject =>
+      object.kind === 'neighbor' ? { ...object, state: 'failed', mac: undefined } : object,
+    );
+    expect([...programmedPeers(lazy, peers, kernelStateOf(failed))]).toEqual([]);
+  });
+
+  it('are in use by what leads to their gateway on our link, and by nothing else', () => {
+    const [fdbEntry, neighbor, route] = peerObjects(lazy, examplePeer(2));
+    const used = (...objects: KernelObject[]) => [...programmedPeers(lazy, peers, kernelStateOf(objects))];
+    const elsewhere = { link: 'flannel.7' };
+    const nobody = ipAddress('10.5.77.0');
+    expect(used(neighbor)).toEqual([examplePeer(2)]);
+    expect(used(route)).toEqual([examplePeer(2)]);
+    expect(used({ ...neighbor, ...elsewhere })).toEqual([]);
+    expect(used({ ...route, ...elsewhere })).toEqual([]);
+    expect(used({ ...fdbEntry, ...elsewhere })).toEqual([]);
+    expect(used({ ...neighbor, address: ipAddress('10.5.2.9') })).toEqual([]);
+    expect(used({ ...neighbor, address: nobody })).toEqual([]);
+    expect(used({ ...route, gateway: nobody })).toEqual([]);
+    expect(used({ kind: 'address', link: 'flannel.1', address: neighbor.address, prefixLength: 32 })).toEqual(
+      [],
+    );
   });
 
   it('are dropped when idle for as long as the user said', () => {
