@@ -4,6 +4,7 @@ import {
   ROUTE_PROTOCOL,
   keyOf,
   kernelStateOf,
+  nameOf,
   printKernelObject,
   type KernelObject,
   type Link,
@@ -121,6 +122,18 @@ test.each(OBJECTS)(
     expect(printOperation({ verb: 'remove', object, reason: 'why' })).toBe(`remove ${text} (why)`);
   },
 );
+
+test.each(OBJECTS)('of %j the name is enough to find it, where it has one', (object, key) => {
+  const isNamed =
+    ['fdb-entry', 'neighbor'].includes(object.kind) || (object.kind === 'route' && object.type === 'unicast');
+  const name = nameOf(object);
+  expect(name && keyOf(name)).toBe(isNamed ? key : undefined);
+  // Nothing else of it is part of its name, and a name is that of itself.
+  if (name) {
+    expect(Object.keys(name).length).toBeLessThan(Object.keys(object).length);
+    expect(nameOf(name)).toEqual(name);
+  }
+});
 
 test('of several objects with one key a state holds the last', () => {
   const down = { ...link, up: false };

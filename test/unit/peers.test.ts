@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { claimsOurMac, judgeLease } from '../../src/core/peers';
 import { contains, ipAddress, printSubnet, subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
-import { MutablePeerTable, mergedChanges, samePeer, type Peer } from '../../src/model/peer';
+import { MutablePeerTable, mergedChanges, outranks, samePeer, type Peer } from '../../src/model/peer';
 import { exampleLease, examplePeer, exampleSelf } from '../support/examples';
 
 const self = exampleSelf({ guarded: [ipAddress('10.5.9.9')] });
@@ -203,13 +203,47 @@ describe('the peer table', () => {
         for (let mac = 1; mac <= 3; mac++) {
           const vtepMac = macAddress(`02:00:00:00:00:0${mac}`);
           const claimants = [...list.values()].filter((peer) => peer.vtepMac === vtepMac);
-          const found = table.byMac(vtepMac);
-          expect(found === undefined ? [] : claimants).toEqual(claimants);
-          if (found) expect(claimants).toContainEqual(found);
+          const [first] = [...claimants].sort((a, b) => (outranks(a, b) ? -1 : 1));
+          expect(table.byMac(vtepMac)).toEqual(first);
+          expect(new Set(table.allByMac(vtepMac))).toEqual(new Set(claimants));
         }
       }),
     );
   });
+});
+
+describe('a frozen table', () => {
+  it('stays as it was, whatever becomes of the other', () => {
+    const [two, three] = [examplePeer(2), examplePeer(3)];
+    const [twin, other] = [
+      examplePeer(4, { vtepMac: two.vtepMac }),
+      examplePeer(5, { vtepMac: two.vtepMac }),
+    ];
+    const table = new MutablePeerTable([two, three, twin]);
+    const frozen = table.frozen();
+    table.remove(two.subnet);
+    table.put(other);
+    table.put(examplePeer(3, { publicIp: ipAddress('192.168.0.99') }));
+    table.put(examplePeer(9, { subnet: subnet('10.5.9.0/28') }));
+    expect([...frozen]).toEqual([two, three, twin]);
+    expect(frozen.size).toBe(3);
+    expect(frozen.bySubnet(two.subnet)).toEqual(two);
+    expect(frozen.byAddress(ipAddress('10.5.3.7'))).toEqual(three);
+    expect(frozen.byAddress(ipAddress('10.5.9.7'))).toBeUndefined();
+    expect(frozen.byMac(two.vtepMac)).toEqual(two);
+    expect(frozen.allByMac(two.vtepMac)).toEqual([two, twin]);
+    expect(table.allByMac(two.vtepMac)).toEqual([twin, other]);
+  });
+});
+
+test.each([
+  ['the longer subnet', { subnet: subnet('10.5.9.0/25') }, { subnet: subnet('10.5.2.0/24') }],
+  ['the subnet that comes first as text, of two that are as long', {}, { subnet: subnet('10.5.3.0/24') }],
+])('of two peers that claim one object %s has it', (_, first, second) => {
+  const [a, b] = [examplePeer(2, first), examplePeer(2, second)];
+  expect(outranks(a, b)).toBe(true);
+  expect(outranks(b, a)).toBe(false);
+  expect(outranks(a, a)).toBe(false);
 });
 
 test.each([
