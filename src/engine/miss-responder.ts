@@ -304,7 +304,7 @@ export class MissResponder {
   #release(keys: readonly string[]): void {
     const removals: Operation[] = [];
     for (const key of keys) {
-      const subnet = this.#absences.get(key)?.subnet;
+      const { subnet } = this.#absences.get(key)!;
       this.#absences.delete(key);
       if (subnet) removals.push({ verb: 'remove', object: unreachableRoute(subnet) });
     }

@@ -37,12 +37,16 @@ function responding({
   const meet = (subnet: Subnet) => (subnet.address === '10.5.3.0' ? examplePeer(3) : undefined);
   kernel.applyNow([...desiredState(overlay, [], []).values()].map((object) => ({ verb: 'put', object })));
   const begin = kernel.operations.length;
+  const requests: number[] = [];
+  const applyNow = kernel.applyNow.bind(kernel);
+  kernel.applyNow = (operations) => (requests.push(operations.length), applyNow(operations));
+  let isReady = true;
   const responder = new MissResponder(
     kernel,
     registry,
     clock,
     log,
-    () => ({ overlay, subnetLength, peers: table, isComplete, meet, peerOf }),
+    () => (isReady ? { overlay, subnetLength, peers: table, isComplete, meet, peerOf } : undefined),
     (objects, what) => {
       damages.push(what);
       damaged.push(...objects.map(keyOf));
@@ -52,6 +56,11 @@ function responding({
   const stop = new AbortController();
   const end = responder.run(stop.signal);
   return {
+    log,
+    /** The overlay is not known any more, or again. */
+    setReady: (is: boolean) => (isReady = is),
+    /** How many operations each request to the kernel had. */
+    requests,
     clock,
     store,
     registry,
@@ -117,13 +126,10 @@ describe('a miss for a known peer', () => {
 
   it('in a burst of them does not wait for the last one: the kernel hears a few answers at a time', async () => {
     const peers = Array.from({ length: 200 }, (_, n) => examplePeer(n + 2));
-    const { responder, kernel, answers, stop } = responding({ peers });
-    const applyNow = jest.spyOn(kernel, 'applyNow');
+    const { responder, requests, answers, stop } = responding({ peers });
     responder.take(peers.map(({ subnet }) => l3(subnet.address)));
     expect(answers()).toHaveLength(600);
-    expect(Math.max(...applyNow.mock.calls.map(([operations]) => operations.length))).toBeLessThanOrEqual(
-      160,
-    );
+    expect(requests).toEqual([96, 96, 96, 96, 96, 96, 24]);
     await stop();
   });
 
@@ -133,6 +139,60 @@ describe('a miss for a known peer', () => {
     expect(answers().join()).not.toContain('failed');
     await clock.advance(0);
     expect(answers().at(-1)).toBe('put neigh 10.9.9.9 dev flannel.1 failed');
+    await stop();
+  });
+
+  it('is counted, and logged where that is wanted', async () => {
+    const { responder, clock, log, stop } = responding({ peers: [examplePeer(2), examplePeer(3)] });
+    let now = 5_000;
+    jest.spyOn(clock, 'now').mockImplementation(() => (now += 0.25));
+    const asked = [l3('10.5.2.5'), l2('02:00:00:00:00:02'), l2('02:00:00:00:00:03')];
+    responder.take(asked);
+    const told = { subnet: '10.5.2.0/24', publicIp: '192.168.0.2', microseconds: 250 };
+    expect(log.lines).toEqual(
+      [
+        { layer: 'l3', address: '10.5.2.5', ...told },
+        { layer: 'l2', vtepMac: '02:00:00:00:00:02', ...told },
+        {
+          layer: 'l2',
+          vtepMac: '02:00:00:00:00:03',
+          ...told,
+          subnet: '10.5.3.0/24',
+          publicIp: '192.168.0.3',
+        },
+      ].map((fields) => ({ level: 'debug', message: 'miss answered', fields })),
+    );
+    log.debugEnabled = false;
+    responder.take(asked);
+    expect(log.lines).toHaveLength(3);
+    expect(responder.counters).toEqual({ answered: 6, unknown: 0, absent: 0, dropped: 0, failed: 0 });
+    await stop();
+  });
+
+  it('of layer 2 is answered for each of several MACs', async () => {
+    const { responder, answers, stop } = responding({ peers: [examplePeer(2), examplePeer(3)] });
+    responder.take([l2('02:00:00:00:00:02'), l2('02:00:00:00:00:03')]);
+    expect(answers()).toEqual([
+      'put fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2 self permanent',
+      'put fdb 02:00:00:00:00:03 dev flannel.1 dst 192.168.0.3 self permanent',
+    ]);
+    await stop();
+  });
+
+  it('is left to the kernel, which asks again, while it is not known who we are', async () => {
+    const { responder, answers, clock, setReady, stop } = responding();
+    setReady(false);
+    responder.take([l3('10.5.2.5'), l3('10.5.9.5')]);
+    await clock.advance(5_000);
+    expect(answers()).toEqual([]);
+    await stop();
+  });
+
+  it('that the kernel refuses is counted', async () => {
+    const { responder, kernel, stop } = responding();
+    kernel.failApply();
+    responder.take([l3('10.5.2.0')]);
+    expect(responder.counters).toMatchObject({ answered: 1, failed: 3 });
     await stop();
   });
 
@@ -272,6 +332,139 @@ describe('a miss for somebody unknown', () => {
   });
 });
 
+describe('what nobody has', () => {
+  it('is counted and logged, and so is what the registry knows', async () => {
+    const { responder, store, log, clock, stop } = responding();
+    store.put('subnets/10.5.9.0-24', printLeaseAttributes(exampleLease(9).attributes));
+    responder.take([l3('10.5.9.5'), l3('10.5.9.6'), l3('10.5.8.5')]);
+    await clock.advance(0);
+    expect(responder.counters).toEqual({ answered: 2, unknown: 3, absent: 1, dropped: 0, failed: 0 });
+    expect(log.lines).toEqual([
+      {
+        level: 'debug',
+        message: 'miss answered by etcd',
+        fields: { layer: 'l3', address: '10.5.9.5', subnet: '10.5.9.0/24', publicIp: '192.168.0.9' },
+      },
+      {
+        level: 'debug',
+        message: 'miss answered: nobody has it',
+        fields: { layer: 'l3', address: '10.5.8.5' },
+      },
+    ]);
+    await stop();
+  });
+
+  it.each([
+    ['fails', 0, 'the connection was lost'],
+    ['does not answer', 60_000, 'no answer within 2000 ms'],
+  ])('is said with the reason, where the registry %s', async (_, slowMilliseconds, error) => {
+    const { responder, registry, log, clock, stop } = responding();
+    const { sleepers } = clock;
+    registry.slowMilliseconds = slowMilliseconds;
+    if (slowMilliseconds === 0) registry.failNext('find');
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(2_000);
+    expect(log.lines.map(({ message, fields }) => ({ message, fields }))).toEqual([
+      {
+        message: 'cannot ask etcd about a miss',
+        fields: { layer: 'l3', address: '10.5.9.5', error: expect.stringContaining(error) as string },
+      },
+      { message: 'miss answered: nobody has it', fields: { layer: 'l3', address: '10.5.9.5' } },
+    ]);
+    expect(clock.sleepers).toBe(sleepers);
+    await stop();
+  });
+
+  it('of layer 2 is remembered, and there is no route to write or to take away for a MAC', async () => {
+    const { responder, registry, answers, requests, clock, stop } = responding();
+    responder.take([l2('02:00:00:00:00:09')]);
+    await clock.advance(1_000);
+    responder.take([l2('02:00:00:00:00:09')]);
+    await clock.advance(1_000);
+    expect(registry.countOf('find')).toBe(1);
+    expect([...responder.absentSubnets()]).toEqual([]);
+    await clock.advance(10_000);
+    responder.take([l2('02:00:00:00:00:09')]);
+    await clock.advance(0);
+    expect(registry.countOf('find')).toBe(2);
+    expect([answers(), requests]).toEqual([[], []]);
+    await stop();
+  });
+
+  it('damages nothing in preload mode', async () => {
+    const { responder, damages, clock, stop } = responding({ overlay: exampleOverlay() });
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(0);
+    expect(damages).toEqual([]);
+    await stop();
+  });
+
+  it('is not answered when the agent stops, or has lost its place in the overlay, while etcd is asked', async () => {
+    for (const end of ['stop', 'lose'] as const) {
+      const { responder, registry, answers, log, clock, setReady, stop } = responding();
+      registry.slowMilliseconds = 1_000;
+      responder.take([l3('10.5.9.5')]);
+      await clock.advance(500);
+      if (end === 'stop') await stop();
+      else setReady(false);
+      await clock.advance(5_000);
+      expect([answers(), log.lines]).toEqual([[], []]);
+      await stop();
+    }
+  });
+
+  it('is not asked for where our place in the overlay is lost before its turn comes', async () => {
+    const { responder, registry, answers, clock, setReady, stop } = responding();
+    registry.slowMilliseconds = 1_000;
+    responder.take([l3('10.5.8.5'), l3('10.5.9.5')]);
+    await clock.advance(500);
+    setReady(false);
+    await clock.advance(5_000);
+    expect(registry.countOf('find')).toBe(1);
+    expect(answers()).toEqual([]);
+    await stop();
+  });
+
+  it('counts as that for five seconds, however late it is forgotten', async () => {
+    for (const [milliseconds, questions] of [
+      [4_999, 1],
+      [5_000, 2],
+    ] as const) {
+      const { responder, registry, clock, stop } = responding();
+      responder.take([l3('10.5.9.5')]);
+      await clock.advance(0);
+      const now = clock.now() + milliseconds;
+      const late = jest.spyOn(clock, 'now').mockImplementation(() => now);
+      responder.take([l3('10.5.9.5')]);
+      late.mockRestore();
+      await clock.advance(0);
+      expect(registry.countOf('find')).toBe(questions);
+      await stop();
+    }
+  });
+
+  it('is forgotten a few at a time', async () => {
+    const { responder, requests, clock, stop } = responding();
+    responder.take(Array.from({ length: 200 }, (_, n) => l3(`10.5.${n + 3}.5`)));
+    await clock.advance(0);
+    requests.length = 0;
+    await clock.advance(5_000);
+    expect(requests).toEqual([64, 64, 64, 8]);
+    await stop();
+  });
+
+  it('was known to us, or is of somebody who goes: nothing is taken away', async () => {
+    const { responder, table, answers, requests, clock, stop } = responding();
+    responder.peersChanged([table.put(examplePeer(3))!]);
+    responder.take([l3('10.5.9.5')]);
+    await clock.advance(0);
+    const before = [answers().length, requests.length];
+    responder.peersChanged([{ before: examplePeer(9), after: undefined }, table.put(examplePeer(4))!]);
+    expect([answers().length, requests.length]).toEqual(before);
+    await stop();
+  });
+});
+
 describe('a storm of questions', () => {
   /** All of 10.0.0.0/8, of which the subnets are /24: 65 536 of them, one address of each. */
   const WIDE = exampleOverlay({ resolve: ON_DEMAND, network: subnet('10.0.0.0/8') });
@@ -347,15 +540,15 @@ describe('a storm of questions', () => {
     let now = clock.now();
     jest.spyOn(clock, 'now').mockImplementation(() => now);
     const apply = kernel.applyNow.bind(kernel);
-    kernel.applyNow = (operations) => ((now += 0.4), apply(operations));
+    kernel.applyNow = (operations) => ((now += 0.5), apply(operations));
     responder.take(strangersAsked(200));
     const turns: number[] = [];
     while (turns.at(-1) !== 200) {
       await new Promise((resolve) => setImmediate(resolve));
       turns.push(kernel.printedState().filter((line) => line.endsWith('failed')).length);
     }
-    // Three requests of 32 refusals take 1.2 ms.
-    expect(turns).toEqual([96, 192, 200]);
+    // Two requests of 32 refusals each take a millisecond.
+    expect(turns).toEqual([64, 128, 192, 200]);
     await stop();
   });
 });
