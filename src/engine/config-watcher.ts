@@ -48,7 +48,6 @@ export class ConfigWatcher {
   }
 
   #differenceTo(text: string): string | undefined {
-    if (text === this.network.text) return undefined;
     try {
       return meaningOf(readNetwork(text)) === meaningOf(this.network)
         ? undefined

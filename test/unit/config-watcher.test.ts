@@ -1,13 +1,15 @@
 import { readNetwork } from '../../src/core/network';
 import { ConfigWatcher } from '../../src/engine/config-watcher';
+import type { RegistryError } from '../../src/model/errors';
 import { FakeClock } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
 import { FakeStore } from '../support/fake-registry';
 
 const CONFIG = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
 
-async function watching() {
+async function watching(random?: number) {
   const clock = new FakeClock();
+  if (random !== undefined) clock.random = () => random;
   const store = new FakeStore(clock);
   store.put('config', CONFIG);
   const registry = store.client();
@@ -16,7 +18,7 @@ async function watching() {
   const stop = new AbortController();
   const end = watcher.run(stop.signal);
   await clock.advance(0);
-  return { clock, store, registry, log, watcher, stop: () => (stop.abort(), end) };
+  return { clock, store, registry, log, watcher, end, stop: () => (stop.abort(), end) };
 }
 
 describe('a network configuration', () => {
@@ -46,7 +48,39 @@ describe('a network configuration', () => {
     store.put('config', CONFIG);
     await clock.advance(80_000);
     expect(watcher.trouble).toBeUndefined();
+    expect(log.messages('info')).toEqual(['the network configuration is the one we run by again']);
     await stop();
+  });
+
+  it.each([
+    [0, 45_000],
+    [1, 75_000],
+  ])('is looked at about once a minute: at random %d every %i ms', async (random, milliseconds) => {
+    const { clock, registry, stop } = await watching(random);
+    await clock.advance(milliseconds - 1);
+    expect(registry.countOf('readConfig')).toBe(0);
+    await clock.advance(1);
+    expect(registry.countOf('readConfig')).toBe(1);
+    await clock.advance(milliseconds);
+    expect(registry.countOf('readConfig')).toBe(2);
+    await stop();
+  });
+
+  it('is looked at no more when the agent stops, also while etcd is asked', async () => {
+    const { clock, registry, stop } = await watching();
+    registry.slowMilliseconds = 60_000;
+    await clock.advance(80_000);
+    await stop();
+    await clock.advance(600_000);
+    expect(registry.countOf('readConfig')).toBe(1);
+  });
+
+  it('that makes us fail in a way we do not know ends the agent, rather than to be kept quiet', async () => {
+    const { clock, registry, end } = await watching();
+    registry.failNext('readConfig', { error: new TypeError('a bug') as unknown as RegistryError });
+    const failure = expect(end).rejects.toThrow('a bug');
+    await clock.advance(80_000);
+    await failure;
   });
 
   it('that cannot be read is no reason to say anything: others say that etcd is away', async () => {
@@ -54,6 +88,7 @@ describe('a network configuration', () => {
     registry.down = true;
     await clock.advance(600_000);
     expect(watcher.trouble).toBeUndefined();
+    expect(registry.countOf('readConfig')).toBeGreaterThan(7);
     await stop();
   });
 });

@@ -2,6 +2,7 @@
 import { storeFirstConfig } from '../../src/engine/first-config';
 import { FirstHost, joinCommand } from '../../src/first-host';
 import { subnet, type IpAddress } from '../../src/model/address';
+import type { RegistryError } from '../../src/model/errors';
 import type { RegistryServer } from '../../src/ports';
 import { FakeClock } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
@@ -38,6 +39,68 @@ describe('the configuration', () => {
   test('is stored where there is none', async () => {
     expect(await asked(false)).toBe(true);
     expect(JSON.parse((await stored())!)).toEqual({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } });
+    expect(log.lines).toEqual([
+      {
+        level: 'info',
+        message: 'network configuration stored, for there was none',
+        fields: { network: '10.5.0.0/16' },
+      },
+    ]);
+  });
+
+  test.each([
+    ['the same', '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}'],
+    ['one that makes no sense', '{"Network": 7}'],
+    ['none at all', 'garbage'],
+    [
+      'an IPv6 one only',
+      '{"EnableIPv4": false, "EnableIPv6": true, "IPv6Network": "fd00::/48", "Backend": {"Type": "vxlan"}}',
+    ],
+  ])(
+    'that is there and names %s is no reason to speak of the network that was asked for',
+    async (_, text) => {
+      await registry.writeConfig(text, undefined, never);
+      expect(await asked(true)).toBe(true);
+      expect(await stored()).toBe(text);
+      expect(log.messages('warn')).toEqual([]);
+    },
+  );
+
+  test('that another host stores meanwhile stays', async () => {
+    const writeConfig = registry.writeConfig.bind(registry);
+    registry.writeConfig = async (...args) => {
+      store.put('config', '{"Network": "10.9.0.0/16"}');
+      return writeConfig(...args);
+    };
+    expect(await asked(false)).toBe(true);
+    expect(await stored()).toBe('{"Network": "10.9.0.0/16"}');
+    expect(log.lines).toEqual([]);
+  });
+
+  test('is stored as soon as the registry answers, which is asked again after a growing wait', async () => {
+    clock.random = () => 1;
+    registry.down = true;
+    const start = clock.now();
+    const looks: number[] = [];
+    const readConfig = registry.readConfig.bind(registry);
+    registry.readConfig = (signal) => (looks.push(clock.now() - start), readConfig(signal));
+    const done = asked(false);
+    await clock.advance(20_000);
+    expect(looks).toEqual([0, 250, 750, 1_750, 3_750, 7_750, 12_750, 17_750]);
+    expect(log.lines[0]).toEqual({
+      level: 'debug',
+      message: 'no configuration could be stored yet',
+      fields: { error: expect.stringContaining('nobody answers') as string },
+    });
+    registry.down = false;
+    await clock.advance(5_000);
+    expect(await done).toBe(true);
+    expect(await stored()).toContain('10.5.0.0/16');
+  });
+
+  test('is not waited for where something else than the registry failed', async () => {
+    registry.failNext('readConfig', { error: new TypeError('a bug') as unknown as RegistryError });
+    await expect(asked(false)).rejects.toThrow('a bug');
   });
 
   test('stays where there is one, and who asked for another network is told', async () => {
