@@ -1,0 +1,230 @@
+/** What each part of the agent that is not well makes of readiness; readiness.test.ts shows it on a whole agent. */
+import { conditionsOf, type Grievance, type Patients } from '../../src/engine/readiness';
+import { exampleLease } from '../support/examples';
+
+const complaint = (text: string, forMilliseconds = 0) => ({ complaint: text, forMilliseconds });
+const lease = exampleLease(1);
+const HOLDER = { lease, trouble: undefined, contest: undefined, hasGivenWay: false, fight: undefined };
+const WATCHER = { trouble: undefined, complaints: [], graced: [] };
+const RECONCILER = { isBaseInPlace: true, trouble: undefined, fights: [] };
+
+const WELL: Patients = {
+  waits: [],
+  watcher: WATCHER,
+  holder: HOLDER,
+  underlay: { trouble: undefined },
+  reconciler: RECONCILER,
+  announcer: { isAnnounced: true, trouble: undefined },
+  configWatcher: { trouble: undefined },
+  firewall: { trouble: undefined, obstacle: undefined },
+  admission: { trouble: undefined },
+  surroundings: { trouble: () => undefined },
+  recorder: { trouble: undefined },
+  embeddedEtcd: undefined,
+};
+
+/** Those that are not well. */
+function illsOf(changes: Partial<Patients>) {
+  return conditionsOf({ ...WELL, ...changes }).filter(({ reason }) => reason !== undefined);
+}
+
+it('of a host on which all is well every condition is named, and none has a reason', () => {
+  const all = conditionsOf(WELL);
+  expect(all.map(({ name }) => name)).toEqual([
+    'start',
+    'lease',
+    'kernel',
+    'subnet file',
+    'etcd',
+    'network configuration',
+    'lease renewal',
+    'lease contest',
+    'other leases',
+    'peers in grace',
+    'underlay',
+    'peers in the kernel',
+    'fights',
+    'firewall',
+    'vxlan admission',
+    'forwarding',
+    'bridge',
+    'state file',
+  ]);
+  expect(all.filter(({ reason }) => reason !== undefined)).toHaveLength(0);
+  expect(all.filter(({ advisory }) => !advisory).map(({ name }) => name)).toEqual([
+    'start',
+    'lease',
+    'kernel',
+    'subnet file',
+  ]);
+});
+
+it('a host with an etcd of its own has a condition more, well or not', () => {
+  const [last] = conditionsOf({ ...WELL, embeddedEtcd: { trouble: undefined } }).slice(-1);
+  expect(last).toEqual({ name: 'embedded etcd', advisory: true });
+  expect(illsOf({ embeddedEtcd: { trouble: complaint('gone', 5) } })).toEqual([
+    { name: 'embedded etcd', reason: 'gone', forMilliseconds: 5, advisory: true },
+  ]);
+});
+
+const BAD = complaint('it is bad', 7);
+
+describe('packets may be lost', () => {
+  it.each<[string, Partial<Patients>, string, string, number | undefined]>([
+    ['before there is a lease', { holder: undefined }, 'lease', 'there is no subnet lease yet', undefined],
+    [
+      'while none can be had',
+      { holder: { ...HOLDER, lease: undefined, trouble: BAD } },
+      'lease',
+      'it is bad',
+      7,
+    ],
+    [
+      'while another host claims the one we wait for',
+      { holder: { ...HOLDER, lease: undefined, contest: complaint('mine', 9), trouble: BAD } },
+      'lease',
+      'mine',
+      9,
+    ],
+    [
+      'while another host holds ours',
+      { holder: { ...HOLDER, hasGivenWay: true } },
+      'lease',
+      'another host holds our lease',
+      undefined,
+    ],
+    [
+      'without device, address or network route',
+      { reconciler: { ...RECONCILER, isBaseInPlace: false } },
+      'kernel',
+      'device, address or network route are missing',
+      undefined,
+    ],
+    [
+      'while subnet.env is not written yet',
+      { announcer: { isAnnounced: false, trouble: undefined } },
+      'subnet file',
+      'it is not written',
+      undefined,
+    ],
+    [
+      'while subnet.env cannot be written',
+      { announcer: { isAnnounced: false, trouble: BAD } },
+      'subnet file',
+      'it is bad',
+      7,
+    ],
+  ])('%s', (_, changes, name, reason, forMilliseconds) => {
+    const ills = illsOf(changes).filter(({ advisory }) => !advisory);
+    expect(ills).toEqual([{ name, reason, forMilliseconds, advisory: false }]);
+  });
+
+  it('while a start waits: for all that it waits for, since the first of it', () => {
+    const waits = [
+      { current: complaint('no etcd', 5) },
+      { current: undefined },
+      { current: complaint('no underlay', 8) },
+    ];
+    expect(illsOf({ waits })).toEqual([
+      { name: 'start', reason: 'no etcd; no underlay', forMilliseconds: 8, advisory: false },
+    ]);
+  });
+
+  it('not while a start waits for what has not failed yet', () => {
+    expect(conditionsOf({ ...WELL, waits: [{ current: undefined }] })[0]).toEqual({
+      name: 'start',
+      reason: undefined,
+      forMilliseconds: 0,
+      advisory: false,
+    });
+  });
+
+  it('not where subnet.env is written, though it cannot be written again just now', () => {
+    expect(illsOf({ announcer: { isAnnounced: true, trouble: BAD } })).toHaveLength(0);
+  });
+});
+
+describe('it is worth knowing, and packets flow, that', () => {
+  const of = (trouble: Grievance) => ({ trouble: trouble as typeof BAD });
+
+  it.each<[string, Partial<Patients>, string]>([
+    ['leases cannot be followed', { watcher: { ...WATCHER, trouble: BAD } }, 'etcd'],
+    ['the configuration is another', { configWatcher: of(BAD) }, 'network configuration'],
+    ['the lease cannot be kept alive', { holder: { ...HOLDER, trouble: BAD } }, 'lease renewal'],
+    ['another host claims our lease', { holder: { ...HOLDER, contest: BAD } }, 'lease contest'],
+    ['the underlay is gone', { underlay: of(BAD) }, 'underlay'],
+    ['peers cannot be written', { reconciler: { ...RECONCILER, trouble: BAD } }, 'peers in the kernel'],
+    [
+      'firewall rules cannot be written',
+      { firewall: { trouble: BAD, obstacle: complaint('a chain') } },
+      'firewall',
+    ],
+    ['a chain of others drops packets', { firewall: { trouble: undefined, obstacle: BAD } }, 'firewall'],
+    ['the VXLAN port is not guarded', { admission: of(BAD) }, 'vxlan admission'],
+    [
+      'packets of containers are not forwarded',
+      { surroundings: { trouble: (topic) => (topic === 'forwarding' ? BAD : undefined) } },
+      'forwarding',
+    ],
+    [
+      'a bridge does not fit',
+      { surroundings: { trouble: (topic) => (topic === 'bridge' ? BAD : undefined) } },
+      'bridge',
+    ],
+    ['nothing can be remembered', { recorder: of(BAD) }, 'state file'],
+  ])('%s', (_, changes, name) => {
+    expect(illsOf(changes)).toEqual([{ name, reason: 'it is bad', forMilliseconds: 7, advisory: true }]);
+  });
+
+  it.each<[string, Partial<Patients>, string, string]>([
+    [
+      'somebody fights about our lease',
+      { holder: { ...HOLDER, fight: 'again and again' } },
+      'lease contest',
+      'again and again',
+    ],
+    [
+      'leases are ignored or doubtful',
+      {
+        watcher: {
+          ...WATCHER,
+          complaints: [
+            { lease: 'a', reason: 'x', isUsed: false },
+            { lease: 'b', reason: 'y', isUsed: true },
+            { lease: 'c', reason: 'z', isUsed: false },
+          ],
+        },
+      },
+      'other leases',
+      '2 ignored, 1 doubtful: a (x); b (y); c (z)',
+    ],
+    [
+      'peers are kept whose leases expired',
+      {
+        watcher: {
+          ...WATCHER,
+          graced: [
+            { lease: 'a', forMilliseconds: 5_400 },
+            { lease: 'b', forMilliseconds: 60_000 },
+          ],
+        },
+      },
+      'peers in grace',
+      '2 kept although their leases expired: a (for 5 s); b (for 60 s)',
+    ],
+    [
+      'another program undoes what we write',
+      { reconciler: { ...RECONCILER, fights: ['route a', 'route b', 'route c', 'route d'] } },
+      'fights',
+      'another program undoes again and again: route a; route b; route c; and 1 more',
+    ],
+  ])('%s', (_, changes, name, reason) => {
+    expect(illsOf(changes)).toEqual([{ name, reason, forMilliseconds: undefined, advisory: true }]);
+  });
+});
+
+it('what is not there yet, or not wanted, is not unwell', () => {
+  const absent = { underlay: undefined, configWatcher: undefined, firewall: undefined, admission: undefined };
+  expect(illsOf(absent)).toHaveLength(0);
+  expect(illsOf({ ...absent, holder: undefined }).map(({ name }) => name)).toEqual(['lease']);
+});
