@@ -65,7 +65,7 @@ describe('a start', () => {
   });
 
   it('begins from memory after three seconds without etcd, and says so', async () => {
-    const { beginning, registry, clock, log, isOver } = starting(
+    const { beginning, registry, clock, log, isOver, watcher } = starting(
       (host, _, now) => (host.memory = printMemory(memory(now))),
     );
     registry.down = true;
@@ -73,7 +73,25 @@ describe('a start', () => {
     expect(await isOver()).toBe(false);
     await clock.advance(200);
     expect((await beginning).memory).toMatchObject({ ownLease: '10.5.1.0-24' });
-    expect(log.messages('warn')).toContain('etcd does not answer; starting from memory');
+    expect(log.lines).toContainEqual({
+      level: 'warn',
+      message: 'etcd does not answer; starting from memory',
+      fields: { lease: '10.5.1.0-24', leases: 2 },
+    });
+    // Nothing goes on that was begun, and only the beginning is told.
+    expect(clock.sleepers).toBe(0);
+    await clock.advance(600_000);
+    expect(watcher.isInSync).toBe(false);
+  });
+
+  it('waits for etcd where nothing is remembered, and says nothing of it', async () => {
+    const { registry, clock, log, isOver, stop } = starting(() => undefined);
+    registry.down = true;
+    await clock.advance(60_000);
+    expect(await isOver()).toBe(false);
+    expect(log.messages('warn').filter((message) => message.includes('remember'))).toEqual([]);
+    await stop();
+    expect(clock.sleepers).toBe(0);
   });
 
   it('begins from a file that is too old to say which network it is of', async () => {
@@ -85,22 +103,44 @@ describe('a start', () => {
     expect((await beginning).memory).toMatchObject({ ownLease: '10.5.1.0-24' });
   });
 
-  it.each<[string, (clock: FakeClock) => string]>([
-    ['our lease is over', (clock) => printMemory(memory(clock, { expiresAt: clock.wallTime() - 1 }))],
-    ['it is of another network', (clock) => printMemory(memory(clock, { place: '/other/config' }))],
-    ['it is damaged', () => '{"version":1,'],
-    ['its configuration makes no sense', (clock) => printMemory(memory(clock, { config: '{}' }))],
-  ])('waits for etcd when what we remember is of no use: %s', async (_, text) => {
-    const { registry, clock, store, isOver, beginning, stop } = starting(
+  const OUTDATED = 'etcd does not answer, and what we remember is out of date; waiting for etcd';
+  const USELESS = 'cannot use what we remember; waiting for etcd';
+
+  it.each<[string, string, (clock: FakeClock) => string]>([
+    // The file is looked at after three seconds.
+    [
+      'our lease is over',
+      OUTDATED,
+      (clock) => printMemory(memory(clock, { expiresAt: clock.wallTime() + 3_000 })),
+    ],
+    ['it is of another network', OUTDATED, (clock) => printMemory(memory(clock, { place: '/other/config' }))],
+    ['it is damaged', OUTDATED, () => '{"version":1,'],
+    ['its configuration makes no sense', USELESS, (clock) => printMemory(memory(clock, { config: '{}' }))],
+  ])('waits for etcd when what we remember is of no use: %s', async (_, said, text) => {
+    const { registry, clock, store, log, isOver, beginning, stop } = starting(
       (host, __, now) => (host.memory = text(now)),
     );
     registry.down = true;
     await clock.advance(60_000);
     expect(await isOver()).toBe(false);
+    expect(log.messages('warn')).toContain(said);
     store.put('config', CONFIG);
     registry.down = false;
     await clock.advance(20_000);
     expect((await beginning).memory).toBeUndefined();
+    await stop();
+  });
+
+  it('waits for etcd when what we remember cannot be read, and says why', async () => {
+    const { registry, clock, log, isOver, stop } = starting((host) => host.fail('read', 'EIO', 100));
+    registry.down = true;
+    await clock.advance(60_000);
+    expect(await isOver()).toBe(false);
+    expect(log.lines).toContainEqual({
+      level: 'warn',
+      message: USELESS,
+      fields: { error: 'cannot read the subnet file' },
+    });
     await stop();
   });
 
