@@ -3,7 +3,7 @@ import type { IDuplexStream, IWatchRequest, IWatchResponse } from 'etcd3';
 import { monotonicMilliseconds } from '../monotonic';
 import { CallError, callErrorOf, connectionLost } from './errors';
 
-/** So many messages wait for a slow reader before the sender is made to wait. */
+/** So many changes wait for a slow reader before the sender is made to wait. One message may bring a thousand. */
 const QUEUE_LIMIT = 1_000;
 /**
  * What comes sooner after a batch than this comes with the next one. etcd sends each change by itself, also when a thousand
@@ -14,6 +14,8 @@ const GULP_MILLISECONDS = 4;
 /** What a stream has sent and nobody has taken yet. */
 export class WatchQueue {
   #messages: IWatchResponse[] = [];
+  /** Of all messages, by {@link changeCountOf}. */
+  #changeCount = 0;
   #end: { readonly error: unknown } | undefined;
   #paused = false;
   #wake: () => void = () => undefined;
@@ -31,7 +33,8 @@ export class WatchQueue {
       if (!message.header)
         return this.#finish(new CallError('unavailable', 'its answer has no header; is it etcd?'));
       this.#messages.push(message);
-      if (this.#messages.length >= QUEUE_LIMIT && !this.#paused) {
+      this.#changeCount += changeCountOf(message);
+      if (this.#changeCount >= QUEUE_LIMIT && !this.#paused) {
         this.#paused = true;
         stream.pause?.();
       }
@@ -55,6 +58,7 @@ export class WatchQueue {
     this.#takenAt = monotonicMilliseconds();
     const messages = this.#messages;
     this.#messages = [];
+    this.#changeCount = 0;
     if (this.#paused) {
       this.#paused = false;
       this.stream.resume?.();
@@ -77,6 +81,7 @@ export class WatchQueue {
 
   putBack(messages: readonly IWatchResponse[]): void {
     this.#messages.unshift(...messages);
+    for (const message of messages) this.#changeCount += changeCountOf(message);
   }
 
   /** Ends the stream; a waiting {@link next} throws the reason. */
@@ -91,4 +96,9 @@ export class WatchQueue {
     this.#wake();
     this.#endRest();
   }
+}
+
+/** A message without changes counts, too. */
+function changeCountOf({ events }: IWatchResponse): number {
+  return Math.max(1, events.length);
 }

@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EtcdRegistry } from '../../src/etcd/registry';
 import type { RegistryError } from '../../src/model/errors';
+import type { LeaseBatch } from '../../src/ports';
 import { startEtcd, type EtcdServer } from '../support/etcd-server';
+import { until } from '../support/lab/until';
 import { WatchProbe } from '../support/registry-contract';
 import { TcpProxy } from '../support/tcp-proxy';
 
@@ -36,11 +38,16 @@ afterAll(async () => {
   await server?.destroy();
 });
 
-function open(...endpoints: string[]): EtcdRegistry {
-  const registry = new EtcdRegistry({ endpoints, prefix, callDeadlineMilliseconds: 2_000 });
+/** Long enough for every answer that comes, on a busy machine, too. */
+const DEADLINE = 5_000;
+
+function openWith(callDeadlineMilliseconds: number, ...endpoints: string[]): EtcdRegistry {
+  const registry = new EtcdRegistry({ endpoints, prefix, callDeadlineMilliseconds });
   registries.push(registry);
   return registry;
 }
+
+const open = (...endpoints: string[]) => openWith(DEADLINE, ...endpoints);
 
 function watch(registry: EtcdRegistry, afterRevision: string): WatchProbe {
   const probe = new WatchProbe(registry, afterRevision);
@@ -67,14 +74,15 @@ test('a lease that is kept alive, and a watch that is ended, leave the connectio
   const [stays, ends] = [watch(registry, revision), watch(registry, revision)];
   await Promise.all([stays.ready(), ends.ready()]);
   const uses = [() => registry.keepAlive(id, signal), () => ends.stop()];
-  for (const use of uses) {
+  for (const [n, use] of uses.entries()) {
     await use();
-    // What a stream says of its own end comes a moment later.
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // What a stream says of its own end comes a moment later, but before this change.
+    await server.put(`${prefix}/subnets/10.5.${n}.0-24`, '{}');
+    await stays.until(({ changes }) => changes.length > n);
     await registry.list(signal);
-    expect(proxy.connectionCount).toBe(1);
   }
   await registry.revoke(id, signal);
+  expect(proxy.acceptedCount).toBe(1);
 });
 
 test('hosts that join at once come in few batches, none missing', async () => {
@@ -152,21 +160,35 @@ describe('a history of more than 4 MiB', () => {
 
 describe('a reader that is slow', () => {
   test('makes etcd wait, and gets everything', async () => {
-    const registry = open(server.url);
+    const MIB = 1 << 20;
+    const COUNT = 3_000;
+    const [slow, fast] = [open(proxied()), open(server.url)];
+    const { revision } = await slow.list(signal);
+    const others = watch(fast, revision);
+    await others.ready();
     const controller = new AbortController();
-    const batches = registry.watch((await registry.list(signal)).revision, controller.signal);
+    const batches = slow.watch(revision, controller.signal)[Symbol.asyncIterator]();
+    await batches.next();
+
+    const padding = 'x'.repeat(10_000);
+    await putHistory(COUNT, () => JSON.stringify({ padding }));
+    await others.until(({ changes }) => changes.length >= COUNT);
+    // A thousand changes wait here, and a message; all of them would have come to a reader that does not say that it is slow.
+    let [passed, looks] = [0, 0];
+    await until('etcd sends no more', () => {
+      looks = passed === proxy.passedBytes ? looks + 1 : 0;
+      passed = proxy.passedBytes;
+      return looks >= 50;
+    });
+    expect(passed).toBeLessThan(24 * MIB);
+
     const seen: string[] = [];
-    let slept = false;
-    await putHistory(1, () => '{}');
-    for await (const { changes } of batches) {
-      seen.push(...changes.map(({ kind }) => kind));
-      if (!slept && seen.length > 0) {
-        slept = true;
-        await putHistory(5_000, () => '{}');
-      }
-      if (seen.length >= 5_001) break;
+    while (seen.length < COUNT) {
+      const { changes } = (await batches.next()).value as LeaseBatch;
+      seen.push(...changes.map((change) => (change.kind === 'put' ? change.lease.name : change.kind)));
     }
-    expect(seen).toHaveLength(5_001);
+    expect(new Set(seen).size).toBe(COUNT);
+    expect(proxy.passedBytes).toBeGreaterThan(27 * MIB);
     controller.abort();
   });
 });
@@ -186,13 +208,13 @@ describe('a watch on which nothing happens', () => {
 });
 
 describe('a server that hangs', () => {
-  test('is noticed by an idle watch in 20 s', async () => {
+  test('is noticed by an idle watch', async () => {
     const registry = open(server.url);
     const probe = watch(registry, (await registry.list(signal)).revision);
     await probe.ready();
     server.pause();
     try {
-      expect(await probe.failure(20_000)).toMatchObject({ code: 'unavailable' });
+      expect(await probe.failure()).toMatchObject({ code: 'unavailable' });
     } finally {
       server.resume();
     }
@@ -209,12 +231,12 @@ describe('a server that hangs', () => {
   });
 
   test('with nobody else to ask, makes opening a watch fail after the deadline', async () => {
-    const registry = open(proxied());
-    const { revision } = await registry.list(signal);
+    const { revision } = await open(server.url).list(signal);
+    const registry = openWith(1_000, proxied());
     proxy.pause();
-    const failure = (await watch(registry, revision).failure(5_000)) as RegistryError;
+    const failure = (await watch(registry, revision).failure()) as RegistryError;
     expect(failure).toMatchObject({ code: 'unavailable' });
-    expect(failure.message).toBe(`cannot watch the leases (${proxied()}: no answer within 2 s)`);
+    expect(failure.message).toBe(`cannot watch the leases (${proxied()}: no answer within 1 s)`);
   });
 });
 
@@ -239,7 +261,7 @@ describe('a call that ran into its deadline', () => {
     await probe.ready();
     proxy.pause();
     await expect(registry.list(signal)).rejects.toMatchObject({ code: 'unavailable' });
-    expect(await probe.failure(20_000)).toMatchObject({ code: 'unavailable' });
+    expect(await probe.failure()).toMatchObject({ code: 'unavailable' });
   });
 });
 
@@ -249,12 +271,12 @@ describe('after trouble', () => {
     const { revision } = await registry.list(signal);
     const first = watch(registry, revision);
     await first.ready();
+    expect(proxy.acceptedCount).toBe(1);
     proxy.cut();
     await first.failure();
     proxy.pause();
-    const start = performance.now();
     await watch(registry, revision).ready();
-    expect(performance.now() - start).toBeLessThan(1_000);
+    expect(proxy.acceptedCount).toBe(1);
   });
 });
 
