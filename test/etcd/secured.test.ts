@@ -3,9 +3,12 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EtcdRegistry, type EtcdRegistryOptions } from '../../src/etcd/registry';
-import { describeError, type RegistryError } from '../../src/model/errors';
+import { describeError, RegistryError } from '../../src/model/errors';
+import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { Authority, type CertificateFiles } from '../support/certificates';
 import { startEtcd, type EtcdServer } from '../support/etcd-server';
+import { until } from '../support/lab/until';
+import { TlsGate, fingerprintOf } from '../support/tls-gate';
 import { leaseSubnets, vxlanAttributes, WatchProbe, written } from '../support/registry-contract';
 
 const signal = new AbortController().signal;
@@ -35,31 +38,43 @@ describe('over TLS', () => {
   let serverFiles: CertificateFiles;
   let open_: EtcdServer;
   let closed: EtcdServer;
+  let plain: EtcdServer;
 
   beforeAll(async () => {
     [ours, theirs] = await Promise.all([Authority.create('ours'), Authority.create('theirs')]);
     serverFiles = await ours.issue('server', 'IP:127.0.0.1,DNS:localhost');
-    [open_, closed] = await Promise.all([
+    [open_, closed, plain] = await Promise.all([
       startEtcd({ tls: serverFiles }),
       startEtcd({ tls: { ...serverFiles, clientCa: ours.cert } }),
+      startEtcd(),
     ]);
   });
 
   afterAll(async () => {
-    await Promise.all([open_?.destroy(), closed?.destroy(), ours?.destroy(), theirs?.destroy()]);
+    await Promise.all([open_, closed, plain, ours, theirs].map((each) => each?.destroy()));
   });
 
+  /** Reads, writes, and follows what others write. */
+  async function use(registry: EtcdRegistry, server: EtcdServer, n: number): Promise<void> {
+    const probe = watch(registry, (await registry.list(signal)).revision);
+    await probe.ready();
+    const attributes = vxlanAttributes(n);
+    const own = written(await registry.create(leaseSubnets(`10.5.${n}.0/24`), attributes, undefined, signal));
+    expect(await server.etcdctl(['get', `/test/subnets/${own.name}`, '--print-value-only'])).toBe(
+      `${printLeaseAttributes(attributes)}\n`,
+    );
+    await server.etcdctl(['put', `/test/subnets/10.6.${n}.0-24`, '{}']);
+    await probe.until(({ changes }) => changes.length >= 2);
+    expect(probe.summary).toEqual([`put ${own.name}`, `put 10.6.${n}.0-24`]);
+  }
+
   test('a CA is enough where the server asks for no certificate', async () => {
-    const registry = open(open_, { caFile: ours.cert });
-    const { revision } = await registry.list(signal);
-    await watch(registry, revision).ready();
+    await use(open(open_, { caFile: ours.cert }), open_, 1);
   });
 
   test('a client certificate opens a server that asks for one', async () => {
     const { cert, key } = await ours.issue('client', 'DNS:client');
-    const registry = open(closed, { caFile: ours.cert, certFile: cert, keyFile: key });
-    const { revision } = await registry.list(signal);
-    await watch(registry, revision).ready();
+    await use(open(closed, { caFile: ours.cert, certFile: cert, keyFile: key }), closed, 2);
   });
 
   test('what is wrong is said in words', async () => {
@@ -107,59 +122,81 @@ describe('over TLS', () => {
     }
   });
 
-  test('renewed files are used for new connections, while what is under way goes on', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'vtepd-tls-'));
-    const [caFile, certFile, keyFile] = ['ca', 'cert', 'key'].map((name) => join(directory, name)) as [
-      string,
-      string,
-      string,
-    ];
-    const install = async (files: CertificateFiles) => {
-      await copyFile(files.cert, certFile);
-      await copyFile(files.key, keyFile);
+  describe('files that change', () => {
+    let directory: string;
+    let files: { readonly caFile: string; readonly certFile: string; readonly keyFile: string };
+    let gate: TlsGate;
+
+    beforeEach(async () => {
+      directory = await mkdtemp(join(tmpdir(), 'vtepd-tls-'));
+      const inDirectory = (name: string) => join(directory, name);
+      files = { caFile: inDirectory('ca'), certFile: inDirectory('cert'), keyFile: inDirectory('key') };
+      await copyFile(ours.cert, files.caFile);
+      gate = await TlsGate.start(plain.port, { ...serverFiles, clientCa: ours.cert });
+    });
+
+    afterEach(async () => {
+      await gate.close();
+      await rm(directory, { recursive: true, force: true });
+    });
+
+    const issue = () => ours.issue('client', 'DNS:client');
+    const install = async ({ cert, key }: CertificateFiles) => {
+      await copyFile(cert, files.certFile);
+      await copyFile(key, files.keyFile);
     };
-    try {
-      await copyFile(ours.cert, caFile);
-      await install(await ours.issue('client', 'DNS:client'));
-      const registry = open(closed, { caFile, certFile, keyFile });
+    const behindGate = () => open(plain, { ...files, endpoints: [gate.url] });
+    /** Calls until the files were looked at after now: they are once a second. */
+    const looked = async (registry: EtcdRegistry) => {
+      const since = performance.now();
+      await until('a call more than a second later', async () => {
+        const isLate = performance.now() - since > 1_000;
+        await registry.list(signal);
+        return isLate;
+      });
+    };
+
+    test('are used for new connections, while what is under way goes on', async () => {
+      const [first, second] = [await issue(), await issue()];
+      await install(first);
+      const registry = behindGate();
       const { revision } = await registry.list(signal);
       const probe = watch(registry, revision);
       await probe.ready();
+      expect(gate.seen).toEqual([await fingerprintOf(first)]);
 
       await install(await theirs.issue('stranger', 'DNS:stranger'));
-      const refused = await eventually(() => registry.list(signal).catch((error: unknown) => error), isError);
-      expect(refused).toMatchObject({ code: 'denied' });
-
-      await install(await ours.issue('client', 'DNS:client'));
-      await eventually(
-        () => registry.list(signal).catch((error: unknown) => error),
-        (result) => !isError(result),
+      const refused = await until('the stranger is refused', () =>
+        registry.list(signal).then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
       );
+      expect(refused).toBeInstanceOf(RegistryError);
+
+      await install(second);
+      await until('the second is let in', () => registry.list(signal));
+      expect(gate.seen).toEqual([await fingerprintOf(first), await fingerprintOf(second)]);
       await registry.create(leaseSubnets('10.5.1.0/24'), vxlanAttributes(1), undefined, signal);
       await probe.until(({ changes }) => changes.length === 1);
-    } finally {
-      await rm(directory, { recursive: true, force: true });
-    }
-  });
+      // The watch is still on its first connection, and that is open.
+      expect(gate.openCount).toBe(2);
+    });
 
-  test('half-written files leave the connection as it is', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'vtepd-tls-'));
-    const [certFile, keyFile] = ['cert', 'key'].map((name) => join(directory, name)) as [string, string];
-    try {
-      const first = await ours.issue('client', 'DNS:client');
-      await Promise.all([copyFile(first.cert, certFile), copyFile(first.key, keyFile)]);
-      const registry = open(closed, { caFile: ours.cert, certFile, keyFile });
+    test('and are half-written leave the connection as it is; when they are whole, they come into use', async () => {
+      const [first, second] = [await issue(), await issue()];
+      await install(first);
+      const registry = behindGate();
       await registry.list(signal);
-      const second = await ours.issue('client', 'DNS:client');
-      await copyFile(second.cert, certFile);
-      await new Promise((resolve) => setTimeout(resolve, 1_100));
-      await registry.list(signal);
-      await copyFile(second.key, keyFile);
-      await new Promise((resolve) => setTimeout(resolve, 1_100));
-      await registry.list(signal);
-    } finally {
-      await rm(directory, { recursive: true, force: true });
-    }
+      await copyFile(second.cert, files.certFile);
+      await looked(registry);
+      expect(gate.seen).toEqual([await fingerprintOf(first)]);
+      await copyFile(second.key, files.keyFile);
+      await looked(registry);
+      expect(gate.seen).toEqual([await fingerprintOf(first), await fingerprintOf(second)]);
+      // Nobody uses the first any more.
+      await until('one connection', () => gate.openCount === 1);
+    });
   });
 });
 
@@ -246,35 +283,60 @@ describe('with users', () => {
     await probe.until(({ changes }) => changes.length === 1);
   });
 
+  /** A token as our registries get, for a look at whether etcd still knows it. A look prolongs it. */
+  const tokenOfRoot = async () =>
+    (await server.gateway<{ token: string }>('auth/authenticate', { name: 'root', password: 'root-secret' }))
+      .token;
+  const isKnown = async (token: string) => {
+    const body = JSON.stringify({ key: Buffer.from('x').toString('base64') });
+    const options = { method: 'POST', body, headers: { authorization: token } };
+    return (await fetch(`${server.url}/v3/kv/range`, options)).ok;
+  };
+  /** Resolves when every token that nobody has used since now has run out. */
+  const runOut = async () => {
+    const tokens = await Promise.all(Array.from({ length: 100 }, tokenOfRoot));
+    await until('the tokens have run out', async () => !(await isKnown(tokens.shift()!)), {
+      everyMilliseconds: 500,
+    });
+  };
+
   test('a token that has run out is replaced, for calls and for watches', async () => {
     const registry = open(server, root);
     const old = watch(registry, (await registry.list(signal)).revision);
     await old.ready();
-    // Tokens live for a second here, and etcd looks once a second.
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect(await isKnown(await tokenOfRoot())).toBe(true);
+    await runOut();
     const fresh = watch(registry, (await open(server, root).list(signal)).revision);
     await fresh.ready();
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await runOut();
     await registry.create(leaseSubnets('10.5.4.0/24'), vxlanAttributes(4), undefined, signal);
-    for (const probe of [old, fresh]) await probe.until(({ changes }) => changes.length > 0);
+    for (const probe of [old, fresh]) {
+      await probe.until(({ changes }) => changes.length > 0);
+      expect(probe.summary).toEqual(['put 10.5.4.0-24']);
+    }
   });
 
   test('a token that a change of password has ended is replaced, for calls, streams and watches', async () => {
     const registry = open(server, root);
     const { revision } = await registry.list(signal);
     const id = await registry.grant(60, signal);
+    const subnets = leaseSubnets('10.5.5.0/24');
     const uses: (() => Promise<unknown>)[] = [
-      () => registry.list(signal),
+      async () => expect((await registry.list(signal)).revision).toBe(revision),
       () => watch(registry, revision).ready(),
-      () => registry.keepAlive(id, signal),
-      () => registry.create(leaseSubnets('10.5.5.0/24'), vxlanAttributes(5), id, signal),
+      async () => expect(await registry.keepAlive(id, signal)).toMatchObject({ remainingSeconds: 60 }),
+      async () => written(await registry.create(subnets, vxlanAttributes(5), id, signal)),
       () => registry.revoke(id, signal),
+      async () => expect(await registry.lifeOf(id, signal)).toBe('lost'),
     ];
     for (const use of uses) {
+      const token = await tokenOfRoot();
+      expect(await isKnown(token)).toBe(true);
       await server.etcdctl(
         ['--user', 'root:root-secret', 'user', 'passwd', 'root', '--interactive=false'],
         'root-secret\n',
       );
+      expect(await isKnown(token)).toBe(false);
       await use();
     }
   });
@@ -293,18 +355,3 @@ describe('with users', () => {
     }
   });
 });
-
-function isError(result: unknown): boolean {
-  return result instanceof Error;
-}
-
-/** Repeats until the result is as wanted; at most 5 s. */
-async function eventually<T>(work: () => Promise<T>, isWanted: (result: T) => boolean): Promise<T> {
-  const deadline = performance.now() + 5_000;
-  for (;;) {
-    const result = await work();
-    if (isWanted(result)) return result;
-    if (performance.now() > deadline) throw new Error(`it did not happen; last: ${String(result)}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
