@@ -14,7 +14,7 @@ export interface Mistake {
   readonly violates: readonly Invariant[];
   readonly plant: () => PlantedBug;
   /** Where it shows. */
-  readonly scene?: Pick<SimulationOptions, 'spareSubnets' | 'emphasis'>;
+  readonly scene?: Pick<SimulationOptions, 'spareSubnets' | 'emphasis' | 'only' | 'pace'>;
 }
 
 /** What is stored under a name, readable or not. */
@@ -133,7 +133,8 @@ export const MISTAKES: readonly Mistake[] = [
     name: 'an update that ignores the revision it expects',
     violates: ['no key of another is written'],
     plant: planted(BlindUpdate),
-    scene: { spareSubnets: 0, emphasis: { 'key given to another host': 8, 'address changed': 5 } },
+    // Between the change of a host's own address and its write of it, its key must become another's.
+    scene: { spareSubnets: 0, pace: 50, only: ['key given to another host', 'address changed'] },
   },
   {
     name: 'a create that writes over an existing key',
@@ -145,13 +146,14 @@ export const MISTAKES: readonly Mistake[] = [
     name: 'a watch that loses an event',
     violates: ['all converge', 'one owner per subnet'],
     plant: planted(LostEvent),
+    scene: { only: ['lease expired', 'key deleted', 'address changed'] },
   },
   {
     name: 'a watch that goes on from now after it was cut',
     violates: ['all converge', 'one owner per subnet', 'no live peer is removed'],
     plant: planted(ForgetfulWatch),
-    // What is lost is what happens between the cut and the list: in every fourth world, so.
-    scene: { emphasis: { 'watches cut': 8, 'lease expired': 4, restore: 5 } },
+    // What is lost is what happens between the cut and the list.
+    scene: { pace: 500, only: ['watches cut', 'lease expired', 'address changed'] },
   },
   {
     name: 'a failed read that looks like an empty registry',
