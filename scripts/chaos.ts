@@ -67,12 +67,12 @@ async function main(): Promise<boolean> {
     writeFileSync(json, JSON.stringify(report, undefined, 2) + '\n');
     if (page) writeFileSync(page, printPage(report));
   };
-  await tryFaults(faults, randomOf(seed), (line) => {
+  await tryFaults(faults, randomOf(seed), 'time', (line) => {
     lines.push(line);
     print(printLine(line));
     write();
   });
-  const tampering = tampers ? await tamper(seed, count, 5_000) : undefined;
+  const tampering = tampers ? await tamper(seed, count) : undefined;
   for (const line of tampering ? printTampering(tampering).slice(2) : []) print(line);
   write(tampering);
   const bad = lines.filter(({ isGood }) => !isGood);

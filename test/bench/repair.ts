@@ -6,7 +6,7 @@ const SEED = 1;
 
 /** Random tamperings (see test/chaos/tampering), by kind. */
 export async function benchRepair(count: number): Promise<Figure[]> {
-  const { allTimes, timesByKind, failures } = await tamper(SEED, count, 1_000);
+  const { allTimes, timesByKind, failures } = await tamper(SEED, count);
   if (failures.length > 0) throw new Error(failures.join('; '));
   return [
     figure('tampering to repair: median', 'ms', allTimes, { reach: 20 }),

@@ -20,7 +20,9 @@ export interface Fault {
   readonly spoilsLab?: boolean;
   /** `none`: the packets through the damaged host must all arrive, too. `counted`: they may be lost while it is damaged. */
   readonly throughLoss: 'none' | 'counted';
-  /** It must be repaired within so long, on a busy machine. */
+  /** Nothing tells the agent of it at the time: an audit may find it, or what the agent has put off. */
+  readonly isLeftToAudits?: boolean;
+  /** It must be repaired within so long, on a busy machine; where times are judged. */
   readonly withinMilliseconds: number;
   /** Provokes it, waits for the repair, and returns the milliseconds that took; undefined where there is nothing to repair. */
   readonly provoke: (scene: Scene) => Promise<number | undefined>;

@@ -90,6 +90,15 @@ export class Scene {
     return this.eyes1.repaired(withinMilliseconds);
   }
 
+  /**
+   * Has host 1 compare everything, and waits until that has left it as it should be: it takes away an entry that is nobody's and
+   * carries nothing.
+   */
+  async compared(): Promise<void> {
+    const stray = 'fdb add 0e:00:00:00:00:78 dev flannel.1 dst 198.51.100.8 self permanent';
+    await this.damage(() => this.victim.namespace.bridgeBatch([stray]));
+  }
+
   /** Milliseconds until something becomes true. */
   async took(what: string, look: () => unknown, bound: Bound = {}): Promise<number> {
     const start = performance.now();
@@ -97,9 +106,9 @@ export class Scene {
     return performance.now() - start;
   }
 
-  /** Waits; for faults that are a state of things, not an event. */
-  lasts(milliseconds: number): Promise<void> {
-    return sleep(milliseconds);
+  /** Waits; for faults that are a state of things, not an event. Packets are sent in it, however busy the machine is. */
+  async lasts(milliseconds: number): Promise<void> {
+    await Promise.all([sleep(milliseconds), this.sends()]);
   }
 
   /** Whatever becomes of the fault, this is done at its end. */

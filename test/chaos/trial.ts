@@ -1,4 +1,5 @@
 /** Provokes faults, one after the other, and tells what became of each. */
+import { auditsThatRepaired } from '../support/lab/repairs';
 import type { Fault, Line, Loss } from './fault';
 import { NotRun } from './faults/machine';
 import { Scene } from './scene';
@@ -7,10 +8,17 @@ const NOTHING: Loss = { sent: 0, sentMeanwhile: 0, lost: 0, silenceMilliseconds:
 /** What the damaged host said, at most so many lines of it. */
 const SAID_LINES = 6;
 
+/**
+ * How repairs are judged: by the time they took, which is for a machine that has nothing else to do; or by what the agent says made it
+ * look, for it must not have been that a minute had gone by.
+ */
+export type Judge = 'time' | 'step';
+
 /** Provokes the faults in this order, with one lab for as many as can share it; calls back after each. */
 export async function tryFaults(
   faults: readonly Fault[],
   random: () => number,
+  judge: Judge,
   onLine: (line: Line) => void,
 ): Promise<Line[]> {
   const lines: Line[] = [];
@@ -25,7 +33,7 @@ export async function tryFaults(
       }
       plan = wanted;
       scene ??= await Scene.make(fault.plan ?? {}, random);
-      const { line, isIntact } = await tryFault(fault, scene);
+      const { line, isIntact } = await tryFault(fault, scene, judge);
       lines.push(line);
       onLine(line);
       if (fault.spoilsLab || !isIntact) {
@@ -39,7 +47,11 @@ export async function tryFaults(
   }
 }
 
-async function tryFault(fault: Fault, scene: Scene): Promise<{ line: Line; isIntact: boolean }> {
+async function tryFault(
+  fault: Fault,
+  scene: Scene,
+  judge: Judge,
+): Promise<{ line: Line; isIntact: boolean }> {
   const complaints: string[] = [];
   const attempt = async (what: () => Promise<unknown>) => {
     try {
@@ -61,23 +73,34 @@ async function tryFault(fault: Fault, scene: Scene): Promise<{ line: Line; isInt
     ...{ untouched: untouched ?? NOTHING, through: through ?? NOTHING, said },
     ...{ repairMilliseconds, withinMilliseconds: fault.withinMilliseconds },
   };
-  complaints.push(...judge(line));
+  complaints.push(...lossesOf(line));
+  complaints.push(...(judge === 'time' ? delaysOf(line) : auditsOf(fault, scene)));
   const verdict = complaints.join('; ') || 'good';
   return { line: { ...line, isGood: complaints.length === 0, verdict }, isIntact };
 }
 
-function judge(line: Omit<Line, 'isGood' | 'verdict'>): string[] {
-  const { untouched, through, throughLoss, repairMilliseconds, withinMilliseconds } = line;
+type Unjudged = Omit<Line, 'isGood' | 'verdict'>;
+
+function lossesOf({ untouched, through, throughLoss }: Unjudged): string[] {
   return [
     [untouched, through].some(({ sentMeanwhile }) => sentMeanwhile === 0)
       ? 'nothing was sent meanwhile, so nothing is known of losses'
       : undefined,
     untouched.lost > 0 ? `untouched peers lost ${untouched.lost} packets` : undefined,
     throughLoss === 'none' && through.lost > 0 ? `the damaged host lost ${through.lost} packets` : undefined,
-    repairMilliseconds !== undefined && repairMilliseconds > withinMilliseconds
-      ? `repaired after ${Math.round(repairMilliseconds)} ms only, not within ${withinMilliseconds}`
-      : undefined,
   ].filter((complaint) => complaint !== undefined);
+}
+
+function delaysOf({ repairMilliseconds, withinMilliseconds }: Unjudged): string[] {
+  return repairMilliseconds !== undefined && repairMilliseconds > withinMilliseconds
+    ? [`repaired after ${Math.round(repairMilliseconds)} ms only, not within ${withinMilliseconds}`]
+    : [];
+}
+
+function auditsOf({ isLeftToAudits }: Fault, scene: Scene): string[] {
+  return isLeftToAudits
+    ? []
+    : auditsThatRepaired(scene.log()).map((changes) => `repaired by an audit only: ${String(changes)}`);
 }
 
 function isGrave({ level }: { level: string }): boolean {

@@ -146,6 +146,7 @@ export const ENTRY_FAULTS: readonly Fault[] = [
     name: 'parameters-altered',
     what: 'sets app_solicit and the queue of the device to 0: nothing tells of that, the audit finds it',
     throughLoss: 'none',
+    isLeftToAudits: true,
     withinMilliseconds: AUDIT_MILLISECONDS,
     provoke: (scene) =>
       scene.damage(
@@ -192,6 +193,7 @@ export const ENTRY_FAULTS: readonly Fault[] = [
     ...COMMON,
     name: 'fight',
     what: 'deletes one route again and again for 5 s: repaired more slowly, and once it ends, for good',
+    isLeftToAudits: true,
     withinMilliseconds: 70_000,
     provoke: async (scene) => {
       const { namespace } = scene.victim;

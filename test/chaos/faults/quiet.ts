@@ -1,46 +1,37 @@
 /** Not a fault, but its absence: where nothing happens, the agent does nothing. */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { spawn } from 'node:child_process';
 import { exitOf } from '../../support/lab/command';
-import { netlinkWrites, traced } from '../../support/lab/netlink-writes';
+import type { Host } from '../../support/lab/host';
+import { netlinkWrites, readings, traced } from '../../support/lab/netlink-writes';
 import { until } from '../../support/lab/until';
 import type { Fault } from '../fault';
 import type { Scene } from '../scene';
 
-/** What an agent did in a while in which nobody asked anything of it. */
+/** What an agent did while nobody asked for a change. */
 export interface Quiet {
   readonly netlinkWrites: readonly string[];
   /** By how much the store's revision grew. */
   readonly revisions: number;
-  /** How often its threads went to sleep, a second. */
-  readonly sleepsPerSecond: number;
 }
 
-/** Watches a running agent for a while; `revision` reads the store's. */
+/** Traces a host's running agent until something is over that is no reason for a change; `revision` reads the store's. */
 export async function observeQuiet(
-  pid: number,
+  { namespace, agent }: Host,
   file: string,
-  milliseconds: number,
+  isOver: () => Promise<unknown>,
   revision: () => Promise<number>,
 ): Promise<Quiet> {
-  // Before it is traced, for a tracer wakes it at every system call.
-  const sleepsBefore = sleepsOf(pid);
-  await new Promise((resolve) => setTimeout(resolve, SLEEPS_MILLISECONDS));
-  const sleepsPerSecond = ((sleepsOf(pid) - sleepsBefore) * 1000) / SLEEPS_MILLISECONDS;
   const [command, ...words] = traced(file).filter((word) => word !== '-D');
-  const tracer = spawn(command!, [...words, '-p', String(pid)], { stdio: 'ignore' });
-  await until('strace is attached', () => tracerOf(pid) !== 0);
+  // In the agent's network: in another, strace does not know which of its sockets speak netlink, and shows bytes.
+  const tracer = namespace.start(command!, [...words, '-p', String(agent.pid)], { stdio: 'ignore' });
+  await until('strace is attached', () => tracerOf(agent.pid!) !== 0);
   const before = await revision();
-  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  await isOver();
   const after = await revision();
   tracer.kill('SIGTERM');
   await exitOf(tracer);
-  return {
-    netlinkWrites: netlinkWrites(file),
-    revisions: after - before,
-    sleepsPerSecond,
-  };
+  return { netlinkWrites: netlinkWrites(file), revisions: after - before };
 }
 
 /** The store's revision. */
@@ -52,15 +43,26 @@ export async function revisionOf({ lab }: Pick<Scene, 'lab'>): Promise<number> {
 export const QUIET: Fault = {
   name: 'quiet',
   group: 'agent',
-  what: 'nothing at all, for 65 s: no netlink write, no etcd write',
+  what: 'nothing at all, until the agent has audited the kernel: no netlink write, no etcd write',
   throughLoss: 'none',
   withinMilliseconds: 0,
   provoke: async (scene) => {
-    const age = performance.now() - scene.victim.agent.startedAt;
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, SETTLED_MILLISECONDS - age)));
+    const { agent } = scene.victim;
+    const age = performance.now() - agent.startedAt;
+    await scene.lasts(Math.max(0, SETTLED_MILLISECONDS - age));
+    // Before it is traced, for a tracer wakes it at every system call.
+    const sleepsBefore = sleepsOf(agent.pid!);
+    await scene.lasts(SLEEPS_MILLISECONDS);
+    const sleepsPerSecond = ((sleepsOf(agent.pid!) - sleepsBefore) * 1000) / SLEEPS_MILLISECONDS;
     const file = join(scene.lab.directory, `quiet-${performance.now()}`);
-    const quiet = await observeQuiet(scene.victim.agent.pid!, file, 65_000, () => revisionOf(scene));
-    const { netlinkWrites, revisions, sleepsPerSecond } = quiet;
+    const audited = () =>
+      until('the agent audits, and has done so', () => readings(file) > 1, {
+        withinMilliseconds: 3 * AUDIT_MILLISECONDS,
+        everyMilliseconds: 1_000,
+      });
+    const { netlinkWrites, revisions } = await observeQuiet(scene.victim, file, audited, () =>
+      revisionOf(scene),
+    );
     if (netlinkWrites.length > 0) throw new Error(`it wrote to the kernel: ${netlinkWrites.join(', ')}`);
     if (revisions > 0) throw new Error(`etcd was written to ${revisions} times`);
     if (sleepsPerSecond > MOST_SLEEPS)
@@ -73,6 +75,9 @@ export const QUIET: Fault = {
 const SETTLED_MILLISECONDS = 30_000;
 
 const SLEEPS_MILLISECONDS = 5_000;
+
+/** How often the agent looks at everything without a reason. */
+const AUDIT_MILLISECONDS = 60_000;
 
 /** Timers are some per minute; the rest is what Node and etcd's connections need (gRPC pings). */
 const MOST_SLEEPS = 5;

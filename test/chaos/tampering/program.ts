@@ -15,7 +15,7 @@ import type { Tampered } from './session';
 const MOST_REPAIRS = 13;
 const WINDOW_MILLISECONDS = 2_500;
 /** What is not repaired after this long counts as never. */
-const PATIENCE_MILLISECONDS = 10_000;
+const PATIENCE_MILLISECONDS = 60_000;
 const PAUSE_MILLISECONDS = 0.5;
 const SHOWN_FAILURES = 5;
 

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { figure, type Figure } from '../../bench/figures';
 import type { Host } from '../../support/lab/host';
 import { Lab, PREFIX } from '../../support/lab/lab';
+import { compared } from '../../support/lab/netlink-writes';
+import { auditsThatRepaired } from '../../support/lab/repairs';
 import { until } from '../../support/lab/until';
 import { observeQuiet, revisionOf } from '../faults/quiet';
 import { leaseValue } from '../scene';
@@ -28,17 +30,12 @@ export interface TamperingReport extends Omit<Tampered, 'times'> {
   readonly times: Figure;
   readonly allTimes: readonly number[];
   readonly timesByKind: Readonly<Record<string, Figure>>;
-  readonly quietMilliseconds: number;
   readonly writesAfter: number;
   readonly revisionsAfter: number;
 }
 
-/** Tampers, waits for each repair, and then watches the agent for a while in which nothing happens. */
-export async function tamper(
-  seed: number,
-  count: number,
-  quietMilliseconds: number,
-): Promise<TamperingReport> {
+/** Tampers, waits for each repair, and then watches the agent compare everything and find nothing to do. */
+export async function tamper(seed: number, count: number): Promise<TamperingReport> {
   const lab = await Lab.start({ hosts: 1, agentOptions: ['-v=0'] });
   try {
     const host = lab.host(1);
@@ -49,15 +46,22 @@ export async function tamper(
     const program = join(__dirname, 'program.ts');
     const words = ['--import', 'tsx', program, 'flannel.1', NETWORK, String(seed), String(count)];
     const output = await host.namespace.run(process.execPath, words, {
-      withinMilliseconds: 60_000 + count * 200,
+      withinMilliseconds: 120_000 + count * 200,
       env: { PATH: process.env['PATH'] },
     });
     const tampered = JSON.parse(output) as Tampered;
     const failures = [...tampered.failures, ...(await lostForeign(host))];
+    for (const changes of auditsThatRepaired(host.agent.log()))
+      failures.push(`nothing told the agent of it, an audit found it: ${String(changes)}`);
     const fight = host.agent.log().find(({ message }) => message.includes('again and again'));
     if (fight) failures.push(`the agent takes it for a fight: ${String(fight['object'])}`);
     const file = join(lab.directory, 'trace');
-    const quiet = await observeQuiet(host.agent.pid!, file, quietMilliseconds, () => revisionOf({ lab }));
+    const quiet = await observeQuiet(
+      host,
+      file,
+      () => compared(host.agent.pid!, file),
+      () => revisionOf({ lab }),
+    );
     if (quiet.netlinkWrites.length > 0)
       failures.push(`writes after the last one: ${quiet.netlinkWrites.join(', ')}`);
     const allTimes = Object.values(tampered.times).flat();
@@ -69,7 +73,6 @@ export async function tamper(
         kinds: tampered.kinds,
         unseen: tampered.unseen,
         failures,
-        quietMilliseconds,
       },
       times: figure('tampering to repair', 'ms', allTimes),
       timesByKind: Object.fromEntries(
