@@ -90,10 +90,12 @@ test('a container does not reach the VXLAN port of a peer as its host', async ()
   });
 });
 
-test('a host that joins is admitted: its first packet is answered', async () => {
+test('a host that joins is admitted as soon as that is heard of: its first packet is answered', async () => {
   joiner.agent.start();
   await joiner.agent.ready();
   await joiner.attachContainer();
+  for (const { agent } of [host, peer])
+    await agent.logged(({ message, subnet }) => message === 'peer joined' && subnet === joiner.subnet);
   const answers = await ping(joiner.container, [host.containerAddress, peer.containerAddress]);
   expect(answers.size).toBe(2);
 });

@@ -31,6 +31,16 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
     lab?.end();
   });
 
+  /** Returns when a host's agent has done what it does about all that is in etcd now: when a later lease is judged, the rest was. */
+  async function hearsOfAll({ agent }: Host): Promise<void> {
+    const lease = `${await lab.freeSubnet()}.0-24`;
+    const judgements = () => agent.log().filter((line) => line['lease'] === lease).length;
+    const before = judgements();
+    await lab.etcd.put(`${PREFIX}/subnets/${lease}`, '{"PublicIP":"172.30.254.1"}');
+    await until('a later lease is judged', () => judgements() > before);
+    await lab.etcd.etcdctl('del', `${PREFIX}/subnets/${lease}`);
+  }
+
   /** Flannel 0.5.5 and a flannel whose MAC changed do not reach each other for a while, whatever we do. */
   async function unansweredOfOurs(): Promise<string[]> {
     const trips = [
@@ -95,11 +105,7 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
         await modern.renew();
         // Another lease than the key has now: its end means nothing.
         await lab.etcd.etcdctl('lease', 'revoke', first);
-        // A lease of its own is what comes after all that: when it is judged, they were.
-        const lease = `${await lab.freeSubnet()}.0-24`;
-        await lab.etcd.put(`${PREFIX}/subnets/${lease}`, '{"PublicIP":"172.30.254.1"}');
-        await ours.agent.logged((line) => line['lease'] === lease);
-        await lab.etcd.etcdctl('del', `${PREFIX}/subnets/${lease}`);
+        await hearsOfAll(ours);
       },
     );
     expect(netlinkWrites(trace).slice(before)).toEqual([]);
@@ -140,7 +146,8 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
     modern = await Flannel.start(host, lab.etcd, { version: '0.22' });
     expect(modern).toMatchObject({ subnet, misfit: undefined });
     expect(modern.mac).not.toBe(mac);
-    await ours.agent.logged(({ message, vtepMac }) => message === 'peer changed' && vtepMac === modern.mac);
+    for (const { agent } of [ours, other])
+      await agent.logged(({ message, vtepMac }) => message === 'peer changed' && vtepMac === modern.mac);
     expect(await unansweredOfOurs()).toEqual([]);
     const entries = (await ours.fdb()).filter(({ dst }) => dst === host.publicIp);
     expect(entries.map((entry) => entry.mac)).toEqual([modern.mac]);
@@ -187,6 +194,7 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
     );
     await until('flannel has heard of both', () => modern.deeds.length >= before + 2);
     expect(modern.deeds.slice(before).map(({ what }) => what)).toEqual(['added', 'added']);
+    await hearsOfAll(other);
     expect(await unansweredOfOurs()).toEqual([]);
   });
 
@@ -219,6 +227,9 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
     await until('flannel has heard of it', () => modern.deeds.length > before);
     await modern.settled();
     expect(modern.deeds.slice(before)).toEqual([{ what: 'added', subnet: subnet.replace('/', '-') }]);
+    await ours.agent.logged(
+      ({ message, publicIp }) => message === 'peer changed' && publicIp === '172.30.77.2',
+    );
     // A flannel 0.5.5 does not follow such a change of anybody's, and has to be started again.
     expect(unanswered(await pingAllPairs([ours, other, modern.host]))).toEqual([]);
     expect(modern.amnesia).toEqual([]);

@@ -86,7 +86,7 @@ describe('on demand', () => {
     await expectUnreachable(host, `${absent}.8`);
   });
 
-  test('a host that is leased the very subnet that was absent a moment ago is reachable at once', async () => {
+  test('a host that is leased the very subnet that was absent a moment ago is reachable as soon as that is heard of', async () => {
     const subnet = await lab.freeSubnet();
     const address = `${subnet}.2`;
     await expectUnreachable(host, address);
@@ -100,6 +100,7 @@ describe('on demand', () => {
     );
     await lab.startAgents([late]);
     expect(late.containerAddress).toBe(address);
+    await host.agent.logged(({ message, subnet: of }) => message === 'peer joined' && of === late.subnet);
     expect((await ping(host.container, [address])).size).toBe(1);
   });
 });
