@@ -3,7 +3,7 @@ import { Flannel, type FlannelOptions } from '../support/flannel/flannel';
 import type { Host } from '../support/lab/host';
 import { Lab, PREFIX } from '../support/lab/lab';
 import { pingAllPairs, unanswered } from '../support/lab/ping';
-import { withoutLoss, type Pair, type Traffic } from '../support/lab/stream';
+import { bothWays, withoutLoss, type Traffic } from '../support/lab/stream';
 
 /** The lease of a host that goes while no flannel runs. */
 const GONE = {
@@ -55,7 +55,7 @@ describe.each(CASES)(
 
     test('its device is adopted on one host after the other without a packet lost', async () => {
       const before = flannels.map(({ subnet }) => subnet);
-      await withoutLoss(bothWays(lab), async (traffic) => {
+      await withoutLoss(bothWays(lab.host(1), lab.host(2)), async (traffic) => {
         for (const flannel of flannels) {
           await flannel.stop();
           await lab.etcd.etcdctl('del', GONE.key);
@@ -98,7 +98,7 @@ describe.each(CASES)(
           await traffic?.sends();
         }
       };
-      await (isLosslessBack ? withoutLoss(bothWays(lab), goBack) : goBack());
+      await (isLosslessBack ? withoutLoss(bothWays(lab.host(1), lab.host(2)), goBack) : goBack());
       expect(flannels.map(({ misfit }) => misfit)).toEqual([undefined, undefined]);
       expect(await Promise.all(lab.hosts.map(deviceOf))).toEqual(devices);
       const [first] = lab.hosts as [Host];
@@ -110,15 +110,6 @@ describe.each(CASES)(
     });
   },
 );
-
-/** Between the containers of the lab's hosts. */
-function bothWays({ hosts }: Lab): Pair[] {
-  const [first, second] = hosts as [Host, Host];
-  return [
-    [first, second],
-    [second, first],
-  ];
-}
 
 function deviceOf(host: Host): Promise<unknown> {
   return host.namespace

@@ -1,12 +1,13 @@
 /** kill -9 at every kind of point of a start, and while system calls fail: the next start puts everything in order. */
 import { CRASH_KINDS, crashOf, survive, type Crash, type Death } from '../chaos/crashes';
 import type { Loss } from '../chaos/fault';
-import { randomOf, seedOf } from '../chaos/random';
+import { randomOf } from '../chaos/random';
 import { Scene } from '../chaos/scene';
+import { seedElse } from '../support/long';
 
 /** Hundreds, and by any seed: scripts/chaos --only agent-crashes */
 const COUNT = 27;
-const SEED = seedOf(20261127);
+const SEED = seedElse(20261127, 'crashes');
 
 const deaths: (Death & Pick<Crash, 'kind'>)[] = [];
 let failure: string | undefined;

@@ -5,7 +5,7 @@ import type { Host } from '../support/lab/host';
 import { Lab, PREFIX } from '../support/lab/lab';
 import { netlinkReads, netlinkWrites, traced } from '../support/lab/netlink-writes';
 import { pingAllPairs, unanswered } from '../support/lab/ping';
-import { withoutLoss } from '../support/lab/stream';
+import { bothWays, withoutLoss } from '../support/lab/stream';
 import { until } from '../support/lab/until';
 
 describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
@@ -71,19 +71,12 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
 
   test('an agent that is killed and started again is no news to flannel, and loses no packet', async () => {
     const before = modern.deeds.length;
-    await withoutLoss(
-      [
-        [ours, modern.host],
-        [modern.host, ours],
-        [old.host, other],
-      ],
-      async (traffic) => {
-        await ours.agent.end('SIGKILL');
-        await traffic.sends();
-        ours.agent.start();
-        await ours.agent.ready();
-      },
-    );
+    await withoutLoss([...bothWays(ours, modern.host), [old.host, other]], async (traffic) => {
+      await ours.agent.end('SIGKILL');
+      await traffic.sends();
+      ours.agent.start();
+      await ours.agent.ready();
+    });
     await modern.settled();
     expect(modern.deeds.slice(before)).toEqual([]);
   });
@@ -95,19 +88,13 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
     await ours.agent.ready();
     await until('the agent has read all', () => netlinkReads(trace).length > 0);
     const before = netlinkWrites(trace).length;
-    await withoutLoss(
-      [
-        [ours, modern.host],
-        [modern.host, ours],
-      ],
-      async () => {
-        const first = await modern.renew();
-        await modern.renew();
-        // Another lease than the key has now: its end means nothing.
-        await lab.etcd.etcdctl('lease', 'revoke', first);
-        await hearsOfAll(ours);
-      },
-    );
+    await withoutLoss(bothWays(ours, modern.host), async () => {
+      const first = await modern.renew();
+      await modern.renew();
+      // Another lease than the key has now: its end means nothing.
+      await lab.etcd.etcdctl('lease', 'revoke', first);
+      await hearsOfAll(ours);
+    });
     expect(netlinkWrites(trace).slice(before)).toEqual([]);
     expect(ours.agent.log().filter(({ message }) => /^peer (left|changed)|expired/.test(message))).toEqual(
       [],
@@ -124,18 +111,12 @@ describe.each(['preload', 'on-demand'])('with --resolve=%s', (mode) => {
       await host.namespace.configure(Object.fromEntries(settings) as Record<string, number>);
     }
     const answers = old.answers;
-    await withoutLoss(
-      [
-        [old.host, ours],
-        [ours, old.host],
-      ],
-      async () => {
-        // A round takes from ten to thirty seconds: the kernel draws parts of it at random.
-        await until('it was asked again and again', () => old.answers >= answers + 3, {
-          withinMilliseconds: 180_000,
-        });
-      },
-    );
+    await withoutLoss(bothWays(old.host, ours), async () => {
+      // A round takes from ten to thirty seconds: the kernel draws parts of it at random.
+      await until('it was asked again and again', () => old.answers >= answers + 3, {
+        withinMilliseconds: 180_000,
+      });
+    });
     expect((await ours.neighbors()).filter(({ dst }) => dst === old.host.containerAddress)).toEqual([]);
   });
 

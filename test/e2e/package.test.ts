@@ -16,7 +16,7 @@ import type { Host } from '../support/lab/host';
 import { Lab } from '../support/lab/lab';
 import { nodePackage } from '../support/lab/node-package';
 import { allReachAll } from '../support/lab/ping';
-import { withoutLoss, type Pair } from '../support/lab/stream';
+import { bothWays, withoutLoss } from '../support/lab/stream';
 import { SystemdMachine } from '../support/lab/systemd-machine';
 import { until } from '../support/lab/until';
 
@@ -229,7 +229,7 @@ describe('NetworkManager', () => {
     await machine.run('rm', hider);
     await until('its addresses are there to stay', async () => !(await held()).includes('tentative'));
     const before = await held();
-    await withoutLoss(bothWays(), async () => {
+    await withoutLoss(bothWays(host, peer), async () => {
       await machine.run('systemctl', 'restart', 'NetworkManager');
       await becomes('unmanaged');
       await machine.run('systemctl', 'kill', '--signal=KILL', 'NetworkManager');
@@ -254,7 +254,7 @@ describe('NetworkManager', () => {
 
 test('an upgrade runs the new agent, keeps the configuration, and loses no packet', async () => {
   const pid = (await machine.show('vtepd', 'MainPID')).MainPID;
-  await withoutLoss(bothWays(), async () => {
+  await withoutLoss(bothWays(host, peer), async () => {
     await machine.run('dpkg', '--install', '/root/next.deb');
     await machine.shows('vtepd', { ActiveState: 'active' });
   });
@@ -265,7 +265,7 @@ test('an upgrade runs the new agent, keeps the configuration, and loses no packe
 
 describe('removed', () => {
   test('it ends the agent and leaves the traffic alone', async () => {
-    await withoutLoss(bothWays(), () => machine.run('dpkg', '--remove', 'vtepd'));
+    await withoutLoss(bothWays(host, peer), () => machine.run('dpkg', '--remove', 'vtepd'));
     expect(await machine.show('vtepd', 'ActiveState')).toEqual({ ActiveState: 'inactive' });
     expect(machine.read(CONF)).toContain(lab.etcd.endpoints);
     expect(machine.read('/usr/bin/vtepd')).toBeUndefined();
@@ -305,13 +305,6 @@ async function makeSystem(): Promise<void> {
   cpSync(await nodePackage(directory), join(system, 'root/nodejs.deb'));
   await run('chroot', [system, 'dpkg', '--install', '/root/nodejs.deb']);
   rmSync(join(system, 'root/nodejs.deb'));
-}
-
-function bothWays(): Pair[] {
-  return [
-    [host, peer],
-    [peer, host],
-  ];
 }
 
 function writeConfig(text: string): void {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Host } from '../support/lab/host';
 import { Lab } from '../support/lab/lab';
 import { compared, netlinkWrites, readings, traced } from '../support/lab/netlink-writes';
-import { withoutLoss } from '../support/lab/stream';
+import { bothWays, withoutLoss } from '../support/lab/stream';
 
 let lab: Lab;
 let host: Host;
@@ -37,11 +37,7 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('an agent that is ended by %s and
   });
 
   test('loses no packet in either direction', async () => {
-    const paths = [
-      [host, peer],
-      [peer, host],
-    ] as const;
-    await withoutLoss(paths, async (traffic) => {
+    await withoutLoss(bothWays(host, peer), async (traffic) => {
       await host.agent.end(signal);
       await traffic.sends();
       host.agent.start({ under: traced(trace) });

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Lab, PREFIX } from '../support/lab/lab';
-import { withoutLoss } from '../support/lab/stream';
+import { bothWays, withoutLoss } from '../support/lab/stream';
 import { until } from '../support/lab/until';
 
 let lab: Lab;
@@ -19,11 +19,7 @@ test('the first keeps its lease, the second says what to do, nobody loses a pack
   const { subnet } = first;
   const key = `${PREFIX}/subnets/${subnet.replace('/', '-')}`;
   const value = await lab.etcd.etcdctl('get', key);
-  const paths = [
-    [first, third],
-    [third, first],
-  ] as const;
-  await withoutLoss(paths, async () => {
+  await withoutLoss(bothWays(first, third), async () => {
     second.agent.start({ args: [`--public-ip=${first.publicIp}`] });
     const complaint = await second.agent.logged(contested);
     expect(complaint).toMatchObject({ level: 'warn', publicIp: first.publicIp });

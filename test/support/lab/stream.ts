@@ -70,6 +70,13 @@ export interface Traffic {
 
 export type Pair = readonly [from: Station, to: Station];
 
+export function bothWays(one: Station, other: Station): Pair[] {
+  return [
+    [one, other],
+    [other, one],
+  ];
+}
+
 /** Sends packets between these pairs while something happens and for a while after it; what became of them, in the same order. */
 export async function streaming(
   pairs: readonly Pair[],
@@ -106,11 +113,12 @@ export async function withoutLoss(
 
 /** Why a stream does not show that nothing was lost: in words, each with the numbers. */
 function faultsOf(report: StreamReport): string[] {
-  const { name, sent, lost, failed, sentMeanwhile, gaps } = report;
+  const { name, sent, lost, failed, duplicates, sentMeanwhile, gaps } = report;
   const runs = gaps.slice(0, 5).map((gap) => `${gap.count} from number ${gap.from} on`);
   return [
     lost > 0 ? `${lost} of ${sent} packets were lost (missing: ${runs.join(', ')})` : '',
     failed > 0 ? `${failed} of ${sent} packets could not be sent` : '',
+    duplicates > 0 ? `${duplicates} packets came twice` : '',
     sentMeanwhile === 0 ? 'no packet was sent while it happened, which shows nothing' : '',
   ]
     .filter((fault) => fault !== '')
