@@ -25,6 +25,10 @@ module.exports = {
     level('native'),
     level('kernel'),
     level('etcd'),
-    level('e2e'),
+    level('e2e', {
+      setupFilesAfterEnv: ['property-seed.ts', 'lab/patience.ts'].map(
+        (name) => `<rootDir>/test/support/${name}`,
+      ),
+    }),
   ],
 };

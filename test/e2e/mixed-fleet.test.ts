@@ -12,7 +12,7 @@ let released: string;
 
 beforeAll(async () => {
   released = await builtRevision(RELEASE);
-}, 400_000);
+});
 
 describe.each(['preload', 'on-demand'])('with --resolve=%s,', (mode) => {
   let lab: Lab;

@@ -56,7 +56,7 @@ let released: string;
 
 beforeAll(async () => {
   released = await builtRevision(RELEASE);
-}, 400_000);
+});
 
 describe.each(NAMES)('where %s writes the rules,', (_, EnableNFTables, names) => {
   let lab: Lab;

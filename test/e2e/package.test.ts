@@ -57,7 +57,7 @@ beforeAll(async () => {
     root: system,
   });
   pathsBefore = await paths();
-}, 400_000);
+});
 
 afterAll(async () => {
   await machine?.end();
@@ -300,7 +300,7 @@ async function makeSystem(): Promise<void> {
   // debootstrap does not know who provides the D-Bus and the logind that NetworkManager depends on.
   const include = '--include=systemd-sysv,procps,network-manager,dbus,libpam-systemd';
   await run('debootstrap', ['--variant=minbase', include, 'bookworm', system], {
-    withinMilliseconds: 300_000,
+    withinMilliseconds: 800_000,
   });
   cpSync(await nodePackage(directory), join(system, 'root/nodejs.deb'));
   await run('chroot', [system, 'dpkg', '--install', '/root/nodejs.deb']);

@@ -7,7 +7,7 @@ let released: string;
 
 beforeAll(async () => {
   released = join(await revision(RELEASE), 'dist/cni/main.js');
-}, 400_000);
+});
 
 test.each([
   ['an upgrade', () => [released, CNI_PLUGIN]],

@@ -57,7 +57,7 @@ beforeAll(async () => {
   await leaveNothing();
   await beginFresh('old');
   identity = await identityOf();
-}, 400_000);
+});
 
 afterAll(async () => {
   await machine?.end();

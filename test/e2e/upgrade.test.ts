@@ -49,7 +49,7 @@ let released: string;
 
 beforeAll(async () => {
   released = await builtRevision(RELEASE);
-}, 400_000);
+});
 
 describe.each(VARIANTS)('on a host $name,', ({ options, config, iptables }) => {
   let lab: Lab;

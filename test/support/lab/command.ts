@@ -1,6 +1,9 @@
 /** Running a program to its end, or for as long as the lab lives. */
 import { spawn, type ChildProcess } from 'node:child_process';
 
+/** What takes longer hangs: most take milliseconds, but a package is built and installed in a minute, or in five on a busy machine. */
+const PATIENCE_MILLISECONDS = 300_000;
+
 export interface CommandOptions {
   /** Written to its standard input, which is closed then. */
   readonly input?: string;
@@ -39,7 +42,7 @@ export function attempt(
     const child = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: options.env,
-      timeout: options.withinMilliseconds ?? 60_000,
+      timeout: options.withinMilliseconds ?? PATIENCE_MILLISECONDS,
       killSignal: 'SIGKILL',
     });
     let stdout = '';
