@@ -2,16 +2,27 @@ import {
   awaitKernel,
   awaitKernelState,
   awaitNetworkConfig,
-  awaitUnderlay,
   type UnderlayOptions,
 } from '../../src/engine/prerequisites';
 import type { Trouble } from '../../src/engine/trouble';
+import { UnderlayWatcher } from '../../src/engine/underlay-watcher';
 import { ipAddress } from '../../src/model/address';
 import { ConfigError, KernelError } from '../../src/model/errors';
 import { FakeClock } from '../support/fake-clock';
 import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
 import { FakeStore } from '../support/fake-registry';
 import { FakeLog } from '../support/fake-log';
+
+/** The first choice of a host that has no past. */
+function awaitUnderlay(
+  kernel: FakeKernel,
+  { clock, log, waits }: { clock: FakeClock; log: FakeLog; waits: Set<Trouble> },
+  options: UnderlayOptions,
+  signal: AbortSignal,
+) {
+  const situation = { saved: undefined, subnets: () => [], isSettled: () => false };
+  return new UnderlayWatcher(kernel, clock, log, options, situation).first({ clock, log, waits }, signal);
+}
 
 const waiting = () => ({ clock: new FakeClock(), log: new FakeLog(), waits: new Set<Trouble>() });
 
@@ -158,6 +169,7 @@ describe('a start that needs the underlay', () => {
         message: 'underlay chosen',
         fields: {
           interface: 'eth0',
+          index: 2,
           address: '192.168.0.1',
           publicIp: '192.168.0.1',
           mtu: 1500,

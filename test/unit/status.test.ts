@@ -8,7 +8,12 @@ const peers = new MutablePeerTable([examplePeer(2), examplePeer(3)]);
 const WITNESSES: Witnesses = {
   overlay,
   holder: { lease: exampleLease(1), remainingSeconds: 86_399.6, contest: undefined },
-  watcher: { peers, graced: [{ lease: '10.5.2.0-24', forMilliseconds: 5_400 }], complaints: [] },
+  watcher: {
+    peers,
+    graced: [{ lease: '10.5.2.0-24', forMilliseconds: 5_400 }],
+    complaints: [],
+    changeCount: 6,
+  },
   reconciler: { operations: 12, repairs: 3 },
   responder: { counters: { answered: 5, unknown: 4, absent: 2, dropped: 1, failed: 0 } },
   firewall: { repairs: 7 },
@@ -43,7 +48,14 @@ it('all that an administrator may want to know is told', () => {
       remainingSeconds: 86_400,
     },
     peers: { count: 2, graced: [{ lease: '10.5.2.0-24', forSeconds: 5 }] },
-    work: { kernelOperations: 12, repairs: 3, firewallRepairs: 11, missesAnswered: 5, missesOfNobody: 2 },
+    work: {
+      kernelOperations: 12,
+      repairs: 3,
+      peerChanges: 6,
+      firewallRepairs: 11,
+      missesAnswered: 5,
+      missesOfNobody: 2,
+    },
     checks: [
       { name: 'lease', ok: true, sinceSeconds: 9, reason: undefined, advisory: false },
       { name: 'etcd', ok: false, sinceSeconds: 2, reason: 'bad', advisory: true },

@@ -17,18 +17,25 @@ const eth0 = (changes: Partial<NetworkInterface> = {}, address = '192.168.0.1'):
   ...changes,
 });
 
-function watching(options: UnderlayOptions = WISH) {
+async function watching(options: UnderlayOptions = WISH) {
   const kernel = new FakeKernel();
   const clock = new FakeClock();
   const log = new FakeLog();
   const { underlay } = exampleOverlay();
-  const watcher = new UnderlayWatcher(kernel, clock, log, options, underlay);
+  const watcher = new UnderlayWatcher(kernel, clock, log, options, {
+    saved: undefined,
+    subnets: () => [],
+    isSettled: () => true,
+  });
   const told: string[] = [];
   const listener = {
     looked: ({ underlay: seen }: { underlay: { address: string } }) => told.push(`looked ${seen.address}`),
     moved: (before: { address: string }) => told.push(`moved from ${before.address}`),
   };
   const stop = new AbortController();
+  if (options.iface[0] === 'eth1') kernel.networkInterfaces = [eth0({ name: 'eth1', index: 7 })];
+  await watcher.first({ clock, log, waits: new Set() }, stop.signal);
+  log.lines.length = 0;
   const end = watcher.run(listener, stop.signal);
   return {
     kernel,
@@ -47,7 +54,7 @@ function watching(options: UnderlayOptions = WISH) {
 }
 
 it('is looked at once a minute, and where it is as it was nothing is said', async () => {
-  const { clock, watcher, told, log, underlay, stop } = watching();
+  const { clock, watcher, told, log, underlay, stop } = await watching();
   await clock.advance(59_999);
   expect(told).toEqual([]);
   await clock.advance(60_001);
@@ -57,7 +64,7 @@ it('is looked at once a minute, and where it is as it was nothing is said', asyn
 });
 
 it('is looked at a tenth of a second after the kernel tells of a change, for an address is often back in a moment', async () => {
-  const { clock, watcher, told, stop } = watching();
+  const { clock, watcher, told, stop } = await watching();
   await clock.advance(10);
   watcher.trigger();
   await clock.advance(99);
@@ -72,11 +79,11 @@ it.each([
   ['MTU', eth0({ mtu: 9000 }), { mtu: 9000 }],
   ['address', eth0({}, '192.168.0.77'), { address: '192.168.0.77', publicIp: '192.168.0.77' }],
 ])('that has another %s is another, and that is told and logged', async (_, changed, difference) => {
-  const { watcher, told, log, underlay, see, stop } = watching();
+  const { watcher, told, log, underlay, see, stop } = await watching();
   await see(changed);
   expect(watcher.current).toEqual({ ...underlay, ...difference });
-  expect(told).toEqual([`looked ${watcher.current.address}`, 'moved from 192.168.0.1']);
-  const { name, index, address, publicIp, mtu } = watcher.current;
+  expect(told).toEqual([`looked ${watcher.current!.address}`, 'moved from 192.168.0.1']);
+  const { name, index, address, publicIp, mtu } = watcher.current!;
   expect(log.lines).toEqual([
     {
       level: 'info',
@@ -91,7 +98,6 @@ it.each([
 
 it.each([
   ['name', { ...WISH, iface: ['eth1'] }, eth0({ name: 'eth1' }), { name: 'eth1' }],
-  ['PublicIP', { ...WISH, publicIp: ipAddress('203.0.113.1') }, eth0(), { publicIp: '203.0.113.1' }],
   [
     'address, though not of another PublicIP,',
     { ...WISH, publicIp: ipAddress('192.168.0.1') },
@@ -99,15 +105,15 @@ it.each([
     { address: '192.168.0.77' },
   ],
 ])('of another %s is another', async (_, options, seen, difference) => {
-  const { watcher, told, underlay, see, stop } = watching(options);
+  const { watcher, told, underlay, see, stop } = await watching(options);
   await see(seen);
   expect(watcher.current).toEqual({ ...underlay, ...difference });
-  expect(told).toEqual([`looked ${watcher.current.address}`, 'moved from 192.168.0.1']);
+  expect(told).toEqual([`looked ${watcher.current!.address}`, 'moved from 192.168.0.1']);
   await stop();
 });
 
 it('that is gone stays as it was and is waited for; that is said once, and when it is back', async () => {
-  const { clock, watcher, told, log, underlay, see, stop } = watching();
+  const { clock, watcher, told, log, underlay, see, stop } = await watching();
   await see();
   expect(watcher.current).toEqual(underlay);
   expect(watcher.trouble?.complaint).toContain('the underlay interface is gone; waiting for it: ');
@@ -124,7 +130,7 @@ it('that is gone stays as it was and is waited for; that is said once, and when 
 });
 
 it('is looked for as long as the agent runs, also where the kernel does not answer', async () => {
-  const { kernel, clock, watcher, told, stop } = watching();
+  const { kernel, clock, watcher, told, stop } = await watching();
   kernel.interfaces = () => Promise.reject(new Error('no answer'));
   await clock.advance(180_000);
   expect(watcher.trouble).toMatchObject({ forMilliseconds: 120_000 });
@@ -134,7 +140,7 @@ it('is looked for as long as the agent runs, also where the kernel does not answ
 });
 
 it('is not said to be gone when the agent stops while it looks', async () => {
-  const { kernel, clock, watcher, log, stop } = watching();
+  const { kernel, clock, watcher, log, stop } = await watching();
   kernel.hold();
   watcher.trigger();
   await clock.advance(100);

@@ -106,10 +106,10 @@ describe('the underlay', () => {
       'its name matches 0$',
     ],
     [
-      'by a regular expression on addresses of the family alone',
+      'by a regular expression on addresses of the family alone, and never the loopback',
       { ifaceRegex: ['1$'] },
-      'lo',
-      '127.0.0.1',
+      'eth0',
+      '192.168.0.1',
       'its address matches 1$',
     ],
     [
@@ -150,8 +150,11 @@ describe('the underlay', () => {
     });
     const none = { kind: 'none', reason: `there is no route to 10.9.9.9; there are: ${THERE}` };
     expect(reach(undefined)).toEqual(none);
-    expect(reach({ interfaceIndex: 4, source: undefined, gateway: undefined })).toEqual(none);
     expect(reach({ interfaceIndex: 9, source, gateway: undefined })).toEqual(none);
+    expect(reach({ interfaceIndex: 4, source: undefined, gateway: undefined })).toEqual({
+      kind: 'none',
+      reason: `the way to 10.9.9.9 leads through eth2, which has no IPv4 address; there are: ${THERE}`,
+    });
   });
 
   it('prefers a lasting address, and never takes a deprecated one', () => {
