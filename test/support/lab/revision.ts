@@ -11,7 +11,8 @@ export const RELEASE = 'v0.1.0';
 export async function revision(ref: string): Promise<string> {
   const said = await run(join(ROOT, 'scripts/build-revision'), [ref], {
     env: process.env,
-    withinMilliseconds: 300_000,
+    // It may install npm's packages first.
+    withinMilliseconds: 540_000,
   });
   return said.trim().split('\n').at(-1)!;
 }
