@@ -196,7 +196,7 @@ export type KernelNotice =
    * tells which object must be looked at; undefined: the change may have come to others, too.
    */
   | { readonly kind: 'changed'; readonly what: string; readonly name: ObjectName | undefined }
-  /** An interface that is neither our link nor our underlay got or lost an address, or an IPv4 default route came or went. */
+  /** An interface that is neither our link nor our underlay got or lost an address, an IPv4 default route came or went, or forwarding was switched. */
   | { readonly kind: 'interfaces' }
   /** Notices were lost, because they came faster than we read. */
   | { readonly kind: 'overrun' };

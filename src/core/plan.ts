@@ -49,9 +49,9 @@ export function* planInSteps(desired: KernelState, actual: KernelState): Steps<O
     if (reasons.length > 0) {
       remakes.push({ verb: 'remove', object: existing, reason: reasons.join(', ') });
       gone.add(object.name);
-    } else if (existing.mac !== object.mac) flushed.add(object.name);
+    } else if (existing.mac !== object.mac || existing.noarp) flushed.add(object.name);
   }
-  // A new MAC costs a link all its neighbors, permanent ones too (neigh_changeaddr in net/core/neighbour.c).
+  // A new MAC, or ARP on or off, costs a link all its neighbors, permanent ones too (neigh_changeaddr in net/core/neighbour.c).
   const isLost = (object: KernelObject) =>
     gone.has(linkOf(object) ?? '') || (object.kind === 'neighbor' && flushed.has(object.link));
 

@@ -47,6 +47,7 @@ export function misfits(desired: Link, actual: Link): string[] {
   if (have.vni !== want.vni) reasons.push(`VNI ${have.vni} instead of ${want.vni}`);
   if (have.port !== want.port) reasons.push(`port ${have.port} instead of ${want.port}`);
   if (have.gbp !== want.gbp) reasons.push(have.gbp ? 'GBP is on' : 'GBP is off');
+  if (have.remoteChecksum) reasons.push('remote checksum offload is on');
   if (have.local !== undefined && want.local !== undefined && familyOf(have.local) !== familyOf(want.local)) {
     reasons.push(`an underlay address of another family, ${have.local}`);
   }
@@ -63,8 +64,12 @@ export function alterations(desired: Link, actual: Link): string[] {
   compare('mtu', actual.mtu, desired.mtu);
   compare('up', actual.up, desired.up);
   compare('master', actual.master ?? 0, desired.master ?? 0);
+  compare('protodown', actual.protodown ?? false, desired.protodown ?? false);
+  compare('noarp', actual.noarp ?? false, desired.noarp ?? false);
   compare('local', actual.vxlan?.local, desired.vxlan?.local);
   compare('underlay', actual.vxlan?.underlayIndex, desired.vxlan?.underlayIndex);
   compare('learning', actual.vxlan?.learning, desired.vxlan?.learning);
+  compare('ttl', actual.vxlan?.ttl ?? 0, desired.vxlan?.ttl ?? 0);
+  compare('df', actual.vxlan?.dontFragment ?? 0, desired.vxlan?.dontFragment ?? 0);
   return changes;
 }

@@ -6,7 +6,7 @@ import type { Clock, Kernel, Log } from '../ports';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
-/** The kernel tells of addresses, but not of its settings, nor which bridge has got a port. */
+/** The kernel tells of addresses and of forwarding, but not which bridge has got a port. */
 const LOOK_MILLISECONDS = 60_000;
 /** Docker gives its bridge an address first, and switches forwarding on afterwards. */
 const SETTLING_MILLISECONDS = 2_000;
@@ -45,7 +45,7 @@ export class SurroundingsWatcher {
     return this.#troubles[topic].current;
   }
 
-  /** Something may have changed: our subnet, or the address of an interface. */
+  /** Something may have changed: our subnet, the address of an interface, or forwarding. */
   trigger(): void {
     this.#wake.raise();
   }

@@ -7,7 +7,10 @@ import { printOperation, type FailedOperation, type Operation } from '../model/o
 import { writeAddress, writeAddressRemoval } from './addresses';
 import {
   writeLinkMac,
+  printLinkState,
+  writeLinkArpOn,
   writeLinkFree,
+  writeLinkProtodownOff,
   writeLinkMtu,
   writeLinkName,
   writeLinkRemoval,
@@ -195,13 +198,15 @@ export class Changes {
     const steps: [change: Partial<LinkRecord>, write: (writer: MessageWriter) => void][] = [];
     if (existing.master !== undefined)
       steps.push([{ master: undefined }, (writer) => writeLinkFree(writer, index)]);
+    if (existing.protodown)
+      steps.push([{ protodown: false }, (writer) => writeLinkProtodownOff(writer, index)]);
+    if (existing.noarp) steps.push([{ noarp: false }, (writer) => writeLinkArpOn(writer, index)]);
     if (existing.mac !== link.mac)
       steps.push([{ mac: link.mac }, (writer) => writeLinkMac(writer, index, link.mac)]);
-    const { local, underlayIndex, learning } = want;
-    if (have.local !== local || have.underlayIndex !== underlayIndex || have.learning !== learning) {
-      const vxlan = { ...have, local, underlayIndex, learning };
+    const { local, underlayIndex, learning, ttl, dontFragment } = want;
+    const vxlan = { ...have, local, underlayIndex, learning, ttl, dontFragment };
+    if (printLinkState({ ...existing, vxlan }) !== printLinkState(existing))
       steps.push([{ vxlan }, (writer) => writeLinkVxlan(writer, index, have, want)]);
-    }
     if (existing.mtu !== link.mtu)
       steps.push([{ mtu: link.mtu }, (writer) => writeLinkMtu(writer, index, link.mtu)]);
     if (existing.up !== link.up)

@@ -21,8 +21,19 @@ import { AttributeIndex, streamToBytes } from './wire';
 /** struct ifinfomsg */
 const INFO_BYTES = 16;
 /** IFF_*: linux/if.h */
-const IFF = { UP: 0x1, LOOPBACK: 0x8, LOWER_UP: 0x10000 } as const;
-const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, LINKINFO: 18, EXT_MASK: 29 } as const;
+const IFF = { UP: 0x1, LOOPBACK: 0x8, NOARP: 0x80, LOWER_UP: 0x10000 } as const;
+const IFLA = {
+  ADDRESS: 1,
+  IFNAME: 3,
+  MTU: 4,
+  MASTER: 10,
+  LINKINFO: 18,
+  EXT_MASK: 29,
+  PROTO_DOWN: 39,
+  PROTO_DOWN_REASON: 55,
+} as const;
+/** IFLA_PROTO_DOWN_REASON_* */
+const REASON = { MASK: 1, VALUE: 2 } as const;
 /** Counters of a link are most of what there is to tell about it, and nobody here asks for them. */
 const RTEXT_FILTER_SKIP_STATS = 8;
 const AF_UNSPEC = 0;
@@ -41,12 +52,14 @@ export interface LinkRecord {
   readonly carrier: boolean;
   /** Interface index of the bridge or bond it is a port of. */
   readonly master: number | undefined;
+  readonly protodown: boolean;
+  readonly noarp: boolean;
   /** `bridge`, `vxlan`, `veth`; undefined for hardware. */
   readonly kind: string | undefined;
   readonly vxlan: VxlanParameters | undefined;
 }
 
-const attributes = new AttributeIndex(IFLA.EXT_MASK);
+const attributes = new AttributeIndex(IFLA.PROTO_DOWN);
 
 /** The link that an RTM_NEWLINK or RTM_DELLINK tells of; undefined when it makes no sense. */
 export function parseLink({ buffer, start, end }: Message): LinkRecord | undefined {
@@ -66,6 +79,8 @@ export function parseLink({ buffer, start, end }: Message): LinkRecord | undefin
     loopback: (flags & IFF.LOOPBACK) !== 0,
     carrier: (flags & IFF.LOWER_UP) !== 0,
     master: attributes.u32(IFLA.MASTER),
+    protodown: attributes.bytes(IFLA.PROTO_DOWN)?.[0] === 1,
+    noarp: (flags & IFF.NOARP) !== 0,
     ...parseKind(info),
   };
 }
@@ -94,21 +109,30 @@ function parametersOf(vxlan: Vxlan): VxlanParameters {
     learning: vxlan.learning === 1,
     gbp: vxlan.gbp === true,
     l2miss: vxlan.l2miss === 1,
+    ...(vxlan.ttl ? { ttl: vxlan.ttl } : {}),
+    ...(vxlan.df?.[0] ? { dontFragment: vxlan.df[0] } : {}),
+    ...(vxlan.remcsumTx || vxlan.remcsumRx ? { remoteChecksum: true } : {}),
   };
 }
 
 /** The record as an object of the model. */
-export function linkOf({ name, mac, mtu, up, master, vxlan }: LinkRecord): Link {
+export function linkOf({ name, mac, mtu, up, master, protodown, noarp, vxlan }: LinkRecord): Link {
   return {
     ...{ kind: 'link', name, mac: mac ?? ('00:00:00:00:00:00' as MacAddress), mtu, up, vxlan },
     ...(master === undefined ? {} : { master }),
+    ...(protodown ? { protodown } : {}),
+    ...(noarp ? { noarp } : {}),
   };
 }
 
 /** All of a link that we would put back, as text to compare: not its counters, nor what follows from its surroundings. */
-export function printLinkState({ index, name, mac, mtu, up, master, vxlan }: LinkRecord): string {
-  const { vni, local, underlayIndex, port, learning, gbp } = vxlan ?? {};
-  return [index, name, mac, mtu, up, master, vni, local, underlayIndex, port, learning, gbp].join(' ');
+export function printLinkState(record: LinkRecord): string {
+  const { index, name, mac, mtu, up, master, protodown, noarp, vxlan } = record;
+  const { vni, local, underlayIndex, port, learning, gbp, ttl, dontFragment } = vxlan ?? {};
+  return [
+    ...[index, name, mac, mtu, up, master, protodown, noarp],
+    ...[vni, local, underlayIndex, port, learning, gbp, ttl, dontFragment],
+  ].join(' ');
 }
 
 /** Asks for one link, or (by a dump) for all. */
@@ -161,6 +185,26 @@ export function writeLinkFree(writer: MessageWriter, index: number): void {
   write(writer, { index }, { master: 0 });
 }
 
+/** ip(8): `ip link set INDEX protodown off`, after `protodown_reason … off` for each: with a reason left, the kernel refuses. */
+export function writeLinkProtodownOff(writer: MessageWriter, index: number): void {
+  writer.begin(MessageType.NEWLINK, 0, INFO_BYTES);
+  writer.headerU32(4, index);
+  writer.nest(IFLA.PROTO_DOWN_REASON, () => {
+    writer.u32(REASON.MASK, 0xffffffff);
+    writer.u32(REASON.VALUE, 0);
+  });
+  writer.bytes(IFLA.PROTO_DOWN, Buffer.from([0]));
+  writer.end();
+}
+
+/** ip(8): `ip link set INDEX arp on`. All neighbors on the link are lost by it, permanent ones too (6.18). */
+export function writeLinkArpOn(writer: MessageWriter, index: number): void {
+  writer.begin(MessageType.NEWLINK, 0, INFO_BYTES);
+  writer.headerU32(4, index);
+  writer.headerU32(12, IFF.NOARP);
+  writer.end();
+}
+
 /** ip(8): `ip link set INDEX name NAME`. */
 export function writeLinkName(writer: MessageWriter, index: number, name: string): void {
   write(writer, { index }, { ifname: name });
@@ -172,7 +216,7 @@ export function writeLinkMtu(writer: MessageWriter, index: number, mtu: number):
 }
 
 /**
- * ip(8): `ip link set INDEX type vxlan local … dev … [no]learning`, with those of the three that differ. The kernel refuses
+ * ip(8): `ip link set INDEX type vxlan local … dev … [no]learning ttl … df …`, with those of them that differ. The kernel refuses
  * (6.18) any message that names VNI, port, GBP or L2 misses, even with the value they have, or an MTU beside them.
  */
 export function writeLinkVxlan(
@@ -185,6 +229,8 @@ export function writeLinkVxlan(
     ...(from.local === to.local ? {} : localAttribute(to.local)),
     ...(from.underlayIndex === to.underlayIndex ? {} : { link: to.underlayIndex }),
     ...(from.learning === to.learning ? {} : { learning: Number(to.learning) }),
+    ...(from.ttl === to.ttl ? {} : { ttl: to.ttl ?? 0 }),
+    ...(from.dontFragment === to.dontFragment ? {} : { df: Buffer.from([to.dontFragment ?? 0]) }),
   });
   write(writer, { index }, { linkinfo });
 }

@@ -19,6 +19,7 @@ const GROUPS = [
   MulticastGroups.IPV4_ROUTE,
   MulticastGroups.IPV6_IFADDR,
   MulticastGroups.IPV6_ROUTE,
+  MulticastGroups.IPV4_NETCONF,
 ];
 /** Turns of the event loop, each with hundreds of notices: under a flood that does not end, an overrun is told about each second. */
 const PATIENCE_TURNS = 512;

@@ -4,6 +4,7 @@ import type { ObjectName } from '../model/kernel-state';
 import type { KernelNotice } from '../ports';
 import { FlagsNew, MessageType } from './constants';
 import { parseAddress, type AddressRecord } from './addresses';
+import { isForwardingSet } from './settings';
 import { parseLink, printLinkState, type LinkRecord } from './links';
 import { eachMessage, type Message } from './message';
 import { neighborIndexOf, parseNeighbor, type NeighborRecord } from './neighbors';
@@ -101,6 +102,10 @@ export class NoticeReader {
       case MessageType.NEWADDR:
       case MessageType.DELADDR:
         return this.#hearAddress(message);
+      case MessageType.NEWNETCONF:
+        // Of a new interface all settings are told; of one that somebody sets, that one.
+        if (isForwardingSet(message)) this.#tellOfInterfaces();
+        return true;
       default:
         return true;
     }
@@ -282,7 +287,7 @@ function questionOf({ address, mac, state }: NeighborRecord): KernelNotice | und
 /** `mtu 1450 → 1300`; undefined where nothing differs that matters. */
 function differenceOf(before: LinkRecord, after: LinkRecord): string | undefined {
   if (printLinkState(before) === printLinkState(after)) return undefined;
-  for (const field of ['name', 'mac', 'mtu', 'up', 'master'] as const) {
+  for (const field of ['name', 'mac', 'mtu', 'up', 'master', 'protodown', 'noarp'] as const) {
     if (before[field] !== after[field]) return `${field} ${before[field]} → ${after[field]}`;
   }
   return 'vxlan parameters';

@@ -35,7 +35,7 @@ const SCOPE_LINK = 253;
 const OTHER_PROTOCOLS = [0, RouteProtocol.BOOT, RouteProtocol.STATIC];
 
 /**
- * Lets pass all links and questions, and of addresses, routes, neighbors and FDB entries those that may concern us and were not
+ * Lets pass all links, settings and questions, and of addresses, routes, neighbors and FDB entries those that may concern us and were not
  * changed by the socket with this port ID. What passes may still be about other links.
  */
 export function notificationFilter(ownPortId: number): Instruction[] {
@@ -53,6 +53,7 @@ export function notificationFilter(ownPortId: number): Instruction[] {
     isType(MessageType.DELLINK, 'link'),
     isType(MessageType.NEWADDR, 'address'),
     isType(MessageType.DELADDR, 'address'),
+    isType(MessageType.NEWNETCONF, 'accept'),
     ['return', 'reject'],
 
     // With a family, it is about a bridge's port.

@@ -34,12 +34,12 @@ export async function readInterfaces(netlink: Rtnetlink, signal: AbortSignal): P
     };
     addresses.push(...(await dumpAll(netlink, getAddresses(family, 0), parse, signal)));
   }
-  return links.map(({ master: _, vxlan, kind, ...link }) => ({
-    ...link,
+  return links.map(({ index, name, mac, mtu, up, loopback, carrier, kind, vxlan }) => ({
+    ...{ index, name, mac, mtu, up, loopback, carrier },
     ...(kind === undefined ? {} : { kind }),
     ...(vxlan ? { vtep: { underlayIndex: vxlan.underlayIndex, local: vxlan.local } } : {}),
     addresses: addresses
-      .filter((record) => record.index === link.index)
+      .filter((record) => record.index === index)
       .map(({ index: _, usable: __, ...address }) => address),
   }));
 }

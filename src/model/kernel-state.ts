@@ -27,6 +27,10 @@ export interface Link {
   readonly up: boolean;
   /** Interface index of the bridge (or bond) it is a port of: what arrives then goes there, and not to our routes. */
   readonly master?: number | undefined;
+  /** `protodown on`: the device has no carrier, and no packet passes. Absent: off. */
+  readonly protodown?: boolean;
+  /** `arp off`: the kernel asks for no neighbor, and user space neither. Absent: it asks. */
+  readonly noarp?: boolean;
   readonly vxlan: VxlanParameters | undefined;
 }
 
@@ -43,6 +47,12 @@ export interface VxlanParameters {
   readonly gbp: boolean;
   /** Written when the device is made; a device without it is still good (flannel makes none). */
   readonly l2miss: boolean;
+  /** Hops of the outer packets. Absent: as many as the host's other packets. */
+  readonly ttl?: number | undefined;
+  /** `set` (1) or `inherit` (2): the underlay drops an outer packet that is too large for it. Absent: it fragments it. */
+  readonly dontFragment?: number | undefined;
+  /** Checksums that only a host which has the same switched on takes out again: all others drop such packets. Absent: off. */
+  readonly remoteChecksum?: boolean;
 }
 
 /** How the kernel resolves neighbors on a link (sysctl `net.ipv4.neigh.LINK.*`). */
@@ -165,7 +175,7 @@ export function kernelStateOf(objects: Iterable<KernelObject>): Map<string, Kern
 export function printKernelObject(object: KernelObject): string {
   switch (object.kind) {
     case 'link':
-      return `link ${object.name} ${object.mac} mtu ${object.mtu} ${object.up ? 'up' : 'down'}${printVxlan(object.vxlan)}`;
+      return `link ${object.name} ${object.mac} mtu ${object.mtu} ${object.up ? 'up' : 'down'}${printObstacles(object)}${printVxlan(object.vxlan)}`;
     case 'neighbor-parameters':
       return `ntable ${object.family} dev ${object.link} app_probes ${object.appSolicit} queue_bytes ${object.queueBytes}`;
     case 'address':
@@ -179,10 +189,15 @@ export function printKernelObject(object: KernelObject): string {
   }
 }
 
+function printObstacles({ master, protodown, noarp }: Link): string {
+  return `${master ? ` master if${master}` : ''}${protodown ? ' protodown' : ''}${noarp ? ' noarp' : ''}`;
+}
+
 function printVxlan(vxlan: VxlanParameters | undefined): string {
   if (!vxlan) return ' (not a vxlan device)';
-  const { vni, local, underlayIndex, port, learning, gbp } = vxlan;
-  return ` vxlan id ${vni} local ${local ?? 'any'} dev if${underlayIndex} dstport ${port} ${learning ? '' : 'no'}learning${gbp ? ' gbp' : ''}`;
+  const { vni, local, underlayIndex, port, learning, gbp, ttl, dontFragment } = vxlan;
+  const odd = `${ttl ? ` ttl ${ttl}` : ''}${dontFragment ? ' df' : ''}`;
+  return ` vxlan id ${vni} local ${local ?? 'any'} dev if${underlayIndex} dstport ${port} ${learning ? '' : 'no'}learning${gbp ? ' gbp' : ''}${odd}`;
 }
 
 function printRoute(route: Route): string {

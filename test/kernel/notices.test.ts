@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { ipAddress } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 import type { NetworkInterface } from '../../src/model/network-interface';
@@ -246,6 +247,26 @@ test('a default route that comes or goes is told of, whoever makes it', async ()
   sh('ip route add 198.51.100.0/24 via 192.168.0.253 dev eth0 proto dhcp');
   await mark();
   expect(probe.notices).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
+});
+
+test('forwarding that is switched is told of, whichever interface it is for, and no other setting', async () => {
+  const set = (path: string, value: string) => writeFileSync(`/proc/sys/net/ipv4/${path}`, value);
+  const [before] = readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8');
+  const other = before === '0' ? '1' : '0';
+  set('ip_forward', other);
+  await mark();
+  expect(probe.notices).toEqual([{ kind: 'interfaces' }]);
+  set('conf/eth0/forwarding', before!);
+  await mark();
+  expect(probe.notices).toHaveLength(2);
+  set('conf/eth0/rp_filter', '1');
+  set('ip_forward', other);
+  sh('ip link add vk-veth type veth peer name vk-veth2');
+  await mark();
+  expect(probe.notices).toHaveLength(2);
+  set('ip_forward', before!);
+  await mark();
+  sh('ip link del vk-veth');
 });
 
 test('misses are heard on a link that is made after listening began, and on the next one', async () => {

@@ -430,7 +430,8 @@ export class FakeKernel implements Kernel {
         this.state.set(keyOf(parameters), parameters);
       }
     }
-    if (existing && existing.mac !== link.mac) this.#flush(link.name, ({ kind }) => kind === 'neighbor');
+    if (existing && (existing.mac !== link.mac || existing.noarp !== link.noarp))
+      this.#flush(link.name, ({ kind }) => kind === 'neighbor');
     if (existing?.up && !link.up) {
       this.#flush(
         link.name,

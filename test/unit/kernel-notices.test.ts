@@ -28,6 +28,8 @@ const LINK: LinkRecord = {
   loopback: false,
   carrier: true,
   master: undefined,
+  protodown: false,
+  noarp: false,
   kind: 'vxlan',
   vxlan: {
     vni: 1,
@@ -259,6 +261,21 @@ describe('a notification about a route', () => {
   });
 });
 
+describe('a notification about settings', () => {
+  const settings = (...types: number[]) =>
+    message((writer) => {
+      writer.begin(MessageType.NEWNETCONF, 0, 4);
+      for (const type of types) writer.u32(type, 1);
+      writer.end();
+    });
+
+  test('tells of forwarding that was switched, and not of all that a new interface has', () => {
+    expect(readerOf().read(settings(1, 2))).toEqual([{ kind: 'interfaces' }]);
+    expect(readerOf().read(settings(1, 2, 3))).toEqual([]);
+    expect(readerOf().read(settings(1, 3))).toEqual([]);
+  });
+});
+
 describe('a flood', () => {
   test('of changes is summed up', () => {
     const one = message((writer) => writeRouteRemoval(writer, ROUTE, INDEX));
@@ -402,6 +419,14 @@ describe('the filter in the kernel', () => {
     expect(passes(link)).toBe(true);
     link[16] = AF_BRIDGE;
     expect(passes(link)).toBe(false);
+  });
+
+  test('lets pass that settings were changed', () => {
+    const settings = message((writer) => {
+      writer.begin(MessageType.NEWNETCONF, 0, 4);
+      writer.end();
+    });
+    expect(passes(settings)).toBe(true);
   });
 
   test('leaves out everything else', () => {

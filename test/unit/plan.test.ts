@@ -12,6 +12,7 @@ import {
   type Neighbor,
   type NeighborParameters,
   type Route,
+  type VxlanParameters,
 } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
 import { printOperation, type Operation } from '../../src/model/operation';
@@ -139,6 +140,24 @@ describe('the plan for a host', () => {
     ]);
   });
 
+  it.each<[Partial<Omit<Link, 'vxlan'>> & { vxlan?: Partial<VxlanParameters> }, string]>([
+    [{ protodown: true }, 'protodown true → false'],
+    [{ noarp: true }, 'noarp true → false'],
+    [{ master: 7 }, 'master 7 → 0'],
+    [{ vxlan: { ttl: 1 } }, 'ttl 1 → 0'],
+    [{ vxlan: { dontFragment: 1 } }, 'df 1 → 0'],
+  ])('takes from a device what stops packets: %j', ({ vxlan, ...changes }, reason) => {
+    const actual = new Map(whole(2));
+    const link = actual.get('link flannel.1') as Link;
+    actual.set('link flannel.1', { ...link, ...changes, vxlan: { ...link.vxlan!, ...vxlan } });
+    const operations = plan(whole(2), actual);
+    expect(operations[0]).toMatchObject({ verb: 'put', reason });
+    // The kernel forgets all neighbors when ARP is switched.
+    expect(operations.slice(1).map(({ object }) => object.kind)).toEqual(
+      'noarp' in changes ? ['neighbor'] : [],
+    );
+  });
+
   it.each([true, false])('leaves a device as it is that was made with l2miss %s', (l2miss) => {
     const actual = new Map(whole(2));
     const link = actual.get('link flannel.1') as Link;
@@ -150,6 +169,7 @@ describe('the plan for a host', () => {
     ['another VNI', { vni: 2 }, 'VNI 2 instead of 1'],
     ['another port', { port: 4789 }, 'port 4789 instead of 8472'],
     ['group policy', { gbp: true }, 'GBP is on'],
+    ['remote checksums', { remoteChecksum: true }, 'remote checksum offload is on'],
   ])('makes a device with %s anew, and everything on it', (_, difference, reason) => {
     const actual = new Map(whole(2));
     const link = actual.get('link flannel.1') as Link;

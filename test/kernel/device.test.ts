@@ -1,0 +1,102 @@
+import { desiredState } from '../../src/core/desired';
+import { plan } from '../../src/core/plan';
+import { ipAddress } from '../../src/model/address';
+import type { Link } from '../../src/model/kernel-state';
+import { printOperation } from '../../src/model/operation';
+import type { Overlay } from '../../src/model/overlay';
+import type { NetworkInterface } from '../../src/model/network-interface';
+import type { Kernel } from '../../src/ports';
+import { exampleOverlay, examplePeer } from '../support/examples';
+import { NoticeProbe, SCOPE, expectDone, printed } from '../support/kernel-contract';
+import { onFreshKernel } from './fresh-kernel';
+import { sh } from './private-namespace';
+
+const signal = new AbortController().signal;
+let kernel: Kernel;
+let underlay: NetworkInterface;
+
+onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
+
+const overlayOf = (): Overlay => {
+  const address = ipAddress('192.168.0.1');
+  return exampleOverlay({
+    underlay: { name: 'eth0', index: underlay.index, mtu: 1500, address, publicIp: address },
+  });
+};
+const desired = () => desiredState(overlayOf(), [examplePeer(2)], []);
+
+/** One pass; what it did. */
+async function pass(): Promise<string[]> {
+  const operations = plan(desired(), await kernel.observe(SCOPE, signal));
+  expectDone(await kernel.apply(operations, signal));
+  return operations.map(printOperation);
+}
+
+/** Everything that ip(8) can change in a VXLAN device of ours, so that packets are lost. */
+const OBSTACLES: readonly (readonly [commands: string, reason: string])[] = [
+  ['ip link set flannel.1 protodown on', 'protodown true → false'],
+  [
+    'ip link set flannel.1 protodown on; ip link set flannel.1 protodown_reason 3 on; ip link set flannel.1 protodown_reason 0 on',
+    'protodown true → false',
+  ],
+  ['ip link set flannel.1 arp off', 'noarp true → false'],
+  ['ip link set flannel.1 type vxlan ttl 1', 'ttl 1 → 0'],
+  ['ip link set flannel.1 type vxlan df set', 'df 1 → 0'],
+  ['ip link set flannel.1 type vxlan ttl 3 df inherit', 'ttl 3 → 0, df 2 → 0'],
+  ['ip link set flannel.1 down', 'up false → true'],
+];
+
+beforeEach(async () => {
+  await pass();
+  expect(await pass()).toEqual([]);
+});
+
+test.each(OBSTACLES)('after `%s` the device is as before, and everything on it', async (commands, reason) => {
+  const probe = new NoticeProbe(kernel);
+  for (const command of commands.split('; ')) sh(command);
+  await probe.until('the link', ({ notices }) =>
+    notices.some(
+      (notice) =>
+        notice.kind === 'changed' && !notice.name && notice.what.startsWith('link flannel.1 changed'),
+    ),
+  );
+  const [first] = await pass();
+  expect(first).toContain(`(${reason})`);
+  expect(await pass()).toEqual([]);
+  expect(sh('ip link show flannel.1')).toContain('LOWER_UP');
+  expect(printed(await kernel.observe(SCOPE, signal))).toEqual(printed(desired()));
+  probe.stop();
+});
+
+test('several of them at once are undone in one pass', async () => {
+  sh('ip link set flannel.1 protodown on');
+  sh('ip link set flannel.1 arp off mtu 1300 address 02:00:00:00:00:77');
+  sh('ip link set flannel.1 type vxlan ttl 1 learning');
+  await pass();
+  expect(await pass()).toEqual([]);
+  expect(printed(await kernel.observe(SCOPE, signal))).toEqual(printed(desired()));
+});
+
+test('what we undo ourselves is not told as a change of others', async () => {
+  sh('ip link set flannel.1 protodown on');
+  sh('ip link set flannel.1 type vxlan ttl 1');
+  const probe = new NoticeProbe(kernel);
+  await pass();
+  // What comes after it proves that it has been passed over.
+  sh('ip link set flannel.1 mtu 1300');
+  await probe.until('the change of another', ({ changes }) => changes.length > 0);
+  expect(probe.changes).toEqual(['link flannel.1 changed: mtu 1450 → 1300']);
+  probe.stop();
+});
+
+test('a device whose packets only one with remote checksums understands is made anew', async () => {
+  sh('ip link del flannel.1');
+  const { mac } = desired().get('link flannel.1') as Link;
+  sh(
+    `ip link add flannel.1 address ${mac} type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning remcsumtx`,
+  );
+  const [first] = await pass();
+  expect(first).toContain('remote checksum offload is on');
+  expect(sh('ip -d link show flannel.1')).not.toContain(' remcsumtx');
+  expect(await pass()).toEqual([]);
+});
