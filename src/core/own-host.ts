@@ -3,9 +3,11 @@ import {
   bitsOf,
   contains,
   familyOf,
+  offsetAddress,
   overlap,
   printSubnet,
   sameSubnet,
+  sizeOf,
   subnetOf,
   type IpAddress,
   type Subnet,
@@ -18,7 +20,7 @@ import type { Overlay, ResolveMode, Underlay } from '../model/overlay';
 import type { SubnetEnv } from '../model/subnet-env';
 import type { ReservedSubnet } from './acquisition';
 import type { Network } from './network';
-import type { Self } from './peers';
+import type { Occupied, Self } from './peers';
 import { OVERLAY_DEVICE } from './underlay-candidates';
 import { overlayMtu } from './vxlan';
 
@@ -91,6 +93,8 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
       network: range.network,
       subnet,
       guarded,
+      isNetworkRouted: hasNetworkRoute,
+      occupied: occupiedAddresses(inputs),
     },
     range,
     subnetEnv: {
@@ -129,6 +133,32 @@ function guardedAddresses({ settings, underlay, hostNetwork }: Surroundings): Na
     ...settings.etcdAddresses.map((address) => ({ address, what: 'etcd' })),
   ];
   return all.filter(({ address }, at) => all.findIndex((other) => other.address === address) === at);
+}
+
+/**
+ * What other addresses than ours are known to be. A gateway, or the machine that etcd runs on, may well be a peer; what is this host's,
+ * and the addresses by which a network itself is meant, cannot.
+ */
+function occupiedAddresses(inputs: Surroundings & Pick<OwnHostInputs, 'lease'>): Self['occupied'] {
+  const occupied: Record<IpAddress, Occupied> = {};
+  for (const { address, what } of guardedAddresses(inputs)) occupied[address] = { by: what, mayBePeer: true };
+  for (const { name, addresses } of inputs.hostNetwork.interfaces) {
+    for (const own of addresses) {
+      // What is in our own subnet cannot be sent to in any case, and changes with each container.
+      if (familyOf(own.address) === 'ipv6' || contains(inputs.lease.subnet, own.address)) continue;
+      const whole = own.peer === undefined ? subnetOf(own.address, own.prefixLength) : undefined;
+      if (whole && whole.prefixLength < 31) {
+        const last = offsetAddress(whole.address, sizeOf('ipv4', whole.prefixLength) - 1n);
+        occupied[whole.address] = {
+          by: `the address of the network ${printSubnet(whole)}`,
+          mayBePeer: false,
+        };
+        occupied[last] = { by: `the broadcast address of ${printSubnet(whole)}`, mayBePeer: false };
+      }
+      occupied[own.address] = { by: `an address of this host (${name})`, mayBePeer: false };
+    }
+  }
+  return occupied;
 }
 
 /**

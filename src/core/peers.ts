@@ -4,6 +4,7 @@ import type { Lease } from '../model/lease';
 import { vxlanDataOf } from '../model/lease-codec';
 import { isUnicast, type MacAddress } from '../model/mac';
 import type { Peer } from '../model/peer';
+import { whyNoHost } from '../model/special-addresses';
 
 /** What tells us from our peers. */
 export interface Self {
@@ -17,6 +18,17 @@ export interface Self {
   readonly subnet: Subnet;
   /** Addresses that must be reached by the underlay, whatever leases say: our own, the default gateways, etcd. */
   readonly guarded: readonly IpAddress[];
+  /** True while the whole network is routed to the VTEP: no outer packet can be sent into it. */
+  readonly isNetworkRouted: boolean;
+  /** Addresses that are known to be something else than a peer's PublicIP. */
+  readonly occupied: Readonly<Record<IpAddress, Occupied>>;
+}
+
+export interface Occupied {
+  /** `a default gateway` */
+  readonly by: string;
+  /** True for another host's: it may be a peer all the same, if an agent of its own has written its lease. */
+  readonly mayBePeer: boolean;
 }
 
 export type PeerVerdict =
@@ -37,7 +49,7 @@ export function judgeLease(lease: Lease, self: Self): PeerVerdict {
   if (vtep.vtepMac === self.vtepMac) return unusable(`its VtepMAC ${vtep.vtepMac} is our own`);
   if (publicIp === undefined) return unusable('it has no PublicIP');
   if (publicIp === self.publicIp) return unusable(`its PublicIP ${publicIp} is our own`);
-  const oddity = oddityOf(publicIp);
+  const oddity = whyNoHost(publicIp) ?? whyElsewhere(lease, publicIp, self);
   if (oddity) return unusable(`its PublicIP ${publicIp} is ${oddity}`);
   const harm = harmOf(lease.subnet, publicIp, self);
   if (harm) return unusable(harm);
@@ -60,18 +72,23 @@ function harmOf(subnet: Subnet, publicIp: IpAddress, self: Self): string | undef
     return `its subnet is outside the network ${printSubnet(self.network)}`;
   if (overlap(subnet, self.subnet)) return `its subnet overlaps ours, ${printSubnet(self.subnet)}`;
   if (contains(subnet, publicIp)) return `its PublicIP ${publicIp} is in its own subnet`;
+  if (self.isNetworkRouted && contains(self.network, publicIp))
+    return `its PublicIP ${publicIp} is in the network ${printSubnet(self.network)}: what is sent to it would go into the overlay itself`;
   const guarded = self.guarded.find((address) => contains(subnet, address));
   return guarded && `its subnet holds ${guarded}, which the underlay must reach`;
 }
 
-/** Why packets cannot be sent to an address as to one host. */
-function oddityOf(address: IpAddress): string | undefined {
-  if (/^(0\.|::$)/.test(address)) return 'no address of a host';
-  if (/^127\.|^::1$/.test(address)) return 'a loopback address';
-  const first = Number(address.split('.')[0]);
-  if ((first >= 224 && first <= 239) || /^ff/i.test(address)) return 'a multicast address';
-  if (address === '255.255.255.255') return 'the broadcast address';
+/** Why what is sent to this PublicIP does not come to the holder of the lease. */
+function whyElsewhere(lease: Lease, publicIp: IpAddress, self: Self): string | undefined {
+  const occupied = self.occupied[publicIp];
+  if (occupied && !occupied.mayBePeer) return occupied.by;
+  if (occupied && isUntouched(lease)) return `${occupied.by}, and no agent has written this lease`;
   return undefined;
+}
+
+/** True for a key as somebody made it by hand: an agent keeps an etcd lease, or has written its MAC into a reservation. */
+function isUntouched({ etcdLeaseId, createRevision, modRevision }: Lease): boolean {
+  return etcdLeaseId === undefined && createRevision === modRevision;
 }
 
 /** True if a lease leads to another host by the MAC that is ours: a clone of this host, or this host at an earlier address. */

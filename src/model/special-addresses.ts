@@ -30,6 +30,9 @@ const SPECIAL_RANGES: readonly SpecialRange[] = [
 
 /** Why packets cannot be sent to an address as to one other host; undefined where they can. */
 export function whyNoHost(address: IpAddress): string | undefined {
+  // Thousands of leases are judged by it, and hardly one of them is special.
+  const first = parseInt(address, 10);
+  if (first > 0 && first < 224 && first !== 127 && !address.includes(':')) return undefined;
   return SPECIAL_RANGES.find(({ range, isReachable }) => !isReachable && contains(range, address))?.what;
 }
 

@@ -116,7 +116,10 @@ async function kernelProblem(
     hasNetworkRoute: true,
     hasBlackholeRoute: false,
   };
-  const self = { leaseName: own.name, publicIp: address, vtepMac, vni: 1, network, subnet, guarded: [] };
+  const self = {
+    ...{ leaseName: own.name, publicIp: address, vtepMac, vni: 1, network, subnet },
+    ...{ guarded: [], isNetworkRouted: true, occupied: {} },
+  };
   const peers = leases.flatMap((lease) => {
     const verdict = host.isShown(lease.name) ? judgeLease(lease, self) : undefined;
     return verdict?.kind === 'peer' ? [verdict.peer] : [];

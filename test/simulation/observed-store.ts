@@ -42,6 +42,8 @@ const ANYBODY = {
   network: subnet('0.0.0.0/0'),
   subnet: subnet('203.0.113.0/32'),
   guarded: [],
+  isNetworkRouted: false,
+  occupied: {},
 };
 
 /** Moments count the changes of the store; unlike its revisions they never go back. */

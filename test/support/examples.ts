@@ -81,6 +81,8 @@ export function exampleSelf(changes: Partial<Self> = {}): Self {
     network,
     subnet: own,
     guarded: [underlay.address],
+    isNetworkRouted: true,
+    occupied: {},
     ...changes,
   };
 }

@@ -1,6 +1,7 @@
 import { ownHostOf, reservedSubnets, type OwnHostInputs } from '../../src/core/own-host';
 import { readNetwork } from '../../src/core/network';
 import { ipAddress, printSubnet, subnet, type IpAddress, type Subnet } from '../../src/model/address';
+import type { Self } from '../../src/core/peers';
 import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
 import { NETWORK_CONFIG } from '../support/agent-on-fakes';
 import { exampleLease, exampleOverlay, exampleRange, exampleSelf, ON_DEMAND } from '../support/examples';
@@ -41,7 +42,7 @@ describe('what follows for this host', () => {
   it('is its place in the overlay: by lease, configuration and underlay', () => {
     expect(ownHostOf(inputs())).toEqual({
       overlay: exampleOverlay(),
-      self: exampleSelf(),
+      self: exampleSelf({ occupied: expect.any(Object) as Self['occupied'] }),
       range: exampleRange(),
       subnetEnv: {
         ipv4: { network: subnet('10.5.0.0/16'), subnet: subnet('10.5.1.0/24') },
@@ -80,6 +81,38 @@ describe('what follows for this host', () => {
     ]);
   });
 
+  it('knows what other addresses are: its own, and those by which a network is meant', () => {
+    const [first] = FAKE_UNDERLAY.addresses;
+    const at = (text: string, prefixLength: number, changes = {}) => ({
+      ...first!,
+      ...{ address: ipAddress(text), prefixLength, ...changes },
+    });
+    const addresses = [
+      at('10.9.8.7', 16),
+      at('10.8.0.1', 31),
+      at('10.7.0.1', 32, { peer: ipAddress('10.7.0.2') }),
+      at('10.6.0.1', 24, { peer: ipAddress('10.6.0.2') }),
+      at('10.5.1.1', 24),
+      at('fd00::7', 64),
+    ];
+    const { settings } = withSettings({ etcdAddresses: [ipAddress('172.16.0.1')] });
+    const interfaces = [{ ...FAKE_UNDERLAY, name: 'eth1', addresses }];
+    const hostNetwork = { interfaces, defaultRoutes: via('10.9.0.1') };
+    const { occupied } = ownHostOf(inputs({ settings, hostNetwork })).self;
+    const own = { by: 'an address of this host (eth1)', mayBePeer: false };
+    expect(occupied).toEqual({
+      '192.168.0.1': { by: 'our own address', mayBePeer: true },
+      '10.9.0.1': { by: 'a default gateway', mayBePeer: true },
+      '172.16.0.1': { by: 'etcd', mayBePeer: true },
+      '10.9.0.0': { by: 'the address of the network 10.9.0.0/16', mayBePeer: false },
+      '10.9.255.255': { by: 'the broadcast address of 10.9.0.0/16', mayBePeer: false },
+      '10.9.8.7': own,
+      '10.8.0.1': own,
+      '10.7.0.1': own,
+      '10.6.0.1': own,
+    });
+  });
+
   const CONFLICTS: [string, Partial<OwnHostInputs>, string][] = [
     ['our own address', { underlay: underlayAt('10.5.200.1') }, '10.5.200.1'],
     ['our PublicIP', { underlay: underlayAt('192.168.0.1', '10.5.200.2') }, '10.5.200.2'],
@@ -93,6 +126,7 @@ describe('what follows for this host', () => {
       const conflicting = inputs(changes);
       const own = ownHostOf({ ...conflicting, settings: { ...conflicting.settings, resolve: ON_DEMAND } });
       expect(own.overlay).toMatchObject({ hasNetworkRoute: false, resolve: { kind: 'preload' } });
+      expect(own.self.isNetworkRouted).toBe(false);
       expect(own.advice).toEqual([
         {
           message: 'the network holds an address of the underlay: only peers are routed, all at once',

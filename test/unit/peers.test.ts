@@ -1,6 +1,7 @@
 import fc from 'fast-check';
-import { claimsOurMac, judgeLease } from '../../src/core/peers';
+import { claimsOurMac, judgeLease, type Self } from '../../src/core/peers';
 import { contains, ipAddress, printSubnet, subnet } from '../../src/model/address';
+import type { Lease } from '../../src/model/lease';
 import { macAddress } from '../../src/model/mac';
 import { MutablePeerTable, mergedChanges, outranks, samePeer, type Peer } from '../../src/model/peer';
 import { exampleLease, examplePeer, exampleSelf } from '../support/examples';
@@ -64,6 +65,44 @@ describe('a lease', () => {
     const { attributes, ...lease } = exampleLease(2);
     const verdict = judgeLease({ ...lease, attributes: { ...attributes, publicIp: ipAddress(text) } }, self);
     expect(verdict).toEqual({ kind: 'unusable', reason: `its PublicIP ${text} is ${oddity}` });
+  });
+
+  describe('whose PublicIP is known to be something else', () => {
+    const GATEWAY = ipAddress('192.168.0.2');
+    const judge = (occupied: Self['occupied'], changes: Partial<Lease> = {}) => {
+      const verdict = judgeLease(exampleLease(2, changes), { ...self, occupied });
+      return verdict.kind === 'unusable' ? verdict.reason : verdict.kind;
+    };
+    const untouched = { etcdLeaseId: undefined, createRevision: '12', modRevision: '12' };
+
+    it('is unusable, and says what is there', () => {
+      const by = 'the broadcast address of 192.168.0.0/30';
+      expect(judge({ [GATEWAY]: { by, mayBePeer: false } })).toBe(`its PublicIP 192.168.0.2 is ${by}`);
+      expect(judge({ [ipAddress('192.168.0.3')]: { by, mayBePeer: false } })).toBe('peer');
+    });
+
+    it('may be that of a gateway, if an agent of the gateway wrote it', () => {
+      const occupied = { [GATEWAY]: { by: 'a default gateway', mayBePeer: true } };
+      expect(judge(occupied)).toBe('peer');
+      expect(judge(occupied, { ...untouched, modRevision: '13' })).toBe('peer');
+      // From the state file, which does not say.
+      expect(judge(occupied, { ...untouched, modRevision: '0' })).toBe('peer');
+      expect(judge(occupied, untouched)).toBe(
+        'its PublicIP 192.168.0.2 is a default gateway, and no agent has written this lease',
+      );
+      expect(judge({}, untouched)).toBe('peer');
+    });
+  });
+
+  it('with a PublicIP inside the network is unusable while the network is routed to the VTEP', () => {
+    const { attributes, ...lease } = exampleLease(2);
+    const inside = { ...lease, attributes: { ...attributes, publicIp: ipAddress('10.5.77.1') } };
+    expect(judgeLease(inside, self)).toEqual({
+      kind: 'unusable',
+      reason:
+        'its PublicIP 10.5.77.1 is in the network 10.5.0.0/16: what is sent to it would go into the overlay itself',
+    });
+    expect(judgeLease(inside, { ...self, isNetworkRouted: false })).toMatchObject({ kind: 'peer' });
   });
 
   it.each([
