@@ -25,12 +25,12 @@ import { conditionsOf, type Grievance, type Patients } from './engine/readiness'
 import { statusLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
 import { UnderlayWatcher, type SeenUnderlay } from './engine/underlay-watcher';
-import { sameSubnet, type IpAddress, type Subnet } from './model/address';
+import { contains, sameSubnet, type IpAddress, type Subnet } from './model/address';
 import { KernelError, UnsupportedError, describeError } from './model/errors';
 import type { Lease } from './model/lease';
 import type { MacAddress } from './model/mac';
 import type { Memory } from './model/memory-codec';
-import { linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
+import { isOurLinkName, linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
 import type { Peer, PeerChange } from './model/peer';
 import type { AgentStatus } from './model/status';
 import { printSubnetEnv } from './model/subnet-env-codec';
@@ -314,8 +314,10 @@ export class Agent {
   /** Gets our place in the overlay: configuration, lock, lease. */
   async #findPlace(first: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const { registry, kernel, host, clock, log } = this.ports;
+    const { configPlace } = this.options;
+    const isInUse = (whole: Subnet) => this.#isInUse(whole);
     const [{ network, memory }] = await Promise.all([
-      begin({ registry, host, ...this.#waiting }, this.#watcher, this.options.configPlace, signal),
+      begin({ registry, host, isInUse, ...this.#waiting }, this.#watcher, configPlace, signal),
       first,
     ]);
     for (const remark of network.remarks) log.warn(remark);
@@ -353,6 +355,14 @@ export class Agent {
       attributesFor: (held, name) => identity.attributesFor(held, name),
       isProven: (lease) => identity.isProven(lease),
     });
+  }
+
+  /** True for a network that this host had a place in, by what it remembers, or by a device that is there. */
+  #isInUse(network: Subnet): boolean {
+    const interfaces = this.#own.facts.hostNetwork?.interfaces ?? [];
+    const devices = interfaces.filter(({ name }) => isOurLinkName(name));
+    const addresses = devices.flatMap((device) => device.addresses.map(({ address }) => address));
+    return [...this.#ownSubnets, ...addresses].some((own) => contains(network, own));
   }
 
   /** Those of our containers, now and before. */

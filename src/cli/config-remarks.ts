@@ -2,6 +2,7 @@
 import type { Lease } from '../model/lease';
 import type { NetworkConfig, SubnetRange } from '../model/network-config';
 import { printNetworkConfig, subnetCount } from '../model/network-config-codec';
+import { whyNoOverlay } from '../model/special-addresses';
 import { compareAddresses, contains, printSubnet, type IpAddress, type Subnet } from '../model/address';
 
 /** Why an agent could not carry it out, each a sentence; empty when it can. */
@@ -19,6 +20,8 @@ export function objectionsTo({ ipv4, ipv6, backend }: NetworkConfig): string[] {
   if (!ipv4 && !ipv6) objections.push('EnableIPv4 and EnableIPv6 are both false');
   else if (!ipv4) objections.push('it disables IPv4, and an overlay of IPv6 alone is not supported yet');
   for (const range of [ipv4, ipv6]) {
+    const special = range && whyNoOverlay(range.network);
+    if (special !== undefined) objections.push(special);
     if (range && subnetCount(range) === 0n)
       objections.push(
         `no host can get a subnet: SubnetMin ${range.subnetMin} lies above SubnetMax ${range.subnetMax}`,

@@ -1,7 +1,9 @@
 /** What a start begins with: from etcd, or, when that is away, from memory. */
 import { readNetwork, type Network } from '../core/network';
-import { describeError } from '../model/errors';
+import { contains, type Subnet } from '../model/address';
+import { ConfigError, describeError } from '../model/errors';
 import { parseMemory, type Memory } from '../model/memory-codec';
+import { whyNoOverlay } from '../model/special-addresses';
 import type { Clock, Host, LeaseRegistry, Log } from '../ports';
 import type { PeerWatcher } from './peer-watcher';
 import { awaitNetworkConfig, type Waiting } from './prerequisites';
@@ -18,11 +20,14 @@ export interface Beginning {
 export interface BeginningPorts extends Waiting {
   readonly registry: LeaseRegistry;
   readonly host: Host;
+  /** True for a network that this host had a place in. */
+  readonly isInUse?: (network: Subnet) => boolean;
 }
 
 /**
  * The configuration and the first snapshot, as soon as etcd has given both; or what we remember, if etcd gives no leases for
- * a while and we remember enough of the same network. `place` is where the configuration is, in etcd and in memory.
+ * a while and we remember enough of the same network. `place` is where the configuration is, in etcd and in memory. A network
+ * that can be no overlay's is refused, unless hosts lease subnets of it, or this one did.
  */
 export async function begin(
   ports: BeginningPorts,
@@ -30,13 +35,23 @@ export async function begin(
   place: string,
   signal: AbortSignal,
 ): Promise<Beginning> {
-  const { registry, host, clock, log } = ports;
+  const { registry, host, clock, log, isInUse } = ports;
   const decided = new AbortController();
   const until = AbortSignal.any([signal, decided.signal]);
   // The snapshot does not depend on the configuration: both are on their way at once.
   let isAnswered = false;
   const snapshot = watcher.sync(until).then(() => (isAnswered = true));
-  const config = awaitNetworkConfig(registry, ports, place, readNetwork, until);
+  const read = async (text: string): Promise<Network> => {
+    const network = readNetwork(text);
+    const { network: whole } = network.range;
+    const objection = whyNoOverlay(whole);
+    if (objection === undefined) return network;
+    await snapshot;
+    if (!isInUse?.(whole) && !watcher.leases.some(({ subnet }) => contains(whole, subnet)))
+      throw new ConfigError(objection);
+    return { ...network, remarks: [...network.remarks, `${objection}; it goes on because it is in use`] };
+  };
+  const config = awaitNetworkConfig(registry, ports, place, read, until);
   const fromEtcd = Promise.all([config, snapshot]).then(([network]) => ({ network, memory: undefined }));
   const fromMemory = clock
     .sleep(PATIENCE_MILLISECONDS, until)

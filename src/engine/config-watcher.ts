@@ -1,6 +1,8 @@
 /** Notices when the network configuration in etcd is not the one we run by any more. */
 import { readNetwork, type Network } from '../core/network';
+import { sameSubnet } from '../model/address';
 import { RegistryError, describeError } from '../model/errors';
+import { whyNoOverlay } from '../model/special-addresses';
 import type { Clock, LeaseRegistry, Log } from '../ports';
 import { Trouble } from './trouble';
 
@@ -49,9 +51,13 @@ export class ConfigWatcher {
 
   #differenceTo(text: string): string | undefined {
     try {
-      return meaningOf(readNetwork(text)) === meaningOf(this.network)
-        ? undefined
-        : 'it was changed; restart vtepd on every host to follow it';
+      const network = readNetwork(text);
+      if (meaningOf(network) === meaningOf(this.network)) return undefined;
+      const { network: whole } = network.range;
+      const objection = sameSubnet(whole, this.network.range.network) ? undefined : whyNoOverlay(whole);
+      return objection === undefined
+        ? 'it was changed; restart vtepd on every host to follow it'
+        : `it was changed, and cannot be used: ${objection}`;
     } catch (error) {
       return `it was changed, and cannot be used: ${describeError(error)}`;
     }

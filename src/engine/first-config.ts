@@ -3,6 +3,7 @@ import { backoffMilliseconds } from '../core/backoff';
 import { contains, printSubnet, type IpAddress, type Subnet } from '../model/address';
 import { ConfigError, RegistryError, describeError } from '../model/errors';
 import { parseNetworkConfig, printFirstConfig } from '../model/network-config-codec';
+import { whyNoOverlay } from '../model/special-addresses';
 import type { Clock, LeaseRegistry, Log } from '../ports';
 
 const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 5_000 };
@@ -17,7 +18,8 @@ export interface FirstConfigWish {
 
 /**
  * Stores a configuration with this network and the vxlan backend if there is none, as soon as the registry answers; one that is
- * there stays as it is. Returns whether there is one; there is none when the network would take the underlay's own addresses.
+ * there stays as it is. Returns whether there is one; there is none when the network can be no
+ * overlay's, or would take the underlay's own addresses.
  */
 export async function storeFirstConfig(
   wish: FirstConfigWish,
@@ -36,6 +38,11 @@ export async function storeFirstConfig(
             { network: other, asked: network },
           );
         return true;
+      }
+      const reason = whyNoOverlay(wish.network);
+      if (reason !== undefined) {
+        log.error('no network configuration is stored; start with another --network', { network, reason });
+        return false;
       }
       const taken = wish.underlay().find((address) => contains(wish.network, address));
       if (taken !== undefined) {

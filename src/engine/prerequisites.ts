@@ -29,7 +29,7 @@ export function awaitNetworkConfig<Config>(
   registry: LeaseRegistry,
   waiting: Waiting,
   place: string,
-  read: (text: string) => Config,
+  read: (text: string) => Config | Promise<Config>,
   signal: AbortSignal,
 ): Promise<Config> {
   return untilItWorks('waiting for the network configuration', waiting, signal, async () => {
@@ -40,7 +40,7 @@ export function awaitNetworkConfig<Config>(
       );
     }
     try {
-      return read(stored.text);
+      return await read(stored.text);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       throw new ConfigError(`what is at ${place} cannot be used`, { cause: error });

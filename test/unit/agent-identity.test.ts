@@ -146,3 +146,45 @@ test('a host leases no subnet that a gateway of its own is in', async () => {
   expect(leaseOf(all)).toMatchObject({ subnet: '10.5.2.0/24' });
   await all.stop();
 });
+
+describe('a network that can be no overlay', () => {
+  const LINK_LOCAL = '{"Network": "169.254.0.0/16", "Backend": {"Type": "vxlan"}}';
+
+  it('is not taken by a new host', async () => {
+    const all = new AgentOnFakes();
+    all.store.put('config', LINK_LOCAL);
+    await all.start();
+    await all.clock.advance(10_000);
+    expect(keysOf(all)).toEqual([]);
+    expect(all.check('start').reason).toContain('169.254.0.0/16 cannot be an overlay');
+    await all.stop();
+  });
+
+  it.each<[string, (all: AgentOnFakes) => void]>([
+    ['subnet.env', ({ host }) => (host.subnetFile = 'FLANNEL_SUBNET=169.254.7.1/24\n')],
+    [
+      'its device',
+      ({ kernel }) =>
+        kernel.tamper(
+          { verb: 'put', object: exampleLink(eth0('192.168.0.1')) },
+          {
+            verb: 'put',
+            object: {
+              kind: 'address',
+              link: 'flannel.1',
+              address: ipAddress('169.254.7.0'),
+              prefixLength: 32,
+            },
+          },
+        ),
+    ],
+  ])('goes on where this host had a place in it by %s, with a warning', async (_, prepare) => {
+    const all = new AgentOnFakes();
+    all.store.put('config', LINK_LOCAL);
+    prepare(all);
+    await all.start();
+    expect(leaseOf(all)!.subnet).toMatch(/^169\.254\./);
+    expect(all.log.messages('warn').join()).toContain('it goes on because it is in use');
+    await all.stop();
+  });
+});

@@ -1,5 +1,6 @@
-import { begin } from '../../src/engine/beginning';
+import { begin, type BeginningPorts } from '../../src/engine/beginning';
 import { PeerWatcher } from '../../src/engine/peer-watcher';
+import { printSubnet } from '../../src/model/address';
 import { parseMemory, printMemoryInSteps, type Memory } from '../../src/model/memory-codec';
 import { complete } from '../../src/model/steps';
 import { exampleLease } from '../support/examples';
@@ -23,7 +24,10 @@ const memory = (clock: FakeClock, changes: Partial<Memory> = {}): Memory => ({
 });
 
 /** A start that may find its beginning in etcd, in memory, or nowhere yet. */
-function starting(prepare: (host: FakeHost, store: FakeStore, clock: FakeClock) => void) {
+function starting(
+  prepare: (host: FakeHost, store: FakeStore, clock: FakeClock) => void,
+  changes: Partial<BeginningPorts> = {},
+) {
   const clock = new FakeClock();
   const store = new FakeStore(clock);
   const registry = store.client();
@@ -39,7 +43,12 @@ function starting(prepare: (host: FakeHost, store: FakeStore, clock: FakeClock) 
   };
   const watcher = new PeerWatcher(registry, clock, log, events, 0);
   const stop = new AbortController();
-  const beginning = begin({ registry, host, clock, log, waits: new Set() }, watcher, PLACE, stop.signal);
+  const beginning = begin(
+    { registry, host, clock, log, waits: new Set(), ...changes },
+    watcher,
+    PLACE,
+    stop.signal,
+  );
   const isOver = () => Promise.race([beginning.then(() => true), settle().then(() => false)]);
   return {
     clock,
@@ -164,4 +173,52 @@ test('what is remembered is read as it was written', () => {
     leases: written.leases.map((lease) => ({ ...lease, modRevision: '0' })),
   });
   expect(parseMemory(printMemory({ ...written, expiresAt: Infinity }))?.expiresAt).toBe(Infinity);
+});
+
+describe('a network that can be no overlay', () => {
+  const LOOPBACK = CONFIG.replace('10.5.0.0/16', '127.0.0.0/8');
+  const WORDS = '127.0.0.0/8 cannot be an overlay: an address in 127.0.0.0/8 is a loopback address';
+
+  it('is refused, until there is another', async () => {
+    const { clock, store, beginning, isOver, log, stop } = starting((_, all) => all.put('config', LOOPBACK));
+    await clock.advance(10_000);
+    expect(await isOver()).toBe(false);
+    const [line] = log.lines.filter(({ message }) => message === 'waiting for the network configuration');
+    expect(line!.fields['error']).toContain(WORDS);
+    store.put('config', CONFIG);
+    await clock.advance(10_000);
+    expect((await beginning).network.text).toBe(CONFIG);
+    await stop();
+  });
+
+  it('goes on where a host leases a subnet of it, and is told of', async () => {
+    const { clock, beginning, stop } = starting((_, store) => {
+      store.put('config', LOOPBACK);
+      store.put('subnets/127.5.2.0-24', '{"PublicIP":"192.168.0.2"}');
+    });
+    await clock.advance(100);
+    expect((await beginning).network.remarks).toEqual([
+      expect.stringMatching(/^127\.0\.0\.0\/8 cannot .*; it goes on because it is in use$/) as string,
+    ]);
+    await stop();
+  });
+
+  it('is refused where leases are those of another network', async () => {
+    const { clock, isOver, stop } = starting((_, store) => {
+      store.put('config', LOOPBACK);
+      store.put('subnets/10.5.2.0-24', '{"PublicIP":"192.168.0.2"}');
+    });
+    await clock.advance(10_000);
+    expect(await isOver()).toBe(false);
+    await stop();
+  });
+
+  it('goes on where this host had a place in it', async () => {
+    const { clock, beginning, stop } = starting((_, store) => store.put('config', LOOPBACK), {
+      isInUse: (network) => printSubnet(network) === '127.0.0.0/8',
+    });
+    await clock.advance(100);
+    expect((await beginning).network.remarks).toHaveLength(1);
+    await stop();
+  });
 });

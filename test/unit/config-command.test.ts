@@ -99,6 +99,19 @@ describe('config set', () => {
     ]);
   });
 
+  test.each([['set'], ['check']])('%s refuses a network that can be no overlay', async (action) => {
+    files['loopback'] = '{"Network": "127.0.0.0/8", "Backend": {"Type": "vxlan"}}';
+    files['second'] =
+      '{"Network": "10.5.0.0/16", "EnableIPv6": true, "IPv6Network": "fe80::/48", "Backend": {"Type": "vxlan"}}';
+    expect(await run(action, 'loopback')).toBe(1);
+    expect(complaints).toBe(
+      'loopback is of no use to vtepd: 127.0.0.0/8 cannot be an overlay: an address in 127.0.0.0/8 is a loopback address; use a private network, like 10.5.0.0/16\n',
+    );
+    expect(await run(action, 'second')).toBe(1);
+    expect(complaints).toContain('fe80::/48 cannot be an overlay');
+    expect(store.entries.has('config')).toBe(false);
+  });
+
   test('reads standard input', async () => {
     files['-'] = GOOD;
     expect(await run('set', '-')).toBe(0);

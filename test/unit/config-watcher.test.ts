@@ -7,14 +7,14 @@ import { FakeStore } from '../support/fake-registry';
 
 const CONFIG = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
 
-async function watching(random?: number) {
+async function watching({ random, config = CONFIG }: { random?: number; config?: string } = {}) {
   const clock = new FakeClock();
   if (random !== undefined) clock.random = () => random;
   const store = new FakeStore(clock);
-  store.put('config', CONFIG);
+  store.put('config', config);
   const registry = store.client();
   const log = new FakeLog();
-  const watcher = new ConfigWatcher(registry, clock, log, readNetwork(CONFIG));
+  const watcher = new ConfigWatcher(registry, clock, log, readNetwork(config));
   const stop = new AbortController();
   const end = watcher.run(stop.signal);
   await clock.advance(0);
@@ -37,6 +37,11 @@ describe('a network configuration', () => {
   it.each([
     ['is changed', CONFIG.replace('10.5', '10.6'), 'restart vtepd on every host to follow it'],
     ['is spoiled', 'garbage', 'cannot be used'],
+    [
+      'is changed to what can be no overlay',
+      CONFIG.replace('10.5.0.0', '127.5.0.0'),
+      'it was changed, and cannot be used: 127.5.0.0/16 cannot be an overlay',
+    ],
     ['is deleted', undefined, 'it is gone'],
   ])('that %s while we run is said, until it is as it was', async (_, text, words) => {
     const { clock, store, watcher, log, stop } = await watching();
@@ -56,7 +61,7 @@ describe('a network configuration', () => {
     [0, 45_000],
     [1, 75_000],
   ])('is looked at about once a minute: at random %d every %i ms', async (random, milliseconds) => {
-    const { clock, registry, stop } = await watching(random);
+    const { clock, registry, stop } = await watching({ random });
     await clock.advance(milliseconds - 1);
     expect(registry.countOf('readConfig')).toBe(0);
     await clock.advance(1);
@@ -81,6 +86,16 @@ describe('a network configuration', () => {
     const failure = expect(end).rejects.toThrow('a bug');
     await clock.advance(80_000);
     await failure;
+  });
+
+  it('of a network that can be no overlay, and is ours, may be changed all the same', async () => {
+    const { clock, store, watcher, stop } = await watching({
+      config: CONFIG.replace('10.5.0.0', '127.5.0.0'),
+    });
+    store.put('config', CONFIG.replace('10.5.0.0', '127.5.0.0').replace('"vxlan"', '"vxlan","VNI":7'));
+    await clock.advance(80_000);
+    expect(watcher.trouble?.complaint).toContain('restart vtepd on every host to follow it');
+    await stop();
   });
 
   it('that cannot be read is no reason to say anything: others say that etcd is away', async () => {

@@ -29,9 +29,9 @@ beforeEach(() => {
 const stored = async () => (await registry.readConfig(never))?.text;
 
 describe('the configuration', () => {
-  const asked = (isAsked: boolean, underlay: readonly string[] = []) =>
+  const asked = (isAsked: boolean, underlay: readonly string[] = [], network = NETWORK) =>
     storeFirstConfig(
-      { network: NETWORK, isAsked, underlay: () => underlay as IpAddress[] },
+      { network, isAsked, underlay: () => underlay as IpAddress[] },
       { registry, clock, log },
       never,
     );
@@ -125,6 +125,18 @@ describe('the configuration', () => {
         message:
           'no network configuration is stored: the network holds an address of the underlay; start with another --network',
         fields: { network: '10.5.0.0/16', address: '10.5.7.8' },
+      },
+    ]);
+  });
+
+  test('is not stored for a network that can be no overlay', async () => {
+    expect(await asked(true, [], subnet('127.0.0.0/8'))).toBe(false);
+    expect(await stored()).toBeUndefined();
+    expect(log.lines).toMatchObject([
+      {
+        level: 'error',
+        message: 'no network configuration is stored; start with another --network',
+        fields: { reason: expect.stringContaining('127.0.0.0/8 cannot be an overlay') as string },
       },
     ]);
   });
