@@ -23,7 +23,7 @@ _vtepd() {
     return
   fi
   if (( \${words[(I)status]} )); then
-    _arguments ${flagsOf(OWN_FLAGS.status)}
+    _arguments '*: : ' ${flagsOf(OWN_FLAGS.status)}
     return
   fi
   if (( \${words[(I)cleanup]} )); then own=(${flagsOf(OWN_FLAGS.cleanup)}); fi

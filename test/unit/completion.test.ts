@@ -85,12 +85,69 @@ describe('bash offers', () => {
   });
 });
 
-test.each(['zsh', 'fish'] as const)('%s, if it is here, takes the script', (shell) => {
-  const file = join(temporaryDirectory(), 'script');
-  writeFileSync(file, completionFor(shell));
-  const { status, error, stderr } = spawnSync(shell, ['-n', file], { encoding: 'utf8' });
-  removeTemporaryDirectories();
-  // Nobody needs three shells to work on this; where it is missing, the script's text was looked at above.
-  if (error) expect(error).toMatchObject({ code: 'ENOENT' });
-  else expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+describe.each(['zsh', 'fish'] as const)('%s', (shell) => {
+  let directory: string;
+  beforeAll(() => {
+    directory = temporaryDirectory();
+    writeFileSync(join(directory, '_vtepd'), completionFor(shell));
+  });
+  afterAll(removeTemporaryDirectories);
+
+  const LINES = join(__dirname, '../support/zsh-completions.zsh');
+  const FISH = `source $argv[1]; for line in $argv[2..-1]; echo "== $line"; complete -C $line; end`;
+
+  /** What it offers for each line as a person types it, without descriptions. */
+  function offersFor(...lines: string[]): Record<string, string[]> {
+    const [command, args] =
+      shell === 'zsh'
+        ? ['zsh', ['-f', LINES, directory, ...lines]]
+        : ['fish', ['--no-config', '-c', FISH, join(directory, '_vtepd'), ...lines]];
+    const env = { PATH: process.env['PATH'], HOME: directory, TERM: 'dumb', LC_ALL: 'C.UTF-8' };
+    const output = execFileSync(command, args, { encoding: 'utf8', env, timeout: 120_000 });
+    const answers = output.split('== ').slice(1);
+    expect(answers).toHaveLength(lines.length);
+    return Object.fromEntries(
+      answers.map((answer, n) => {
+        const words = answer
+          .split('\n')
+          .slice(1)
+          .map((each) => each.split('\t')[0]!.trim());
+        return [lines[n]!, words.filter((word) => word !== '').sort()];
+      }),
+    );
+  }
+
+  test('takes the script', () => {
+    const { status, stderr } = spawnSync(shell, ['-n', join(directory, '_vtepd')], { encoding: 'utf8' });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  });
+
+  test('offers commands, and what stands behind them', () => {
+    const expected = {
+      'vtepd ': COMMAND_NAMES.filter((name) => name !== 'run').sort(),
+      'vtepd le': ['leave'],
+      'vtepd config ': ['check', 'get', 'set'],
+      'vtepd completion ': [...SHELLS].sort(),
+      'vtepd status --j': ['--json'],
+      'vtepd status --pe': expect.arrayContaining(['--peers']) as unknown,
+      'vtepd cleanup --for': ['--for-flannel'],
+      'vtepd config get --ra': ['--raw'],
+      'vtepd leave --for': [],
+    };
+    expect(offersFor(...Object.keys(expected))).toEqual(expected);
+  });
+
+  test('offers the options that begin so, and their values', () => {
+    const name = shell === 'fish' ? '--resolve=' : '';
+    const expected = {
+      'vtepd --iface-': ['--iface-can-reach', '--iface-regex'],
+      'vtepd --reso': ['--resolve'],
+      'vtepd --resolve=': [`${name}on-demand`, `${name}preload`],
+      'vtepd --iface l': expect.arrayContaining(['lo']) as unknown,
+      'vtepd --etcd-cafile /etc/host': expect.arrayContaining([
+        shell === 'fish' ? '/etc/hosts' : 'hosts',
+      ]) as unknown,
+    };
+    expect(offersFor(...Object.keys(expected))).toEqual(expected);
+  });
 });
