@@ -1,5 +1,5 @@
 import { openKernel } from '../../src/kernel/linux-kernel';
-import { describeKernelContract } from '../support/kernel-contract';
+import { LINK, describeKernelContract } from '../support/kernel-contract';
 import { clearNamespace, commandOf, makeUnderlay, sendPacket, sh } from './private-namespace';
 
 describeKernelContract('Linux', () => {
@@ -10,7 +10,11 @@ describeKernelContract('Linux', () => {
     kernel,
     underlay,
     tamper: (operation) => Promise.resolve(void sh(commandOf(operation))),
-    send: (address) => sendPacket(address),
+    send: (address) => {
+      // A question waits for its answer for as long as a test may take.
+      sh(`sysctl -qw net/ipv4/neigh/${LINK}/retrans_time_ms=600000`);
+      return sendPacket(address);
+    },
     close: () => {
       kernel.close();
       clearNamespace();

@@ -26,6 +26,8 @@ import { json, sendPacket, sh } from './private-namespace';
 
 const signal = new AbortController().signal;
 const MAC = '02:00:00:00:00:02';
+/** Longer than any test. */
+const NEVER = 600_000;
 
 let kernel: Kernel;
 let underlay: NetworkInterface;
@@ -37,8 +39,15 @@ beforeEach(() => {
   // Outer packets must not wait for ARP on the underlay.
   sh('ip neigh add 192.168.0.2 lladdr 02:ee:00:00:00:02 dev eth0 nud permanent');
   probe = new NoticeProbe(kernel);
+  retransmitMilliseconds(NEVER);
 });
 afterEach(() => probe.stop());
+
+/** So long the kernel waits for an answer before it asks again, or gives up. */
+function retransmitMilliseconds(milliseconds: number): void {
+  for (const family of ['ipv4', 'ipv6'])
+    sh(`sysctl -qw net/${family}/neigh/${LINK}/retrans_time_ms=${milliseconds}`);
+}
 
 /** How many packets have come out of the other end of the underlay. */
 function arrived(): number {
@@ -83,25 +92,23 @@ test('the same holds for IPv6', async () => {
   await until('all packets', () => arrived() - before >= 100);
 });
 
-test('an unanswered L3 miss is raised again a second later', async () => {
+test('an unanswered L3 miss is raised again', async () => {
+  retransmitMilliseconds(1_000);
   await sentBy(1, '10.5.2.5');
-  await probe.until('the second miss', ({ misses }) => misses.length === 2);
+  await probe.until('the second miss', ({ misses }) => misses.length >= 2);
   expect(new Set(probe.misses)).toEqual(new Set(['l3 10.5.2.5']));
 });
 
-test('"nobody has it" makes the sender hear at once that the host is unreachable', async () => {
+test('"nobody has it" makes the sender hear that the host is unreachable, before the kernel gives up by itself', async () => {
   // The kernel tells its own senders by way of lo.
   sh('ip link set lo up');
-  const start = performance.now();
-  const ping = attempt('ping', ['-c', '1', '-W', '10', '10.5.2.5']);
+  const ping = attempt('ping', ['-c', '1', '-W', '60', '10.5.2.5']);
   await probe.until('the miss', ({ misses }) => misses.length > 0);
   expectDone(kernel.applyNow([put(failedNeighbor('10.5.2.5'))]));
   expect(json('ip', `neigh show dev ${LINK}`)).toMatchObject([{ dst: '10.5.2.5', state: ['FAILED'] }]);
   const { status, stdout } = await ping;
   expect(status).toBe(1);
   expect(stdout).toContain('Destination Host Unreachable');
-  // The kernel itself would have needed three seconds and more.
-  expect(performance.now() - start).toBeLessThan(2_500);
 });
 
 test('a MAC without FDB entry raises an L2 miss for each packet, which is lost', async () => {

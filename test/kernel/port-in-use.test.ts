@@ -31,7 +31,7 @@ test('another device with our VNI and port is named', async () => {
 });
 
 test('our own device, moved to another network namespace, is said to be there, and made anew once it is gone', async () => {
-  const elsewhere = spawn('unshare', ['--net', 'sleep', '60'], { stdio: 'ignore' });
+  const elsewhere = spawn('unshare', ['--net', 'sleep', '600'], { stdio: 'ignore' });
   try {
     expectDone(await kernel.apply([put(exampleLink(underlay))], signal));
     const isAway = () => {

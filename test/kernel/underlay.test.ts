@@ -60,10 +60,13 @@ test('lo is a loopback without MAC; its addresses are those of the host alone', 
 });
 
 test('an IPv6 address counts once it is proved unique', async () => {
+  // Nobody can be asked whether he has it while nothing is plugged in.
+  sh('ip link set vk-peer down');
   sh('ip addr add fd99::7/64 dev eth0');
   const isThere = async () =>
     (await interfaceNamed('eth0'))!.addresses.some(({ address }) => address === ipAddress('fd99::7'));
   expect(await isThere()).toBe(false);
+  sh('ip link set vk-peer up');
   await until('the address', isThere);
 });
 

@@ -10,6 +10,7 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ipAddress, subnet, type Family } from '../../src/model/address';
 import { run } from './lab/command';
 import { Namespace } from './lab/namespace';
@@ -50,6 +51,7 @@ export const ADDRESSES = {
 export type Who = 'host' | 'pod' | 'peer' | 'outside';
 const WHO: readonly Who[] = ['host', 'pod', 'peer', 'outside'];
 
+const SILENCE_MILLISECONDS = 400;
 const STATION = join(__dirname, 'firewall-station.mjs');
 
 /** The process that asks and answers in one namespace. */
@@ -70,10 +72,29 @@ class Station {
     await until('the station is there', () => this.#isReady);
   }
 
-  ask(question: object): Promise<string> {
+  /** The first answer, once there is one. */
+  begin(question: object): { readonly id: number; readonly answer: Promise<string> } {
     const id = this.#asked++;
     this.#child.stdin!.write(`${JSON.stringify({ id, ...question })}\n`);
-    return new Promise((resolve) => this.#answers.set(id, resolve));
+    return { id, answer: new Promise((resolve) => this.#answers.set(id, resolve)) };
+  }
+
+  /** For what is surely answered. */
+  async ask(question: object): Promise<string> {
+    const { id, answer } = this.begin(question);
+    const first = await answer;
+    await this.forget(id);
+    return first;
+  }
+
+  /** Closes the socket that asked. */
+  forget(id: number): Promise<string> {
+    return this.begin({ forget: id }).answer;
+  }
+
+  /** Resolves when it has read, and answered, what had arrived before. */
+  turn(): Promise<string> {
+    return this.begin({ turn: true }).answer;
   }
 
   end(): void {
@@ -151,7 +172,7 @@ export class FirewallLab {
   }
 
   /** The address that `to` sees when `from` (by that address of its own, if it is named) asks it; or 'no answer'. */
-  seen(
+  async seen(
     family: Family,
     from: Who,
     to: Exclude<Who, 'host'>,
@@ -159,7 +180,11 @@ export class FirewallLab {
   ): Promise<string> {
     const port = options.marked ? MARKED_PORT : PORT;
     const question = { kind: kindOf(family), from: options.own, to: ADDRESSES[family][to], port };
-    return this.#stations.get(from)!.ask(question);
+    const [asking, asked] = [this.#stations.get(from)!, this.#stations.get(to)!];
+    const { id, answer } = asking.begin(question);
+    const seen = await Promise.race([answer, silence(asking, asked)]);
+    await asking.forget(id);
+    return seen;
   }
 
   /** The address that `outside` sees when the host sends to a group by its overlay address. */
@@ -171,7 +196,7 @@ export class FirewallLab {
     await this.#stations
       .get('host')!
       .ask({ kind: kindOf(family), from: vtep, to: group, port: PORT, group: by });
-    await until('the group hears', () => heard.length > 0, { withinMilliseconds: 2_000 });
+    await until('the group hears', () => heard.length > 0);
     return heard[0]!.heard;
   }
 
@@ -249,6 +274,13 @@ export class FirewallLab {
     await route('host', `${ipAddress(all.peer)}/${whole}`, 'dev', 'flannel.1', 'src', all.vtep);
     await route('outside', `${all.network.address}/${all.network.prefixLength}`, 'via', all.host);
   }
+}
+
+/** Packets pass in microseconds; but each of the two must have had its turns since, however busy the machine is. */
+async function silence(asking: Station, asked: Station): Promise<string> {
+  await sleep(SILENCE_MILLISECONDS);
+  for (const station of [asked, asking, asked, asking]) await station.turn();
+  return 'no answer';
 }
 
 let made = 0;

@@ -2,14 +2,14 @@
  * Asks others by UDP which address they see it come from, and answers when asked; one process for each namespace of the lab.
  * Arguments: ports to answer on, then `kind group interface` for groups to hear. Reads questions as JSON lines
  * ({ id, kind, from, to, port, group }; with `hex`, bytes to send as they are), prints answers ({ id, answer }), `{ heard, kind }` for what groups said, and first
- * `{ ready: true }`.
+ * `{ ready: true }`. It waits for the answer to a question until `{ id, forget }` names it; `{ id, turn: true }` is answered when all
+ * that had arrived before has been read.
  */
 import { Buffer } from 'node:buffer';
 import dgram from 'node:dgram';
 import { createInterface } from 'node:readline';
-import { clearTimeout, setTimeout } from 'node:timers';
+import { setImmediate } from 'node:timers/promises';
 
-const ANSWER_MILLISECONDS = 400;
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const [ports, ...memberships] = process.argv.slice(2);
 
@@ -31,25 +31,33 @@ const listening = ['udp4', 'udp6'].flatMap((kind) =>
   }),
 );
 
+const waiting = new Map();
+
 function ask({ id, kind, from, to, port, group, hex }) {
   const socket = dgram.createSocket(kind);
-  const timer = setTimeout(() => end('no answer'), ANSWER_MILLISECONDS);
-  const end = (answer) => {
-    clearTimeout(timer);
-    socket.close();
-    print({ id, answer });
-  };
-  socket.on('message', (answer) => end(String(answer)));
-  socket.on('error', (error) => end(error.code));
+  waiting.set(id, socket);
+  const answer = (text) => print({ id, answer: text });
+  socket.on('message', (message) => answer(String(message)));
+  socket.on('error', (error) => answer(error.code));
   socket.bind({ address: from }, () => {
     if (group) socket.setMulticastInterface(group);
     const message = hex ? Buffer.from(hex, 'hex') : group ? 'group' : 'who';
-    socket.send(message, port, to, () => (group || hex) && end('sent'));
+    socket.send(message, port, to, () => (group || hex) && answer('sent'));
   });
+}
+
+async function obey(order) {
+  if (order.forget !== undefined) {
+    waiting.get(order.forget).close();
+    waiting.delete(order.forget);
+  } else if (order.turn) {
+    for (let turn = 0; turn < 3; turn++) await setImmediate();
+  } else return ask(order);
+  print({ id: order.id, answer: 'done' });
 }
 
 await Promise.all(listening);
 print({ ready: true });
 createInterface(process.stdin)
-  .on('line', (line) => ask(JSON.parse(line)))
+  .on('line', (line) => void obey(JSON.parse(line)))
   .on('close', () => process.exit());
