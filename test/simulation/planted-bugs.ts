@@ -69,8 +69,14 @@ class LostEvent extends Adapter {
   }
 }
 
-/** Goes on with the watch after its connection was lost, from now: what happened in between is not told. */
+/**
+ * Goes on with the watch after its connection was lost, from now: what happened in between is not told. The number of leases, by
+ * which an agent notices a watch that is behind, is not to be had.
+ */
 class ForgetfulWatch extends Adapter {
+  override count: LeaseRegistry['count'] = () =>
+    Promise.reject(new RegistryError('unavailable', 'the leases cannot be counted'));
+
   override async *watch(afterRevision: string, signal: AbortSignal): AsyncGenerator<LeaseBatch> {
     let revision = afterRevision;
     for (;;) {
