@@ -129,7 +129,7 @@ describe('the firewall keeper', () => {
     await clock.advance(0);
     expect(firewall.printed()).toHaveLength(1);
     await stop();
-  }, 30_000);
+  });
 
   it('does not call it a repair when our subnet changes', async () => {
     const { clock, current, keeper, log, stop } = setUp();

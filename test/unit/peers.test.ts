@@ -321,6 +321,14 @@ test.each([
     [[2, 3]],
   ],
   ['one alone stays what it is', [[2, 0]], [[2, 0]]],
+  [
+    'a peer that changed and became what it was is none',
+    [
+      [2, 3],
+      [3, 2],
+    ],
+    [],
+  ],
 ])('of the changes of peers %s', (_, changes, merged) => {
   /** Number n says who the peer of 10.5.7.0/24 is; 0 for none. */
   const peer = (n: number) => (n === 0 ? undefined : examplePeer(n, { subnet: subnet('10.5.7.0/24') }));
