@@ -152,8 +152,8 @@ export class FirewallKeeper {
     this.#complainOf(refused.find(isObstacle));
     const isMasqueradePut = !failed.some(({ operation }) => operation.block.place.role === 'masquerade');
     if (isMasqueradePut) failed.push(...(await this.firewall.apply(removals, signal)));
-    const obstacles = new Set(refused.filter(isObstacle).map(({ operation }) => operation));
-    const done = [...puts, ...removals].filter((operation) => !obstacles.has(operation));
+    const notDone = new Set(refused.map(({ operation }) => operation));
+    const done = [...puts, ...removals].filter((operation) => !notDone.has(operation));
     this.#report(done, failed, reasons, choice?.tool, choice?.because);
     this.#inPlace = failed.length === 0;
     this.#isFirst &&= failed.length > 0;

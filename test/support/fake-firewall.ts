@@ -66,7 +66,11 @@ export class FakeFirewall implements Firewall {
         failed.push({ operation, error: new HostError('ENOENT', `${place.tool} does not work here`) });
       } else this.#carryOut(operation);
     }
-    if (operations.some(({ block }) => block.place.tool !== 'iptables-legacy')) this.#notify();
+    // Of what was refused, as of a transaction that fails, nobody hears.
+    const refused = new Set(failed.map(({ operation }) => operation));
+    const isHeard = (operation: FirewallOperation) =>
+      !refused.has(operation) && operation.block.place.tool !== 'iptables-legacy';
+    if (operations.some(isHeard)) this.#notify();
     return Promise.resolve(failed);
   }
 

@@ -44,11 +44,63 @@ describe('the firewall keeper', () => {
     expect(log.lines.map(({ message }) => message)).toEqual(['firewall rules put in order']);
     expect(log.lines[0]!.fields).toMatchObject({ tool: 'nftables', changes: PUT, because: 'start' });
     expect(keeper.isInPlace).toBe(true);
+    expect(setUp().keeper.isInPlace).toBe(false);
     // The start, our own change, and every resync.
     expect(firewall.observations).toBeGreaterThanOrEqual(12);
     expect(firewall.observations).toBeLessThanOrEqual(15);
     await stop();
     expect(firewall.printed()).toHaveLength(1);
+    expect(log.lines).toHaveLength(1);
+  });
+
+  it('says all for which it looked, or eight of it, and all that it wrote', async () => {
+    const { firewall, clock, keeper, log, stop } = setUp();
+    firewall.putGate({ place: { tool: 'iptables-nft', family: 'ipv4', role: 'forward' }, drops: true });
+    for (let n = 0; n < 20; n++) keeper.trigger(`reason ${n}`);
+    await clock.advance(0);
+    expect(log.lines[0]!.fields).toMatchObject({
+      because: 'start, rules changed, reason 0, reason 1, reason 2, reason 3, reason 4, reason 5',
+      changes: `put forward rules (ipv4, iptables-nft) of flannel.1; ${PUT}`,
+    });
+    await stop();
+  });
+
+  it('reads again after a growing wait while it cannot, but no later than usual', async () => {
+    const firewall = new FakeFirewall();
+    firewall.failObserve(new HostError('FAILED', 'nft failed (1): cache'));
+    const { clock, log, stop } = setUp(firewall);
+    clock.random = () => 1;
+    const start = clock.now();
+    const reads: number[] = [];
+    const observe = firewall.observe.bind(firewall);
+    firewall.observe = (...args) => (reads.push(clock.now() - start), observe(...args));
+    await clock.advance(24_000);
+    expect(reads).toEqual([0, 500, 1_500, 3_500, 7_500, 12_500, 17_500, 22_500]);
+    firewall.failObserve();
+    await clock.advance(5_000);
+    expect(log.lines.at(-1)).toMatchObject({
+      message: 'firewall rules put in order',
+      fields: { because: 'retry' },
+    });
+    await stop();
+  });
+
+  it('writes again after a growing wait what was refused', async () => {
+    const firewall = new FakeFirewall();
+    firewall.refuse(/masquerade/);
+    const { clock, log, stop } = setUp(firewall);
+    clock.random = () => 1;
+    const start = clock.now();
+    const writes: number[] = [];
+    const apply = firewall.apply.bind(firewall);
+    firewall.apply = (...args) => (writes.push(clock.now() - start), apply(...args));
+    await clock.advance(14_000);
+    expect(writes).toEqual([0, 500, 1_500, 3_500, 7_500, 12_500]);
+    expect(log.lines[0]).toMatchObject({
+      message: 'a firewall rule could not be written; trying again',
+      fields: { place: 'masquerade rules (ipv4, nftables)', failed: 1, error: 'refused' },
+    });
+    await stop();
   });
 
   it('writes nothing when a new life finds all in place', async () => {
@@ -62,10 +114,11 @@ describe('the firewall keeper', () => {
   });
 
   it('does nothing while we have no subnet', async () => {
-    const { firewall, clock, current, keeper, stop } = setUp();
+    const { firewall, clock, current, keeper, log, stop } = setUp();
     current.wish = undefined;
     await clock.advance(20_000);
-    expect(firewall.operations).toEqual([]);
+    expect([firewall.operations, log.lines]).toEqual([[], []]);
+    expect(keeper.trouble).toBeUndefined();
     current.wish = wishOf();
     keeper.trigger('our lease');
     await clock.advance(0);
@@ -186,14 +239,88 @@ describe('the firewall keeper', () => {
     expect(log.messages('info')).toEqual(['firewall rules put in order']);
     expect(keeper).toMatchObject({ isInPlace: true, repairs: 0, trouble: undefined });
     expect(keeper.obstacle?.complaint).toMatch('nobody else may write');
+    expect(log.lines.find(({ level }) => level === 'warn')!.fields).toMatchObject({
+      place: 'forward rules (ipv4, nftables, in inet firewalld filter_FORWARD)',
+    });
     firewall.putGate({ place, drops: false });
     await clock.advance(1_000);
     expect(keeper.obstacle).toBeUndefined();
+    expect(log.messages('info').at(-1)).toBe('forwarded packets are let through again');
     await stop();
   });
 
+  it.each([
+    [
+      'a chain of its owner refuses for another reason',
+      'inet firewalld filter_FORWARD',
+      new HostError('FAILED', 'no'),
+    ],
+    [
+      'a chain of its owner fails in a way that is none of the host',
+      'inet firewalld filter_FORWARD',
+      Object.assign(new Error('no'), { code: 'EPERM' }),
+    ],
+    ['a chain of ours may not be written to', undefined, new HostError('EPERM', 'no')],
+  ])('takes it for a failure, not for an obstacle, that %s', async (_, chain, error) => {
+    const { firewall, clock, keeper, stop } = setUp();
+    firewall.refuse(/forward/, error);
+    const place = {
+      tool: chain ? 'nftables' : 'iptables-nft',
+      family: 'ipv4',
+      role: 'forward',
+      ...(chain && { chain }),
+    } as const;
+    firewall.putGate({ place, drops: true });
+    await clock.advance(1_000);
+    expect(keeper.obstacle).toBeUndefined();
+    expect(keeper.trouble?.complaint).toContain('a firewall rule could not be written; trying again: ');
+    expect(keeper.isInPlace).toBe(false);
+    await stop();
+  });
+
+  it('says which tool it uses in place of the one asked for, and when it uses that', async () => {
+    const firewall = new FakeFirewall();
+    const nftables = firewall.tools.get('nftables')!;
+    firewall.tools.delete('nftables');
+    const { clock, log, stop } = setUp(firewall);
+    await clock.advance(0);
+    expect(log.messages('warn')).toEqual(['using another firewall tool than the one asked for']);
+    firewall.tools.set('nftables', nftables);
+    await clock.advance(10_000);
+    expect(log.messages('info')).toContain('using the firewall tool that was asked for');
+    await stop();
+  });
+
+  it.each([
+    ['no tool can', false, false, true, 1],
+    ['one tool can', false, true, true, 0],
+    ['nobody wants them', false, false, false, 0],
+  ])(
+    'says once at the start that ports cannot be random where %s',
+    async (_, one, other, fullyRandom, times) => {
+      const firewall = new FakeFirewall();
+      firewall.tools.set('iptables-nft', { ...firewall.tools.get('iptables-nft')!, hasFullyRandom: one });
+      firewall.tools.set('iptables-legacy', {
+        ...firewall.tools.get('iptables-legacy')!,
+        hasFullyRandom: other,
+      });
+      firewall.tools.delete('nftables');
+      const { clock, current, log, stop } = setUp(firewall);
+      current.wish = wishOf({ fullyRandom, enableNfTables: false });
+      await clock.advance(20_000);
+      const said = 'this iptables cannot masquerade with random ports; update it to 1.6.2 or later';
+      expect(log.messages('warn').filter((message) => message === said)).toHaveLength(times);
+      for (const [tool, state] of firewall.tools)
+        firewall.tools.set(tool, { ...state, hasFullyRandom: false });
+      await clock.advance(20_000);
+      expect(log.messages('warn').filter((message) => message === said)).toHaveLength(times);
+      await stop();
+    },
+  );
+
   it('one place that fails for ever stops no other, and is said once', async () => {
     const { firewall, clock, keeper, log, stop } = setUp();
+    firewall.plant(LEFT);
     firewall.refuse(/forward/);
     firewall.putGate({ place: { tool: 'iptables-nft', family: 'ipv4', role: 'forward' }, drops: true });
     await clock.advance(50_000);
@@ -251,7 +378,13 @@ describe('the firewall keeper', () => {
     firewall.flush('nftables');
     await clock.advance(RESYNC_MILLISECONDS);
     expect(firewall.operations).toEqual([PUT, PUT]);
-    expect(log.messages('warn')).toEqual(['nobody tells when firewall rules change; looking now and then']);
+    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([
+      {
+        level: 'warn',
+        message: 'nobody tells when firewall rules change; looking now and then',
+        fields: { error: 'cannot listen', everySeconds: 5 },
+      },
+    ]);
     await stop();
   });
 });
