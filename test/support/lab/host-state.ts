@@ -31,12 +31,13 @@ export async function stateOf(host: Host): Promise<HostState> {
     routes: ofInterest(routes),
     rules,
     // Those without ARP are the kernel's own, for multicast.
-    neighbors: neighbors
-      .replace(/^.* NOARP $\n?/gm, '')
-      .replace(/ (REACHABLE|STALE|DELAY|PROBE)\b/g, ' LEARNED'),
+    neighbors: lines(neighbors.replace(/^.* NOARP $/gm, '')).replace(
+      / (REACHABLE|STALE|DELAY|PROBE)\b/g,
+      ' LEARNED',
+    ),
     fdb,
     settings,
-    nftables: nftables.replace(/elements = \{([^}]*)\}/g, (_, elements: string) => sortedElements(elements)),
+    nftables: sortedRuleset(nftables),
     iptables: iptables.replace(/^#.*\n?/gm, '').replace(/ \[\d+:\d+\]/g, ''),
     files: filesOf(host),
   };
@@ -66,6 +67,19 @@ export async function settled(look: () => Promise<HostState>, expected: HostStat
 /** The container's bridge gets its addresses from a Docker, in a lab from us; those that are link-local come and go by themselves. */
 function ofInterest(text: string): string {
   return text.replace(/^.*(\bdocker0\b|\bport0\b|\bfe80::).*\n?/gm, '').trimEnd();
+}
+
+/** Tables by name, and in each what it is made of: their order is that of their making, and says nothing. */
+function sortedRuleset(ruleset: string): string {
+  const tables = ruleset
+    .replace(/elements = \{([^}]*)\}/g, (_, elements: string) => sortedElements(elements))
+    .replace(/^(\}|)\n/gm, '')
+    .split(/^(?=table )/m)
+    .map((table) => {
+      const [head, ...parts] = table.split(/^(?=\t(?:chain|set|map) )/m);
+      return [head, ...parts.sort()].join('');
+    });
+  return tables.sort().join('');
 }
 
 function sortedElements(elements: string): string {
