@@ -38,7 +38,7 @@ export class Etcd {
     for (const member of this.members) if (!this.#processes.has(member.name)) this.#startMember(member);
     await until(
       'etcd is healthy',
-      async () => (await this.#attempt('endpoint', 'health', '--command-timeout=500ms')).status === 0,
+      async () => (await this.#attempt('endpoint', 'health', '--command-timeout=5s')).status === 0,
     );
   }
 
