@@ -4,6 +4,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import {
   cpSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -49,10 +50,11 @@ export class Lifetime {
   end(): void {
     const logs = process.env['VTEPD_LAB_LOGS'];
     if (logs && existsSync(this.directory)) {
-      // Whole trees but for etcd's stores, which are large and say nothing.
+      // Whole trees but for the stores of etcd and Docker, which are large and say nothing, and for sockets, which cannot be copied.
       cpSync(this.directory, join(logs, this.id), {
         recursive: true,
-        filter: (path) => !/\/etcd\/e\d+$|\/h\d+\/etcd$/.test(path),
+        filter: (path) =>
+          !/\/etcd\/e\d+$|\/h\d+\/etcd$|\/docker\/(data|exec)$/.test(path) && !lstatSync(path).isSocket(),
       });
     }
     removeLab(this.id);
