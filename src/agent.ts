@@ -17,7 +17,7 @@ import { LeaseHolder } from './engine/lease-holder';
 import { LinkedAbort } from './engine/linked-abort';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { OwnHostState, type OwnHostChange } from './engine/own-host-state';
-import { memoryOf, readPast, rememberedLease, type Past } from './engine/past';
+import { memoryOf, readLeasesMissed, readPast, rememberedLease, type Past } from './engine/past';
 import { PeerWatcher } from './engine/peer-watcher';
 import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } from './engine/prerequisites';
 import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
@@ -332,7 +332,7 @@ export class Agent {
     this.#standing = this.#standingAnswers(linkName, signal);
     const existingMac = await this.#existingMac(network, linkName, signal);
     this.#holder = this.#makeHolder(network, existingMac);
-    const remembered = memory && this.#adoptFrom(memory, this.#identity!);
+    const remembered = memory ? this.#adoptFrom(memory, this.#identity!) : await this.#recallPeers();
     await this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
   }
 
@@ -383,6 +383,15 @@ export class Agent {
     return this.#underlay!.run({ looked, moved: (before) => this.#tellOfMove(before) }, signal);
   }
 
+  /** A peer that is cut off from etcd, and whose lease has expired, is kept by an agent that is started again, too. */
+  async #recallPeers(): Promise<undefined> {
+    const { host, clock } = this.ports;
+    const known = new Set(this.#watcher.leases.map(({ name }) => name));
+    this.#watcher.recall(
+      await readLeasesMissed(host, clock, this.options.configPlace, (name) => known.has(name)),
+    );
+  }
+
   /** Our lease from memory, if it is that of this host as it is now. */
   #adoptFrom(memory: Memory, identity: Identity): Lease | undefined {
     this.#watcher.restore(memory.leases);
@@ -401,7 +410,14 @@ export class Agent {
     const lease = this.#holder?.lease;
     if (!lease) return undefined;
     const expiresAt = clock.wallTime() + this.#holder!.remainingSeconds * 1000;
-    return memoryOf(this.options.configPlace, host, this.#own.facts, lease, this.#watcher.leases, expiresAt);
+    return memoryOf(
+      this.options.configPlace,
+      host,
+      this.#own.facts,
+      lease,
+      this.#watcher.remembered,
+      expiresAt,
+    );
   }
 
   async #serve(signal: AbortSignal): Promise<void> {

@@ -6,10 +6,10 @@ import { describeError } from '../model/errors';
 import type { Lease } from '../model/lease';
 import { vtepMacOf } from '../model/lease-codec';
 import type { MacAddress } from '../model/mac';
-import type { Memory } from '../model/memory-codec';
+import { parseMemory, type Memory } from '../model/memory-codec';
 import { parseSavedLease, printSavedHost, type SavedLease } from '../model/saved-host';
 import { parsePreviousSubnets } from '../model/subnet-env-codec';
-import type { Host, LeaseRegistry, Log } from '../ports';
+import type { Clock, Host, LeaseRegistry, Log } from '../ports';
 import type { OwnHostFacts } from './own-host-state';
 
 export interface Past {
@@ -41,6 +41,22 @@ async function readPreviousSubnet(host: Host, log: Pick<Log, 'warn'>): Promise<S
   const { ipv4, problems } = parsePreviousSubnets(text);
   for (const problem of problems) log.warn('the subnet file is not quite readable', { problem });
   return ipv4;
+}
+
+/**
+ * The leases of other hosts that the state file has, and that `isKnown` does not know by their names; none from a file that cannot be read,
+ * or was written so long ago that the lease of this host has run out since.
+ */
+export async function readLeasesMissed(
+  host: Pick<Host, 'readMemory'>,
+  clock: Pick<Clock, 'wallTime'>,
+  place: string,
+  isKnown: (leaseName: string) => boolean,
+): Promise<readonly Lease[]> {
+  const text = await host.readMemory().catch(() => undefined);
+  const memory = text === undefined ? undefined : parseMemory(text, (name) => !isKnown(name));
+  if (!memory || (memory.place ?? place) !== place || memory.expiresAt <= clock.wallTime()) return [];
+  return memory.leases.filter(({ name }) => name !== memory.ownLease);
 }
 
 /** The lease of the state file, and whether it is this host's: a copied file was written on another machine, or over another interface. */

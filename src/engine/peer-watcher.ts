@@ -134,6 +134,11 @@ export class PeerWatcher {
     return [...this.#leases.values()];
   }
 
+  /** What a later start is to know: every readable lease, and those that are gone but whose peers are kept. */
+  get remembered(): readonly Lease[] {
+    return [...this.#leases.values(), ...Array.from(this.#departed, ({ lease }) => lease)];
+  }
+
   /** Leases that are not used, or not as they say, and why. */
   get complaints(): readonly Complaint[] {
     return this.#complaints.all;
@@ -196,6 +201,19 @@ export class PeerWatcher {
   /** Takes leases as they were last seen, for a start without the registry; the first snapshot corrects them. */
   restore(leases: readonly Lease[]): void {
     for (const lease of leases) this.#remember(lease);
+  }
+
+  /**
+   * Takes leases as a former process last saw them, after the first snapshot and before {@link identify}. Those that have gone since
+   * are treated as if they went now: their hosts may be cut off from etcd, but not from us.
+   */
+  recall(leases: readonly Lease[]): void {
+    const present = new Set(this.leases.map(({ attributes }) => attributes.publicIp));
+    for (const lease of leases) {
+      if (this.#leases.has(lease.name)) continue;
+      if (this.#malformed.has(lease.name)) this.#leases.set(lease.name, lease);
+      else if (!present.has(lease.attributes.publicIp)) this.#depart(lease);
+    }
   }
 
   /** Takes the first snapshot, trying until it succeeds or the signal aborts. */
@@ -382,13 +400,16 @@ export class PeerWatcher {
     this.#leases.delete(name);
     const peer = this.#believed.get(name);
     // Without any grace, too: a host that lives writes a deleted key again.
-    if (lease && peer && lease.etcdLeaseId !== undefined) {
-      this.#departed.add({ lease, since: this.clock.now(), how: undefined });
-      this.#judge(lease, false);
-      this.#departureWake.raise();
-      return;
-    }
-    this.#drop(name);
+    if (lease && peer && this.#depart(lease)) this.#judge(lease, false);
+    else this.#drop(name);
+  }
+
+  /** False for a reservation: there is no etcd lease to ask how it went. */
+  #depart(lease: Lease): boolean {
+    if (lease.etcdLeaseId === undefined) return false;
+    this.#departed.add({ lease, since: this.clock.now(), how: undefined });
+    this.#departureWake.raise();
+    return true;
   }
 
   /** A lease that is not there any more: nothing is to be said of it. */

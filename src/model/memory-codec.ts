@@ -51,9 +51,12 @@ export function* printMemoryInSteps({
 
 /**
  * The inverse of {@link printMemoryInSteps}, also for files of earlier and of later versions: fields that are not known, and
- * leases that cannot be read, are left out. Undefined where a field that a start needs is missing, or the file is damaged.
+ * leases that cannot be read or are not wanted, are left out. Undefined where a field that a start needs is missing, or the file is damaged.
  */
-export function parseMemory(text: string): Memory | undefined {
+export function parseMemory(
+  text: string,
+  isWanted: (name: string) => boolean = () => true,
+): Memory | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -65,14 +68,14 @@ export function parseMemory(text: string): Memory | undefined {
   if (place !== undefined && typeof place !== 'string') return undefined;
   if (typeof config !== 'string' || typeof ownLease !== 'string') return undefined;
   if (expiresAt !== null && typeof expiresAt !== 'number') return undefined;
-  const leases = (value['leases'] as unknown[]).flatMap(leaseOf);
+  const leases = (value['leases'] as unknown[]).flatMap((row) => leaseOf(row, isWanted));
   return { place, config, ownLease, expiresAt: expiresAt ?? Infinity, leases };
 }
 
-function leaseOf(row: unknown): Lease[] {
+function leaseOf(row: unknown, isWanted: (name: string) => boolean): Lease[] {
   if (!Array.isArray(row)) return [];
   const [name, value, id, created] = row as unknown[];
-  if (typeof name !== 'string' || typeof value !== 'string') return [];
+  if (typeof name !== 'string' || typeof value !== 'string' || !isWanted(name)) return [];
   const etcdLeaseId = typeof id === 'string' ? id : undefined;
   // Not there before v0.1.0.
   const createRevision = typeof created === 'string' && /^\d+$/.test(created) ? created : '0';

@@ -83,6 +83,26 @@ test('SIGTERM ends an agent that waits for an etcd that is not there', async () 
   expect(await waiting.agent.end()).toEqual({ code: 0, signal: null });
 });
 
+test('an agent that is started again keeps a peer whose lease has expired, and which may only be cut off from etcd', async () => {
+  const key = `/coreos.com/network/subnets/${peer.subnet.replace('/', '-')}`;
+  const [stored] = await lab.etcd.inspect(key);
+  const expired = 'lease expired; its peer is kept for a while';
+  await peer.agent.end();
+  await withoutLoss(bothWays(host, peer), async (traffic) => {
+    await lab.etcd.etcdctl('lease', 'revoke', BigInt(stored!.lease!).toString(16));
+    await host.agent.logged(({ message }) => message === expired);
+    await host.agent.end();
+    await traffic.sends();
+    host.agent.start();
+    await host.agent.ready();
+    // It asks etcd after two seconds how the lease went.
+    await host.agent.logged(({ message }) => message === expired);
+    await traffic.sends();
+  });
+  peer.agent.start();
+  await peer.agent.ready();
+});
+
 function firstTrace(): string {
   return join(lab.directory, 'netlink-first');
 }

@@ -1,4 +1,4 @@
-import { memoryOf, readPast, rememberedLease } from '../../src/engine/past';
+import { memoryOf, readLeasesMissed, readPast, rememberedLease } from '../../src/engine/past';
 import type { OwnHostFacts } from '../../src/engine/own-host-state';
 import { readNetwork } from '../../src/core/network';
 import { printMemoryInSteps } from '../../src/model/memory-codec';
@@ -129,5 +129,40 @@ describe('the remembered lease', () => {
 
   it("is this host's over an interface that never had a hardware address", () => {
     expect(remember(written(host, noMac), noMac)).toMatchObject({ isThisHosts: true });
+  });
+});
+
+describe('the leases of other hosts that a state file has and etcd does not', () => {
+  const clock = { wallTime: () => 1_000 };
+  const file = (place = PLACE, expiresAt = 9_000) =>
+    complete(
+      printMemoryInSteps(
+        memoryOf(place, host, FACTS, exampleLease(7), [exampleLease(2), exampleLease(3)], expiresAt)!,
+      ),
+    );
+  const missed = async (memory: string | undefined) => {
+    const leases = await readLeasesMissed(
+      Object.assign(new FakeHost(), { memory }),
+      clock,
+      PLACE,
+      (name) => name === exampleLease(3).name,
+    );
+    return leases.map(({ name }) => name);
+  };
+
+  it('are those that are not known, without our own', async () => {
+    expect(await missed(file())).toEqual([exampleLease(2).name]);
+  });
+
+  it('are none in a file of another network, of a lease that has run out, in a damaged one, and in none', async () => {
+    expect(await missed(file('/other/config'))).toEqual([]);
+    expect(await missed(file(PLACE, 1_000))).toEqual([]);
+    expect(await missed('{')).toEqual([]);
+    expect(await missed(undefined)).toEqual([]);
+  });
+
+  it('are none when the file cannot be read', async () => {
+    const broken = { readMemory: () => Promise.reject(new Error('no such disk')) };
+    expect(await readLeasesMissed(broken, clock, PLACE, () => false)).toEqual([]);
   });
 });

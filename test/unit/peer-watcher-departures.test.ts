@@ -3,7 +3,7 @@ import { RegistryError } from '../../src/model/errors';
 import { printLeaseAttributes, vxlanData } from '../../src/model/lease-codec';
 import { exampleLease, examplePeer, exampleRange, exampleSelf } from '../support/examples';
 import type { FakeStore } from '../support/fake-registry';
-import { GRACE_MILLISECONDS, putLease, valueOf, watchingWith } from '../support/watching';
+import { GRACE_MILLISECONDS, newWatcher, putLease, valueOf, watchingWith } from '../support/watching';
 
 describe('a peer whose lease is gone', () => {
   /** Host 1 with peer 2, whose key hangs on an etcd lease. */
@@ -279,5 +279,66 @@ describe('a peer whose lease is gone', () => {
     await clock.advance(3_000);
     await stop();
     expect(registry.countOf('lifeOf')).toBe(1);
+  });
+});
+
+describe('a peer that an earlier process knew, and that etcd has no more', () => {
+  const lease = (n: number, etcdLeaseId?: string) => ({ ...exampleLease(n), etcdLeaseId });
+
+  /** Host 1, which is started at a store that has hosts 3 and 4, with these leases in its state file. */
+  async function startedWith(...saved: ReturnType<typeof lease>[]) {
+    const host = newWatcher(GRACE_MILLISECONDS, 3, 4);
+    const stop = new AbortController();
+    await host.watcher.sync(stop.signal);
+    host.watcher.recall(saved);
+    await host.watcher.identify(exampleSelf(), exampleRange());
+    const end = host.watcher.run(stop.signal);
+    await host.clock.advance(0);
+    return { ...host, stop: () => (stop.abort(), end) };
+  }
+
+  it('is kept for the grace time when its lease expired, from the first moment on', async () => {
+    const { subnets, watcher, clock, stop } = await startedWith(lease(2, '77'), lease(3, '78'));
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24', '10.5.4.0/24']);
+    expect(watcher.remembered.map(({ name }) => name)).toEqual(['10.5.3.0-24', '10.5.4.0-24', '10.5.2.0-24']);
+    await clock.advance(GRACE_MILLISECONDS - 1_000);
+    expect(watcher.graced.map((peer) => peer.lease)).toEqual(['10.5.2.0-24']);
+    expect(subnets()).toContain('10.5.2.0/24');
+    await clock.advance(2_000);
+    expect(subnets()).toEqual(['10.5.3.0/24', '10.5.4.0/24']);
+    await stop();
+  });
+
+  it('goes after two seconds when its key was deleted: its etcd lease lives', async () => {
+    const host = newWatcher(GRACE_MILLISECONDS, 3);
+    const stop = new AbortController();
+    const id = host.store.grant(100);
+    await host.watcher.sync(stop.signal);
+    host.watcher.recall([lease(2, id)]);
+    await host.watcher.identify(exampleSelf(), exampleRange());
+    const end = host.watcher.run(stop.signal);
+    await host.clock.advance(1_900);
+    expect(host.subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    await host.clock.advance(200);
+    expect(host.subnets()).toEqual(['10.5.3.0/24']);
+    stop.abort();
+    await end;
+  });
+
+  it('is none when it was a reservation, or when its host has another subnet now', async () => {
+    const moved = { ...lease(2, '77'), attributes: exampleLease(4).attributes };
+    const { subnets, stop } = await startedWith(lease(5), moved);
+    expect(subnets()).toEqual(['10.5.3.0/24', '10.5.4.0/24']);
+    await stop();
+  });
+
+  it('is one still when its key was spoiled', async () => {
+    const host = newWatcher(GRACE_MILLISECONDS);
+    putLease(host.store, 2, '{');
+    await host.watcher.sync(new AbortController().signal);
+    host.watcher.recall([lease(2, '77')]);
+    await host.watcher.identify(exampleSelf(), exampleRange());
+    expect(host.subnets()).toEqual(['10.5.2.0/24']);
+    expect(host.watcher.complaints.map((complaint) => complaint.lease)).toEqual(['10.5.2.0-24']);
   });
 });
