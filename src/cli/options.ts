@@ -319,7 +319,8 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     since: undefined,
     help:
       'A peer whose lease expired stays reachable for so long, unless somebody else leases its subnet: it may be cut off ' +
-      'from etcd, but not from us. One whose key was deleted goes after two seconds, as do all with 0.',
+      'from etcd, but not from us. After a restart the agent knows such a peer from its state file, and the time begins again. ' +
+      'One whose key was deleted goes after two seconds, as do all with 0.',
   },
 
   ipMasq: {

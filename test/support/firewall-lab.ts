@@ -182,7 +182,10 @@ export class FirewallLab {
     const question = { kind: kindOf(family), from: options.own, to: ADDRESSES[family][to], port };
     const [asking, asked] = [this.#stations.get(from)!, this.#stations.get(to)!];
     const { id, answer } = asking.begin(question);
-    const seen = await Promise.race([answer, silence(asking, asked)]);
+    const over = new AbortController();
+    const seen = await Promise.race([answer, silence(asking, asked, over.signal)]);
+    // After the last answer the stations may be ended: nothing more is asked of them.
+    over.abort();
     await asking.forget(id);
     return seen;
   }
@@ -277,9 +280,12 @@ export class FirewallLab {
 }
 
 /** Packets pass in microseconds; but each of the two must have had its turns since, however busy the machine is. */
-async function silence(asking: Station, asked: Station): Promise<string> {
-  await sleep(SILENCE_MILLISECONDS);
-  for (const station of [asked, asking, asked, asking]) await station.turn();
+async function silence(asking: Station, asked: Station, signal: AbortSignal): Promise<string> {
+  await sleep(SILENCE_MILLISECONDS, undefined, { signal });
+  for (const station of [asked, asking, asked, asking]) {
+    signal.throwIfAborted();
+    await station.turn();
+  }
   return 'no answer';
 }
 
