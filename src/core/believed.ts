@@ -1,5 +1,5 @@
 /** The believed leases, found by what another lease may conflict with: their subnets, VTEP MACs and PublicIPs. */
-import { contains, familyOf, printSubnet, subnetOf, type IpAddress, type Subnet } from '../model/address';
+import { contains, printSubnet, subnetOf, type IpAddress, type Subnet } from '../model/address';
 import type { MacAddress } from '../model/mac';
 import type { Peer } from '../model/peer';
 import { outranks, type Contender } from './contender';
@@ -109,9 +109,5 @@ export class Believed {
 }
 
 function* within(subnet: Subnet, contenders: Iterable<Contender>): Iterable<Contender> {
-  const family = familyOf(subnet.address);
-  for (const contender of contenders) {
-    const inner = contender.peer.subnet;
-    if (familyOf(inner.address) === family && contains(subnet, inner)) yield contender;
-  }
+  for (const contender of contenders) if (contains(subnet, contender.peer.subnet)) yield contender;
 }

@@ -260,6 +260,32 @@ describe('what is told', () => {
   });
 });
 
+describe('judging a part at a time', () => {
+  it('tells of those that were judged, the highest rank first, and is settled when none is left', () => {
+    const rivals = new Rivals();
+    for (const n of [4, 3, 2]) rivals.put(contender(n));
+    expect(rivals.isSettled).toBe(false);
+    expect([...rivals.settle(0).keys()]).toEqual([]);
+    expect([...rivals.settle(1).keys()]).toEqual(['10.5.2.0-24']);
+    expect(rivals.isSettled).toBe(false);
+    expect([...rivals.settle(2).keys()].sort()).toEqual(['10.5.3.0-24', '10.5.4.0-24']);
+    expect(rivals.isSettled).toBe(true);
+  });
+
+  it('tells nothing of one that changed again before its turn, until it had it', () => {
+    const rivals = new Rivals();
+    rivals.put(contender(2));
+    rivals.put(contender(3));
+    rivals.put(contender(3, { isFitting: false }));
+    expect([...rivals.settle(1).keys()]).toEqual(['10.5.2.0-24']);
+    expect([...rivals.settle(1).keys()]).toEqual(['10.5.3.0-24']);
+    rivals.put(contender(4));
+    rivals.remove('10.5.4.0-24');
+    expect(rivals.isSettled).toBe(true);
+    expect([...rivals.settle().entries()]).toEqual([['10.5.4.0-24', undefined]]);
+  });
+});
+
 describe('one that is not here yet', () => {
   const { rivals } = new Audience().put(contender(2));
 
