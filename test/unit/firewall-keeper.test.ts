@@ -387,6 +387,25 @@ describe('the firewall keeper', () => {
     ]);
     await stop();
   });
+
+  it('is no busy loop, whatever it is told of the resync, and whether there is something to do or not', async () => {
+    for (const wish of [wishOf(), undefined]) {
+      const clock = new FakeClock();
+      const stop = new AbortController();
+      let looks = 0;
+      const look = () => {
+        // A busy loop must not last as long as the test may.
+        if (++looks > 1_000) stop.abort();
+        return wish;
+      };
+      const end = new FirewallKeeper(new FakeFirewall(), clock, new FakeLog(), 0, look).run(stop.signal);
+      await clock.advance(10_000);
+      expect(looks).toBeGreaterThan(10);
+      expect(looks).toBeLessThanOrEqual(60);
+      stop.abort();
+      await end;
+    }
+  });
 });
 
 describe('a clean-up', () => {
