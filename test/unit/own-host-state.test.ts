@@ -97,4 +97,21 @@ describe('the state of this host', () => {
     own.set(FACTS);
     expect(seen).toBe(true);
   });
+
+  it.each(['network', 'underlay', 'hostNetwork'] as const)(
+    'reserves nothing of the network while its %s is not known, and needs no lease for that',
+    (missing) => {
+      const { own } = state();
+      const facts = { ...FACTS, lease: undefined, hostNetwork: gateway('10.5.9.1') };
+      own.set({ ...facts, [missing]: undefined });
+      expect(own.reserved([])).toHaveLength(0);
+      own.set({ [missing]: facts[missing] });
+      expect(own.reserved([])).toEqual([
+        {
+          subnet: { address: '10.5.9.1', prefixLength: 32 },
+          what: expect.stringContaining('10.5.9.1, ') as string,
+        },
+      ]);
+    },
+  );
 });

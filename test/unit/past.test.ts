@@ -1,4 +1,10 @@
-import { memoryOf, readLeasesMissed, readPast, rememberedLease } from '../../src/engine/past';
+import {
+  isLeaseOfAnother,
+  memoryOf,
+  readLeasesMissed,
+  readPast,
+  rememberedLease,
+} from '../../src/engine/past';
 import type { OwnHostFacts } from '../../src/engine/own-host-state';
 import { readNetwork } from '../../src/core/network';
 import { printMemoryInSteps } from '../../src/model/memory-codec';
@@ -74,7 +80,13 @@ describe('what a host remembers of itself', () => {
   it('is what can be read of damaged files, and of subnet.env it is said', async () => {
     const { previous, saved, log } = await read('{', 'FLANNEL_SUBNET=nonsense\n');
     expect([previous, saved]).toEqual([undefined, undefined]);
-    expect(log.messages('warn')).toEqual(['the subnet file is not quite readable']);
+    expect(log.lines).toEqual([
+      {
+        level: 'warn',
+        message: 'the subnet file is not quite readable',
+        fields: { problem: expect.stringContaining('nonsense') as string },
+      },
+    ]);
   });
 
   it('is nothing where the files cannot be read', async () => {
@@ -82,7 +94,13 @@ describe('what a host remembers of itself', () => {
     const broken = new FakeHost();
     broken.fail('read', 'EIO', 2);
     expect(await readPast(broken, log, PLACE)).toEqual({ previous: undefined, saved: undefined });
-    expect(log.messages('warn')).toEqual(['cannot read the subnet file; our previous subnet is unknown']);
+    expect(log.lines).toEqual([
+      {
+        level: 'warn',
+        message: 'cannot read the subnet file; our previous subnet is unknown',
+        fields: { error: 'cannot read the subnet file' },
+      },
+    ]);
   });
 });
 
@@ -164,5 +182,44 @@ describe('the leases of other hosts that a state file has and etcd does not', ()
   it('are none when the file cannot be read', async () => {
     const broken = { readMemory: () => Promise.reject(new Error('no such disk')) };
     expect(await readLeasesMissed(broken, clock, PLACE, () => false)).toEqual([]);
+  });
+});
+
+describe('a lease with our PublicIP', () => {
+  const [own, other] = [exampleLease(7).subnet, exampleLease(9).subnet];
+  const saved = parseSavedLease(written(), PLACE)!;
+  const registry = { isGrantedToUs: (id: string) => id === 'ours' };
+  const MAC = examplePeer(7).vtepMac;
+
+  it.each<
+    [string, ReturnType<typeof exampleLease>, Parameters<typeof isLeaseOfAnother>[1], string[], boolean]
+  >([
+    ['nothing is remembered', exampleLease(9), { previous: undefined, saved: undefined }, [], false],
+    ['subnet.env names another subnet', exampleLease(9), { previous: own, saved: undefined }, [], true],
+    ['subnet.env names its subnet', exampleLease(9), { previous: other, saved: undefined }, [], false],
+    ['the state file names another', exampleLease(9), { previous: undefined, saved }, [], true],
+    [
+      'the state file names its MAC',
+      exampleLease(9, { attributes: exampleLease(7).attributes }),
+      { previous: undefined, saved },
+      [],
+      false,
+    ],
+    [
+      'a device of this host has its MAC',
+      exampleLease(9, { attributes: exampleLease(7).attributes }),
+      { previous: own, saved: undefined },
+      [MAC],
+      false,
+    ],
+    [
+      'it hangs on an etcd lease of ours',
+      exampleLease(9, { etcdLeaseId: 'ours' }),
+      { previous: own, saved },
+      [],
+      false,
+    ],
+  ])('where %s: is it another host’s?', (_, lease, past, deviceMacs, isAnothers) => {
+    expect(isLeaseOfAnother(lease, past, deviceMacs.map(macAddress), registry)).toBe(isAnothers);
   });
 });
