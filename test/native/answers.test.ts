@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { openAnswerer, openMonitor, type Answerer, type Monitor } from '../../native';
 import { Random } from '../simulation/random';
 import { until } from '../support/lab/until';
+import { seedElse } from '../support/long';
 import { sendDatagram } from './support/foreigner';
 import {
   RTM_GETNEIGH,
@@ -182,7 +183,7 @@ describe('asked by the kernel,', () => {
   });
 
   test('whatever subnets come, move and go, it answers for exactly those that are there', async () => {
-    const random = new Random(20_261_127);
+    const random = new Random(seedElse(20_261_127, 'native/answers'));
     // Subnets within each other, and as many as its table holds before it grows: they get into each other's way.
     const bases = Array.from({ length: 12 }, () => (10 << 24) + random.below(1 << 24));
     const subnets = bases.flatMap((base) =>
@@ -215,7 +216,7 @@ describe('asked by the kernel,', () => {
         const found = longest(address);
         return found ? [[address, macOf(found.n)] as const] : [];
       });
-      expect(expected.length).toBeGreaterThan(10);
+      expect(expected.length).toBeGreaterThan(0);
       const byAddress = (answers: Iterable<readonly [string, string]>) => [...answers].sort();
       expect(byAddress(await answersFor(...asked))).toEqual(byAddress(expected));
       // Nothing of this round is asked again in the next.
