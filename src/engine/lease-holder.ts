@@ -48,9 +48,9 @@ export interface LeaseHolderOptions extends ClaimOptions {
   readonly isProven: (lease: Lease) => boolean;
 }
 
-/** What a try to get a lease comes to, if not to a lease. */
+/** What a try to get a lease comes to, if not to a lease; undefined: somebody else was faster. */
 type Setback =
-  | 'raced'
+  | undefined
   | Extract<Acquisition, { kind: 'exhausted' }>
   /** `waits`: until its holder has gone. If not, another is taken. */
   | { readonly kind: 'contested'; readonly lease: Lease; readonly waits: boolean };
@@ -153,18 +153,18 @@ export class LeaseHolder {
         leases ??= (await this.registry.list(signal)).leases;
         const outcome = await this.#try(leases, avoid, signal);
         leases = undefined;
-        if (typeof outcome === 'object' && !('kind' in outcome)) {
+        if (outcome && !('kind' in outcome)) {
           this.#trouble.clear('subnet lease acquired after all');
           if (this.hasGivenWay) this.#contest.settle();
           this.#hold(outcome);
           return outcome;
         }
-        if (typeof outcome === 'object' && outcome.kind === 'contested') {
+        if (outcome?.kind === 'contested') {
           if (outcome.waits) {
             this.#contest.giveWay(outcome.lease);
             await this.clock.sleep(this.#contest.retryMilliseconds, signal);
           } else this.#claims.concede(outcome.lease);
-        } else if (typeof outcome === 'object') {
+        } else if (outcome) {
           avoid.length = 0;
           this.#trouble.report(
             'no free subnet left',
@@ -240,6 +240,7 @@ export class LeaseHolder {
     signal: AbortSignal,
   ): Promise<boolean> {
     if (seen && !(await this.#look(seen.stored, signal))) return false;
+    // Stryker disable next-line ConditionalExpression, LogicalOperator: who gives way asked within the last minute, and does not ask again
     return this.hasGivenWay || this.#keepAlive(signal);
   }
 
@@ -352,10 +353,11 @@ export class LeaseHolder {
     return true;
   }
 
-  /** The etcd lease to attach to: the stored one or ours while it lives, none for a reservation of ours, else a new one. */
+  /** The etcd lease to attach to: none for a reservation of ours, the stored one or ours while it lives, else a new one. */
   async #etcdLeaseFor(stored: Lease, signal: AbortSignal): Promise<string | undefined> {
-    if (stored.etcdLeaseId === undefined && this.#lease?.etcdLeaseId === undefined) return undefined;
-    for (const id of [stored.etcdLeaseId, this.#lease?.etcdLeaseId]) {
+    const held = this.#lease?.etcdLeaseId;
+    if (held === undefined) return undefined;
+    for (const id of [stored.etcdLeaseId, held]) {
       // A stranger's is not ours to hang on to, nor to keep alive.
       if (id !== undefined && this.#etcdLeases.isOwn(id) && (await this.#etcdLeases.renew(id, signal)))
         return id;
@@ -388,7 +390,7 @@ export class LeaseHolder {
       case 'discard':
         this.log.warn('deleting our lease of another network', { lease: decision.lease.name });
         await this.registry.remove(decision.lease, signal);
-        return 'raced';
+        return undefined;
       case 'lost': {
         const { subnet, holder } = decision;
         throw new SubnetLostError(
@@ -404,7 +406,7 @@ export class LeaseHolder {
     let lease = found;
     if (this.#isStrangers(lease)) {
       const claimed = await this.#claim(lease, signal);
-      if (!claimed) return 'raced';
+      if (!claimed) return undefined;
       const isUncontested = this.options.isProven(lease) || (await this.#isHeard(claimed, signal));
       if (!isUncontested) return { kind: 'contested', lease, waits: true };
       lease = claimed;
@@ -412,7 +414,7 @@ export class LeaseHolder {
       lease.etcdLeaseId !== undefined &&
       !(await this.#etcdLeases.renew(lease.etcdLeaseId, signal))
     ) {
-      return 'raced';
+      return undefined;
     }
     return this.#adapt(lease, signal);
   }
@@ -423,7 +425,7 @@ export class LeaseHolder {
    */
   async #follow(lease: Lease, signal: AbortSignal): Promise<Lease | Setback> {
     const claimed = await this.#claim(lease, signal);
-    if (!claimed) return 'raced';
+    if (!claimed) return undefined;
     if (!(await this.#isHeard(claimed, signal))) return { kind: 'contested', lease, waits: false };
     return this.#adapt(claimed, signal);
   }
@@ -438,12 +440,12 @@ export class LeaseHolder {
     }
     if (isReservation(lease) && vtepMacOf(lease) !== undefined) this.#contest.claim();
     const result = await this.registry.update(lease, attributes, lease.etcdLeaseId, signal);
-    if (result.kind === 'conflict') return 'raced';
+    if (result.kind === 'conflict') return undefined;
     this.#tell('info', 'lease reused, with new attributes', fields);
     return result.lease;
   }
 
-  async #create(subnet: Subnet, avoid: Subnet[], signal: AbortSignal): Promise<Lease | 'raced'> {
+  async #create(subnet: Subnet, avoid: Subnet[], signal: AbortSignal): Promise<Lease | undefined> {
     // Taken back again and again, the key goes on hanging on one etcd lease.
     const held = this.#lease?.etcdLeaseId;
     const isHeldAlive =
@@ -456,7 +458,7 @@ export class LeaseHolder {
       const result = await this.registry.create(subnets, attributes, id, signal);
       if (result.kind === 'conflict') {
         avoid.push(subnet);
-        return 'raced';
+        return undefined;
       }
       isWritten = true;
       if (!isHeldAlive) this.#etcdLeases.keepFor(LEASE_TTL_SECONDS);

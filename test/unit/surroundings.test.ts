@@ -1,6 +1,7 @@
 import { bridgesOf, obstaclesIn } from '../../src/core/surroundings';
 import { SurroundingsWatcher } from '../../src/engine/surroundings-watcher';
 import { parseSubnet, ipAddress } from '../../src/model/address';
+import { KernelError } from '../../src/model/errors';
 import type { KernelSettings } from '../../src/model/kernel-settings';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import { exampleOverlay } from '../support/examples';
@@ -215,14 +216,64 @@ describe('the watcher', () => {
     expect(log.lines).toEqual([]);
   });
 
+  it('looks a minute after the last look, and two seconds after it is told of a change', async () => {
+    const looks: number[] = [];
+    const start = clock.now();
+    const interfaces = kernel.interfaces.bind(kernel);
+    kernel.interfaces = (signal) => (looks.push(clock.now() - start), interfaces(signal));
+    await clock.advance(130_000);
+    watcher.trigger();
+    await clock.advance(10_000);
+    expect(looks).toEqual([60_000, 120_000, 132_000]);
+  });
+
+  it('asks for the settings of our link and of the bridges that matter', async () => {
+    const asked = jest.spyOn(kernel, 'settings') as unknown as jest.SpyInstance<unknown, [string[]]>;
+    await see(bridge('10.5.1.1/24'), bridge('172.18.0.1/16', { name: 'br-4de2', index: 21 }));
+    expect(asked.mock.calls).toEqual([[['flannel.1', 'docker0']]]);
+  });
+
+  it('says nothing while we have no subnet', async () => {
+    stop.abort();
+    await running;
+    stop = new AbortController();
+    watcher = new SurroundingsWatcher(kernel, clock, log, () => undefined);
+    running = watcher.run(stop.signal);
+    await see(bridge('172.17.0.1/16'));
+    expect(log.lines).toEqual([]);
+    expect(watcher.trouble('bridge')).toBeUndefined();
+  });
+
+  it('leaves it to others to say that the kernel does not answer, and looks again', async () => {
+    const interfaces = kernel.interfaces.bind(kernel);
+    kernel.interfaces = () => Promise.reject(new KernelError('ENOBUFS', 'no memory'));
+    await see(bridge('172.17.0.1/16'));
+    expect(log.lines).toEqual([]);
+    kernel.interfaces = interfaces;
+    await clock.advance(60_000);
+    expect(log.messages('warn')).toEqual(['a bridge does not fit the overlay']);
+  });
+
+  it('ends the agent where it fails in a way that is none of the kernel', async () => {
+    kernel.interfaces = () => Promise.reject(new TypeError('a bug'));
+    const failure = expect(running).rejects.toThrow('a bug');
+    running = Promise.resolve();
+    await see();
+    await failure;
+  });
+
   it('takes a missing br_netfilter for worth a word, not for trouble', async () => {
     kernel.kernelSettings = { ...FINE, isBridgedFiltered: undefined };
     await see();
     expect(log.lines).toEqual([]);
     await see(bridge('10.5.1.1/24'));
     await clock.advance(200_000);
-    expect(log.messages('info')).toEqual([
-      'packets between two containers of this host do not pass iptables (no br_netfilter)',
+    expect(log.lines).toEqual([
+      {
+        level: 'info',
+        message: 'packets between two containers of this host do not pass iptables (no br_netfilter)',
+        fields: { needed: 'by kube-proxy and by Docker with --icc=false only' },
+      },
     ]);
     expect(log.messages('warn')).toEqual([]);
   });
