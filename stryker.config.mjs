@@ -22,7 +22,7 @@ export default {
   tempDirName: '.stryker-tmp',
   // The copy in which mutants run needs no more than the unit tests. The addon is needed as it was built.
   ignorePatterns: ['/dist', '/.tools', '/test/e2e', '/test/chaos', '/test/bench', '/coverage'],
-  reporters: ['progress-append-only'],
+  reporters: ['by-minute'],
   logLevel: 'warn',
   allowConsoleColors: false,
 };

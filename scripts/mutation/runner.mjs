@@ -6,8 +6,9 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { PluginKind, declareFactoryPlugin } from '@stryker-mutator/api/plugin';
+import { PluginKind, declareClassPlugin, declareFactoryPlugin } from '@stryker-mutator/api/plugin';
 import { strykerPlugins as jestPlugins, strykerValidationSchema } from '@stryker-mutator/jest-runner';
+import { ProgressReporter } from './progress.mjs';
 
 /** In the sandbox, which all runners of one mutation run share: only one of them does the dry run. */
 const TEST_FILES = '.mutation-test-files.json';
@@ -66,5 +67,8 @@ function split(files, source) {
   return [files.filter(isOwn), files.filter((file) => !isOwn(file))];
 }
 
-export const strykerPlugins = [declareFactoryPlugin(PluginKind.TestRunner, 'jest-by-file', createRunner)];
+export const strykerPlugins = [
+  declareFactoryPlugin(PluginKind.TestRunner, 'jest-by-file', createRunner),
+  declareClassPlugin(PluginKind.Reporter, 'by-minute', ProgressReporter),
+];
 export { strykerValidationSchema };
