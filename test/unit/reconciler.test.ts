@@ -1,65 +1,13 @@
-import { desiredState, peerNames, peerObjects } from '../../src/core/desired';
-import { Reconciler, type Cause, type PassReport } from '../../src/engine/reconciler';
-import { ipAddress, subnet, type Subnet } from '../../src/model/address';
-import { keyOf, kernelStateOf, type Link } from '../../src/model/kernel-state';
+import { peerNames, peerObjects } from '../../src/core/desired';
+import type { Cause } from '../../src/engine/reconciler';
+import { ipAddress, subnet } from '../../src/model/address';
+import { keyOf, type Link } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
-import type { Overlay } from '../../src/model/overlay';
-import { MutablePeerTable, type Peer } from '../../src/model/peer';
 import { IDLE_MILLISECONDS, ON_DEMAND, exampleOverlay, examplePeer } from '../support/examples';
-import { FakeClock } from '../support/fake-clock';
 import { FakeKernel } from '../support/fake-kernel';
-import { FakeLog } from '../support/fake-log';
+import { reconciling } from '../support/reconciling';
 
 const A_TEST: Cause = { kind: 'external', what: 'a test' };
-
-/** A host with these peers, reconciled until nothing is left to do. */
-async function reconciling({
-  overlay = exampleOverlay(),
-  peers = [] as Peer[],
-  kernel = new FakeKernel(),
-  isInSync = true,
-} = {}) {
-  const clock = new FakeClock();
-  const log = new FakeLog();
-  const table = new MutablePeerTable(peers);
-  const situation = { overlay, peers: table, isInSync, former: [] as Subnet[], absent: [] as Subnet[] };
-  const passes: PassReport[] = [];
-  const reconciler = new Reconciler(kernel, clock, log, () => situation);
-  const stop = new AbortController();
-  kernel.listen(
-    'flannel.1',
-    (notices) => {
-      for (const notice of notices) {
-        if (notice.kind !== 'changed') continue;
-        const cause: Cause = { kind: 'external', what: notice.what };
-        if (notice.name) reconciler.lookAt([notice.name], cause);
-        else reconciler.trigger(cause);
-      }
-    },
-    stop.signal,
-  );
-  const end = reconciler.run((report) => passes.push(report), stop.signal);
-  await clock.advance(0);
-  return {
-    clock,
-    log,
-    table,
-    situation,
-    passes,
-    kernel,
-    reconciler,
-    isAsDesired: (now: Overlay = overlay) => {
-      const desired = desiredState(now, table, []);
-      const actual = [...kernel.state.values()].filter(
-        (object) => object.kind !== 'neighbor-parameters' || object.family === 'ipv4',
-      );
-      return JSON.stringify([...kernelStateOf(actual)].sort()) === JSON.stringify([...desired].sort());
-    },
-    put: (peer: Peer) => reconciler.peersChanged([table.put(peer)!]),
-    remove: (peer: Peer) => reconciler.peersChanged([table.remove(peer.subnet)!]),
-    stop: () => (stop.abort(), end),
-  };
-}
 
 describe('the reconciler', () => {
   it('removes the address that an earlier agent had in another network, and no other', async () => {
