@@ -373,3 +373,35 @@ describe('the peer watcher', () => {
     expect(calls).toEqual(['table 2', 'peers 2', 'table 1', 'peers 1', 'in sync']);
   });
 });
+
+describe('a watch of which it is not certain that it works', () => {
+  it('is kept although the number of leases was another once: its news may just be under way', async () => {
+    const { store, registry, clock, subnets, stop } = await watching(2);
+    const before = registry.countOf('watch');
+    await clock.advance(59_500);
+    registry.deaf = true;
+    putLease(store, 3);
+    await clock.advance(1_000);
+    expect(registry.countOf('count')).toBe(1);
+    registry.deaf = false;
+    registry.wakeWatches();
+    await clock.advance(300_000);
+    expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
+    expect(registry.countOf('watch')).toBe(before);
+    await stop();
+  });
+
+  it('is trusted again with the first change that it tells of, though many before it ended at once', async () => {
+    const { store, registry, clock, watcher, stop } = await watching(2);
+    for (let n = 0; n < 4; n++) {
+      registry.cutWatches();
+      await clock.advance(9_000);
+    }
+    expect(registry.watchCount).toBe(1);
+    expect(watcher.trouble).toBeDefined();
+    putLease(store, 3);
+    await clock.advance(0);
+    expect(watcher.trouble).toBeUndefined();
+    await stop();
+  });
+});

@@ -7,6 +7,7 @@ const external: Cause = { kind: 'external', what: 'another program' };
 const route = (n: number): ObjectName => ({
   kind: 'route',
   destination: subnet(`10.${(n >> 16) + 1}.${(n >> 8) & 255}.${n & 255}/32`),
+  metric: n,
 });
 const routes = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => route(from + i));
 

@@ -103,16 +103,19 @@ describe('how far the reconciler is', () => {
     await stop();
   });
 
-  it.each(['link flannel.1', 'address'])('has no base while its %s is refused', async (what) => {
-    const good = await reconciling();
-    const [key] = [...good.kernel.state.keys()].filter((key) => key.startsWith(what));
-    await good.stop();
-    const kernel = new FakeKernel();
-    kernel.failPut(key!, 'EPERM', Infinity);
-    const { reconciler, stop } = await reconciling({ kernel });
-    expect(reconciler.isBaseInPlace).toBe(false);
-    await stop();
-  });
+  it.each(['link flannel.1', 'address', 'neighbor-parameters'])(
+    'has no base while its %s is refused',
+    async (what) => {
+      const good = await reconciling();
+      const [key] = [...good.kernel.state.keys()].filter((key) => key.startsWith(what));
+      await good.stop();
+      const kernel = new FakeKernel();
+      kernel.failPut(key!, 'EPERM', Infinity);
+      const { reconciler, stop } = await reconciling({ kernel });
+      expect(reconciler.isBaseInPlace).toBe(false);
+      await stop();
+    },
+  );
 
   it('ends with an error that is no error of the kernel: that is a mistake of ours', async () => {
     const mistake = new TypeError('a mistake');
@@ -375,6 +378,26 @@ describe('the log of the reconciler', () => {
       expect((line['changes'] as string | undefined)?.split('; ').length).toBe(count === 9 ? 8 : undefined);
       await stop();
     }
+  });
+
+  it('sums up what failed and how long it took', async () => {
+    const { kernel, log, clock, stop } = await reconciling({ peers: [2, 3, 4].map((n) => examplePeer(n)) });
+    kernel.tamper({ verb: 'remove', object: routeOf(2) });
+    await clock.advance(0);
+    for (const n of [3, 4]) {
+      const [fdbEntry, , route] = objectsOf(n);
+      kernel.failPut(keyOf(route), 'ENOBUFS', 1);
+      const release = kernel.hold();
+      kernel.tamper({ verb: 'remove', object: route });
+      kernel.tamper({ verb: 'remove', object: fdbEntry });
+      await clock.advance(20);
+      release();
+      await clock.advance(0);
+    }
+    await clock.advance(1_000);
+    const line = infos(log).find(({ failed }) => failed === 2);
+    expect(line).toMatchObject({ operations: 4, milliseconds: 40 });
+    await stop();
   });
 
   it('says at the stop what was summed up and not yet said', async () => {

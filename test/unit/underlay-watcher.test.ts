@@ -239,4 +239,17 @@ describe('the underlay that is followed', () => {
     expect(underlay.current).toMatchObject({ name, index, mtu });
     await end();
   });
+
+  it('goes back to the interface that was chosen first, in whatever order the kernel tells of them', async () => {
+    const { clock, kernel, state, see, underlay, end } = watcher([eth(1, '10.1.0.1'), eth(0, '10.0.0.1')]);
+    kernel.defaultRouteList = [via(0), via(1)];
+    await clock.advance(100);
+    expect(underlay.current).toMatchObject({ name: 'eth0' });
+    state.isSettled = true;
+    await see([eth(1, '10.1.0.1'), eth(0)]);
+    expect(underlay.current).toMatchObject({ name: 'eth1' });
+    await see([eth(1, '10.1.0.1'), eth(0, '10.0.0.1')]);
+    expect(underlay.current).toMatchObject({ name: 'eth0' });
+    await end();
+  });
 });
