@@ -20,9 +20,9 @@ import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 const BACKOFF = { minMilliseconds: 200, maxMilliseconds: 30_000 };
-/** Lost races are tried again at once, but not so fast that fifty agents on one key spin. */
 /** So many lost races in a row are nothing to speak of. */
 const PATIENT_RACES = 5;
+/** Lost races are tried again at once, but not so fast that fifty agents on one key spin. */
 const RACE_BACKOFF = { minMilliseconds: 5, maxMilliseconds: 500 };
 /** A reservation needs no keeping alive; its loop only waits to be told of changes. */
 const LONG_WAIT_MILLISECONDS = 3_600_000;
@@ -240,7 +240,7 @@ export class LeaseHolder {
     signal: AbortSignal,
   ): Promise<boolean> {
     if (seen && !(await this.#look(seen.stored, signal))) return false;
-    // Stryker disable next-line ConditionalExpression, LogicalOperator: who gives way asked within the last minute, and does not ask again
+    // Who gives way has asked within the last minute.
     return this.hasGivenWay || this.#keepAlive(signal);
   }
 
