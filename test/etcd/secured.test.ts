@@ -345,11 +345,12 @@ describe('with users', () => {
     const late = await startEtcd({ args: ['--bcrypt-cost', '4'] });
     try {
       const registry = open(late, root);
-      await registry.list(signal);
+      const { revision } = await registry.list(signal);
       for (const command of ['user add root:root-secret', 'user grant-role root root', 'auth enable']) {
         await late.etcdctl(command.split(' '));
       }
-      await registry.list(signal);
+      await expect(open(late).list(signal)).rejects.toThrow(/it wants a user and password/);
+      expect(await registry.list(signal)).toEqual({ revision, leases: [], malformed: [] });
     } finally {
       await late.destroy();
     }

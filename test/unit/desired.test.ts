@@ -137,3 +137,14 @@ describe('what the kernel should hold under some names', () => {
     expect([...desiredUnder(names, lazy, peers, actual).values()]).toEqual(used);
   });
 });
+
+it('what single objects should be is known without a look at all peers, in preload mode: there may be thousands', () => {
+  const table = new MutablePeerTable([examplePeer(2), examplePeer(3)]);
+  table[Symbol.iterator] = () => {
+    throw new Error('all peers were looked at');
+  };
+  const [named] = peerNames(overlay, examplePeer(2));
+  const names = new Map([[keyOf(named!), named!]]);
+  const found = desiredUnder(names, overlay, table, kernelStateOf([]));
+  expect([...found.values()]).toEqual([peerObjects(overlay, examplePeer(2))[0]]);
+});

@@ -1,4 +1,4 @@
-import { peerNames, peerObjects } from '../../src/core/desired';
+import { peerNames, peerObjects, unreachableRoute } from '../../src/core/desired';
 import type { Cause } from '../../src/engine/reconciler';
 import { ipAddress, subnet } from '../../src/model/address';
 import { keyOf, type Link } from '../../src/model/kernel-state';
@@ -607,9 +607,15 @@ describe('the reconciler on demand', () => {
 
 it('a subnet remembered as absent keeps its unreachable route through a pass, and gets none by it', async () => {
   const { kernel, situation, reconciler, clock, stop } = await reconciling();
-  situation.absent = [subnet('10.5.9.0/24')];
+  const [there, elsewhere, forgotten] = ['10.5.9.0/24', '10.5.8.0/24', '10.5.7.0/24'].map((text) =>
+    subnet(text),
+  );
+  for (const absent of [there!, forgotten!])
+    kernel.applyNow([{ verb: 'put', object: unreachableRoute(absent) }]);
+  situation.absent = [there!, elsewhere!];
   reconciler.trigger(A_TEST);
   await clock.advance(0);
-  expect(kernel.printedState().join()).not.toContain('unreachable');
+  const routes = [...kernel.state.values()].filter((object) => object.kind === 'route');
+  expect(routes.filter(({ type }) => type === 'unreachable')).toEqual([unreachableRoute(there!)]);
   await stop();
 });
