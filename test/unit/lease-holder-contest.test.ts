@@ -181,6 +181,14 @@ describe('copies of one running host, which share even the etcd lease', () => {
     expect([a, b].filter(({ holder }) => holder.hasGivenWay)).toHaveLength(1);
     for (const { holder } of [a, b])
       expect(holder.contest?.complaint).toContain('another host has our PublicIP, and claims our lease');
+    const said = [a, b]
+      .flatMap(({ log }) => log.lines)
+      .find(({ message }) => message.includes('keeps our etcd lease'));
+    expect(said).toEqual({
+      level: 'info',
+      message: 'somebody else keeps our etcd lease alive; claiming our lease with another',
+      fields: { lease: key.replace('subnets/', '') },
+    });
     await pass(600_000);
     expect([a, b].filter(({ holder }) => holder.hasGivenWay)).toHaveLength(1);
     expect(store.valueOf(key)).toBe(value);
@@ -278,6 +286,9 @@ describe('two hosts with one reservation', () => {
     await b.clock.advance(130_000);
     expect(b.holder.hasGivenWay).toBe(false);
     expect(store.valueOf(key)).toContain(examplePeer(9).vtepMac);
+    // It is an administrator's, and must not expire.
+    expect(store.entries.get(key)?.etcdLeaseId).toBeUndefined();
+    expect(store.etcdLeaseIds).toEqual([]);
     await running[1]!.stop();
   });
 });
@@ -322,8 +333,99 @@ describe('a script that undoes our lease again and again', () => {
       expect(store.etcdLeaseIds).toEqual([etcdLeaseId]);
       expect(one.holder.lease?.name).toBe(name);
       expect(one.holder.fight).toContain('again and again');
-      expect(one.log.messages('warn').filter((text) => text.includes('more slowly'))).toHaveLength(1);
+      const slower = one.log.lines.filter(({ message }) => message.includes('writing it more slowly'));
+      expect(slower.map(({ level, fields }) => ({ level, fields }))).toEqual([
+        { level: 'warn', fields: { lease: name } },
+      ]);
       await stop();
     },
   );
+});
+
+describe('who gave way to another host with its PublicIP', () => {
+  const OWN_MAC = macAddress('02:00:00:00:00:55');
+
+  /** Host A with the lease, and B, which believed it its own, and has given way. A is stopped for good. */
+  async function gaveWay() {
+    const store = newStore();
+    const a = host(store, {}, 1, 'A');
+    const { name } = await a.acquire();
+    const first = a.run();
+    await a.clock.advance(3_600_000);
+    const attributesFor = () => ({ ...attributesOf(7), backendData: vxlanData(1, OWN_MAC) });
+    const b = host(store, { attributesFor }, 2, 'B');
+    b.holder.adopt({ ...a.holder.lease!, modRevision: '0' }, 3600);
+    const second = b.run();
+    await passBetween(store, name, 4_000, [a, b]);
+    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([false, true]);
+    await first.stop();
+    const key = `subnets/${name}`;
+    const othersId = store.entries.get(key)!.etcdLeaseId!;
+    const pass = (milliseconds: number) => passBetween(store, name, milliseconds, [b]);
+    return { store, b, key, name, othersId, pass, stop: () => second.stop() };
+  }
+
+  it.each([
+    ['is deleted', (store: FakeStore, key: string) => store.delete(key)],
+    [
+      'is overwritten with garbage',
+      (store: FakeStore, key: string, id: string) => store.put(key, 'garbage', id),
+    ],
+  ])('has its lease at once when the key of the other %s', async (_, undo) => {
+    const { store, b, key, name, othersId, pass, stop } = await gaveWay();
+    undo(store, key, othersId);
+    await pass(3_000);
+    expect(b.holder.hasGivenWay).toBe(false);
+    expect(b.holder.lease?.name).toBe(name);
+    expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('B');
+    expect(store.valueOf(key)).toContain(OWN_MAC);
+    await stop();
+  });
+
+  it('says its own VTEP MAC once the lease is its own again: packets would go to the host that is gone', async () => {
+    const { store, b, key, pass, stop } = await gaveWay();
+    expect(store.valueOf(key)).toContain(NEW_MAC);
+    await pass(300_000);
+    expect(b.holder.hasGivenWay).toBe(false);
+    expect(store.valueOf(key)).toContain(OWN_MAC);
+    await stop();
+  });
+});
+
+it('of another host that claimed our lease nothing is said any more five minutes after it last did', async () => {
+  const store = newStore();
+  const a = host(store, {}, 1, 'A');
+  const { name } = await a.acquire();
+  const running = a.run();
+  await a.clock.advance(3_600_000);
+  const stop = new AbortController();
+  const b = host(store, {}, 2, 'B');
+  b.holder.acquire(undefined, stop.signal).catch(() => undefined);
+  await passBetween(store, name, 4_000, [a]);
+  stop.abort();
+  await passBetween(store, name, 280_000, [a]);
+  expect(a.holder.contest?.complaint).toContain('we were there first, and keep it');
+  await passBetween(store, name, 320_000, [a]);
+  expect(a.holder.contest).toBeUndefined();
+  expect(a.log.messages('info').at(-1)).toBe('nobody else claims our lease any more');
+  await running.stop();
+});
+
+it.each([
+  [5, []],
+  [6, ['another host was faster for each subnet; trying on']],
+])('of %d races in a row that are lost, it is said: %j', async (count, said) => {
+  const store = newStore();
+  const one = host(store);
+  const create = one.registry.create.bind(one.registry);
+  let lost = 0;
+  jest
+    .spyOn(one.registry, 'create')
+    .mockImplementation((...call) =>
+      ++lost > count ? create(...call) : Promise.resolve({ kind: 'conflict' }),
+    );
+  await one.acquire();
+  expect(one.log.messages('warn')).toEqual(said);
+  expect(one.log.messages('info').includes('subnet lease acquired after all')).toBe(said.length > 0);
+  expect(one.holder.trouble).toBeUndefined();
 });

@@ -71,6 +71,11 @@ describe('a device that is there', () => {
     ['another port', differing({ port: 4789 }), ['port 4789 instead of 8472']],
     ['GBP', differing({ gbp: true }), ['GBP is on']],
     [
+      'remote checksums, with which other hosts drop its packets',
+      differing({ remoteChecksum: true }),
+      ['remote checksum offload is on'],
+    ],
+    [
       'a local address of the other family',
       differing({ local: IPV6_UNDERLAY }),
       ['an underlay address of another family, fd00::1'],
@@ -115,6 +120,10 @@ describe('a device that is there', () => {
     ],
     ['underlay', differing({ underlayIndex: 3 }), ['underlay 3 → 2']],
     ['learning', differing({ learning: true }), ['learning true → false']],
+    ['protodown', { ...desired, protodown: true }, ['protodown true → false']],
+    ['ARP', { ...desired, noarp: true }, ['noarp true → false']],
+    ['TTL, which may end at the first router', differing({ ttl: 1 }), ['ttl 1 → 0']],
+    ['DF', differing({ dontFragment: 1 }), ['df 1 → 0']],
     [
       'mtu and underlay',
       differing({ underlayIndex: 3 }, { mtu: 1500 }),
