@@ -116,6 +116,8 @@ describe('what is ours carries no overlay:', () => {
     const interfaces = [nic('br0', 4, ['10.1.1.1/16'], bridge), nic('eth1', 5, ['10.2.1.1/16'])];
     expect(choose(matching('^10\\.'), interfaces)).toBe('eth1 10.2.1.1');
     expect(choose(matching('^10\\.'), interfaces, [via(4, '10.1.1.254')])).toBe('br0 10.1.1.1');
+    // That one leads through another interface is no reason for the bridge.
+    expect(choose(matching('^10\\.'), interfaces, [via(9, '10.3.1.254')])).toBe('eth1 10.2.1.1');
   });
 });
 
