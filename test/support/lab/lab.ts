@@ -26,6 +26,8 @@ export interface LabPlan {
   readonly etcdArguments?: readonly string[];
   /** Clients reach etcd over TLS only, and with a certificate. */
   readonly etcdTls?: boolean;
+  /** How agents find their interface; by default `--iface=eth0`. */
+  readonly underlayOptions?: readonly string[];
   /** Options that every agent gets. */
   readonly agentOptions?: readonly string[];
 }
@@ -130,7 +132,9 @@ export class Lab {
     const hosts = range(plan.hosts).map((n) => {
       const directory = directoryOf(lifetime, `h${n}`);
       const options = [
-        ...(members.length > 0 ? [`--etcd-endpoints=${etcd.endpoints}`, '--iface=eth0'] : []),
+        ...(members.length > 0
+          ? [`--etcd-endpoints=${etcd.endpoints}`, ...(plan.underlayOptions ?? ['--iface=eth0'])]
+          : []),
         ...(tls ? tlsOptions(tls) : []),
         `--subnet-file=${join(directory, 'subnet.env')}`,
         `--state-file=${join(directory, 'state.json')}`,
