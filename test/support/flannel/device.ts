@@ -45,6 +45,14 @@ export class FlannelDevice {
    * good enough.
    */
   async ensure(): Promise<{ mac: string; misfit: string | undefined }> {
+    const ensured = await this.#ensureLink();
+    // Since 0.13, whether it made the device or found it; an error is ignored.
+    if (this.version !== '0.5.5')
+      await this.host.namespace.configure({ 'ipv6/conf/flannel.1/accept_ra': 0 }).catch(() => undefined);
+    return ensured;
+  }
+
+  async #ensureLink(): Promise<{ mac: string; misfit: string | undefined }> {
     const existing = await this.#find();
     const misfit = existing && this.#misfitOf(existing);
     if (existing && misfit === undefined) return { mac: existing.address, misfit };
@@ -135,6 +143,15 @@ export class FlannelDevice {
         'dev',
         'flannel.1',
       ]);
+  }
+
+  /** What 0.5.5 does once, when it knows all peers: FDB entries that lead anywhere else go. */
+  async removeAllBut(peers: readonly FlannelPeer[]): Promise<void> {
+    const wanted = new Set(peers.map(({ mac, publicIp }) => `${mac} ${publicIp}`));
+    const others = (await this.host.fdb()).filter(({ mac, dst }) => dst && !wanted.has(`${mac} ${dst}`));
+    await this.host.namespace.bridgeBatch(
+      others.map(({ mac, dst }) => `fdb del ${mac} dev flannel.1 dst ${dst} self`),
+    );
   }
 
   /** What flannel compares when there is a flannel.1 already. Not compared: MTU, learning, MAC, state. */

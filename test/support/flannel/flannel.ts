@@ -1,6 +1,9 @@
 /**
  * A host that runs flannel: an emulation of all that its peers, its etcd and its kernel see of it, in flannel's own order, its
  * defects included. (Real flannel is not to be had where these tests run.)
+ *
+ * Of 0.5.5 this shows what its kernel and its miss handling do to a host of ours. The real one keeps its leases in an etcd v2
+ * store, which we do not speak, so it can never be in one overlay with us; the emulation keeps them where 0.18 and later do.
  */
 import { mkdirSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -52,7 +55,11 @@ export class Flannel {
     const store = new FlannelStore(etcd);
     const previous = previousSubnet(host.agent.subnetFile);
     const { mac, misfit } = await device.ensure();
-    const subnet = await acquire(store, host.publicIp, previous, valueOf(version, host.publicIp, mac));
+    const attributes = valueOf(version, host.publicIp, mac);
+    const subnet =
+      version === '0.5.5'
+        ? await acquireAsOld(store, host.publicIp, attributes)
+        : await acquire(store, host.publicIp, previous, attributes);
     await device.configure(subnet, NETWORK);
     if (rules) await installFlannelRules(host.namespace, rules, NETWORK, subnet.replace('-', '/'));
     writeSubnetFile(host.agent.subnetFile, subnet, rules !== undefined);
@@ -102,6 +109,7 @@ export class Flannel {
     const { leases, revision } = await this.store.list();
     for (const lease of leases) this.#enqueue({ kind: 'put', lease });
     await this.#work;
+    if (this.version === '0.5.5') await this.device.removeAllBut([...this.#peers.values()]);
     this.store.watch(revision, (event) => this.#enqueue(event));
   }
 
@@ -115,11 +123,12 @@ export class Flannel {
       case 'put':
         return this.#added(event.lease);
       case 'delete':
-        // "Lease has been revoked. Shutting down daemon."
-        if (event.subnet === this.subnet) this.#isRunning = false;
-        else await this.#removed(event.subnet);
+        if (event.subnet !== this.subnet) await this.#removed(event.subnet);
+        // "Lease has been revoked. Shutting down daemon." But 0.5.5 does not watch its own.
+        else if (this.version !== '0.5.5') this.#isRunning = false;
         return;
       case 'undecodable':
+        if (this.version === '0.5.5') return;
         this.amnesia.push(`${event.key}: ${event.why}`);
         for (const subnet of [...this.#peers.keys()]) await this.#removed(subnet);
     }
@@ -150,7 +159,7 @@ export class Flannel {
   }
 }
 
-/** By PublicIP, blindly; else the subnet of the subnet file, if nobody has it; else any. */
+/** By PublicIP, blindly, if it fits the network; else the subnet of the subnet file, if nobody has it; else any. */
 async function acquire(
   store: FlannelStore,
   publicIp: string,
@@ -159,17 +168,40 @@ async function acquire(
 ): Promise<string> {
   const { leases } = await store.list();
   const own = leases.find((lease) => lease.value.PublicIP === publicIp);
-  if (own) {
+  if (own && FITTING.test(own.subnet)) {
     await store.put(own.subnet, value);
     return own.subnet;
   }
-  const taken = new Set(leases.map(({ subnet }) => subnet));
-  const third = 1 + Math.floor(Math.random() * 100);
-  const free = Array.from({ length: 255 }, (_, n) => `10.5.${((third + n) % 255) + 1}.0-24`);
-  const subnet = [previous, ...free].find((each) => each !== undefined && !taken.has(each))!;
+  if (own) await store.delete(own.subnet);
+  const taken = new Set(leases.flatMap(({ subnet }) => (subnet === own?.subnet ? [] : [subnet])));
+  const subnet = [previous, ...candidates()].find((each) => each !== undefined && !taken.has(each))!;
   // Flannel ends with exit code 1 when it loses this race.
   if (!(await store.create(subnet, value))) throw new Error(`subnet already exists: ${subnet}`);
   return subnet;
+}
+
+/** 0.5.5 knows nothing of its previous subnet, and tries again when it loses a race. */
+async function acquireAsOld(store: FlannelStore, publicIp: string, value: string): Promise<string> {
+  for (;;) {
+    const { leases } = await store.list();
+    const own = leases.find((lease) => lease.value.PublicIP === publicIp);
+    if (own) {
+      await store.put(own.subnet, value);
+      return own.subnet;
+    }
+    const taken = new Set(leases.map(({ subnet }) => subnet));
+    const subnet = candidates().find((each) => !taken.has(each))!;
+    if (await store.create(subnet, value)) return subnet;
+  }
+}
+
+/** A subnet that flannel would lease in {@link NETWORK}. */
+const FITTING = /^10\.5\.([1-9]\d*)\.0-24$/;
+
+/** All of them, from one that chance chooses. */
+function candidates(): string[] {
+  const third = 1 + Math.floor(Math.random() * 100);
+  return Array.from({ length: 255 }, (_, n) => `10.5.${((third + n) % 255) + 1}.0-24`);
 }
 
 /** Byte for byte what Go's encoder makes of flannel's LeaseAttrs, which had fewer fields once. */
