@@ -15,6 +15,7 @@ const firewallOf = (lab: FirewallLab) =>
       throw new Error('nobody listens in this test');
     },
     () => undefined,
+    () => new Set(),
   );
 
 describeFirewallContract('Linux', async () => {

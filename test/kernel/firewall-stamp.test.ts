@@ -2,6 +2,7 @@
 import { openMonitor } from '../../native';
 import { executeWith } from '../../src/kernel/firewall/execute';
 import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
+import { outsideLinks } from '../../src/kernel/firewall/outside-links';
 import { stampOfRules } from '../../src/kernel/firewall/rules-stamp';
 import { requirePrivateNamespace, sh } from './private-namespace';
 
@@ -20,6 +21,7 @@ beforeEach(async () => {
     },
     openMonitor,
     stampOfRules,
+    outsideLinks,
   );
   await firewall.observe(['ipv4'], signal);
   started = [];

@@ -22,6 +22,7 @@ beforeAll(async () => {
       throw new Error('nobody listens in this test');
     },
     () => undefined,
+    () => new Set(),
   );
 });
 afterAll(() => lab.remove());

@@ -206,6 +206,7 @@ describe.each([
         throw new Error('nobody listens here');
       },
       () => undefined,
+      () => new Set(),
     );
     const said: string[] = [];
     expect(await removeFirewallRules(firewall, (line) => said.push(line), SIGNAL)).toEqual([]);
@@ -275,6 +276,45 @@ it('no packet goes unmasqueraded while rules are replaced', async () => {
     await keeper.stop();
   }
   expect([...sources]).toEqual([ADDRESSES.ipv4.host]);
+});
+
+describe("a rule that drops the overlay for a moment, before the administrator's chain", () => {
+  const forward = async () =>
+    (await sh('iptables-nft -S FORWARD')).match(/DOCKER-USER|VTEPD-FWD-flannel.1|-i flannel.1 -j DROP/g);
+  const settle = async () => {
+    await sh(`iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -p tcp --dport 23 -j DROP
+      iptables-nft -I FORWARD -j DOCKER-USER; iptables-nft -P FORWARD DROP`);
+    return new Keeper({ enableNfTables: true }).settled();
+  };
+  const isBehind = async () => (await forward())?.join() === 'DOCKER-USER,VTEPD-FWD-flannel.1';
+  const isInFront = async () =>
+    (await forward())?.join() === 'VTEPD-FWD-flannel.1,-i flannel.1 -j DROP,DOCKER-USER';
+
+  it('comes and goes: our jump goes to the front and back, and on the way back no packet is lost', async () => {
+    const keeper = await settle();
+    expect(await isBehind()).toBe(true);
+    await sh('iptables-nft -I FORWARD -i flannel.1 -j DROP');
+    await until('it is in front', isInFront);
+    const sources = new Set([await lab.seen('ipv4', 'peer', 'pod')]);
+    await sh('iptables-nft -D FORWARD -i flannel.1 -j DROP');
+    await until('it is behind', async () => {
+      sources.add(await lab.seen('ipv4', 'peer', 'pod'));
+      return isBehind();
+    });
+    sources.add(await lab.seen('ipv4', 'peer', 'pod'));
+    expect([...sources]).toEqual([ADDRESSES.ipv4.peer]);
+    expect(keeper.lines.filter(({ level }) => level !== 'info')).toEqual([]);
+  });
+
+  it('goes while we are away: the next life finds its place', async () => {
+    const keeper = await settle();
+    await sh('iptables-nft -I FORWARD -i flannel.1 -j DROP');
+    await until('it is in front', isInFront);
+    await keeper.stop();
+    await sh('iptables-nft -D FORWARD -i flannel.1 -j DROP');
+    await new Keeper({ enableNfTables: true }).settled();
+    expect(await isBehind()).toBe(true);
+  });
 });
 
 it('iptables-legacy tells nobody: its rules are repaired by the resync', async () => {

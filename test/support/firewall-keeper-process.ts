@@ -8,6 +8,7 @@ import type { FirewallOptions } from '../../src/core/firewall';
 import { FirewallKeeper } from '../../src/engine/firewall-keeper';
 import { executeWith } from '../../src/kernel/firewall/execute';
 import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
+import { outsideLinks } from '../../src/kernel/firewall/outside-links';
 import { stampOfRules } from '../../src/kernel/firewall/rules-stamp';
 import { subnet } from '../../src/model/address';
 import type { Clock, Log } from '../../src/ports';
@@ -42,7 +43,7 @@ const clock: Clock = {
 
 const execute = executeWith(given.path ? ['env', `PATH=${given.path}`] : []);
 const keeper = new FirewallKeeper(
-  new LinuxFirewall(execute, openMonitor, stampOfRules),
+  new LinuxFirewall(execute, openMonitor, stampOfRules, outsideLinks),
   clock,
   log,
   given.resyncMilliseconds,

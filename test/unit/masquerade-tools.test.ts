@@ -3,7 +3,7 @@ import { arrivalRules, forwardRules, masqueradeRules } from '../../src/core/masq
 import { subnet } from '../../src/model/address';
 import { printFirewallRule } from '../../src/model/firewall';
 import { hasRuleChange } from '../../src/kernel/firewall/change-monitor';
-import { dropPosition, type FilterRule } from '../../src/kernel/firewall/forward-path';
+import { dropPosition, isInPlace, type FilterRule } from '../../src/kernel/firewall/forward-path';
 import {
   isBridgeGuard,
   parseSaved,
@@ -11,6 +11,7 @@ import {
   readIptablesFilterRule,
   readIptablesRule,
 } from '../../src/kernel/firewall/iptables-syntax';
+import { readDefaultRoutes } from '../../src/kernel/firewall/outside-links';
 import { printNftRule, readNftFilterRule, readNftRule } from '../../src/kernel/firewall/nft-syntax';
 
 const OVERLAY = { network: subnet('10.5.0.0/16'), subnet: subnet('10.5.1.0/24') };
@@ -129,10 +130,8 @@ describe('where a filter drops the overlay', () => {
     for (const rule of table.rules) {
       chains.set(rule.chain, [...(chains.get(rule.chain) ?? []), readIptablesFilterRule(rule)]);
     }
-    return dropPosition(
-      { chains, base: 'FORWARD', dropsByPolicy: table.policies.get('FORWARD') === 'DROP' },
-      'flannel.1',
-    );
+    const dropsByPolicy = table.policies.get('FORWARD') === 'DROP';
+    return dropPosition({ chains, base: 'FORWARD', dropsByPolicy, outside: new Set(['wan0']) }, 'flannel.1');
   };
 
   it.each<[string, number | undefined, string[]]>([
@@ -167,9 +166,56 @@ describe('where a filter drops the overlay', () => {
     ['by the policy, where a goto ends', 1, [':FORWARD DROP', '-A FORWARD -g X', '-A X -i lo -j ACCEPT']],
     ['nowhere, when all is accepted first', undefined, ['-A FORWARD -j ACCEPT', '-A FORWARD -j DROP']],
     ['nowhere in a loop of chains', undefined, ['-A FORWARD -j A', '-A A -j A']],
+    ['not where the outside is kept from containers', undefined, ['-A FORWARD -i wan0 -j DROP']],
+    ['at what keeps all but the outside from containers', 0, ['-A FORWARD ! -i wan0 -j DROP']],
+    ['at what keeps a bridge from containers', 0, ['-A FORWARD -i docker0 -j DROP']],
     ['not at a target that only notes', undefined, ['-A FORWARD -j LOG --log-prefix "x"']],
   ])('%s', (_, expected, lines) => {
     expect(position(...lines)).toBe(expected);
+  });
+});
+
+describe('where our rules stand among those of others', () => {
+  const rule = (action: FilterRule['action'], isSpecial = false): FilterRule => ({
+    input: undefined,
+    output: undefined,
+    isSpecial,
+    action,
+  });
+  const user = rule({ jump: 'DOCKER-USER', isFinal: false });
+
+  it.each<[string, boolean, { rules: FilterRule[]; latest: number; at: number }]>([
+    ['at the end of nothing', true, { rules: [], latest: 0, at: 0 }],
+    ['at the end', true, { rules: [user], latest: 1, at: 1 }],
+    ['before what an administrator owns', false, { rules: [user], latest: 1, at: 0 }],
+    ['directly before what drops', true, { rules: [user, rule('drop')], latest: 1, at: 1 }],
+    ['behind what drops', false, { rules: [rule('drop'), user], latest: 0, at: 1 }],
+    ['before a special case', false, { rules: [rule('drop', true)], latest: 1, at: 0 }],
+    ['before what only notes', false, { rules: [rule('other', true)], latest: 1, at: 0 }],
+    ['before what accepts, as we do', true, { rules: [rule('accept', true)], latest: 1, at: 0 }],
+  ])('%s: right? %s', (_, expected, { rules, latest, at }) => {
+    expect(isInPlace(rules, latest, at)).toBe(expected);
+  });
+});
+
+describe('the interfaces outside', () => {
+  const HEADER = 'Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n';
+  it.each([
+    ['none without routes', HEADER, []],
+    [
+      'that of the default route',
+      `${HEADER}eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n`,
+      ['eth0'],
+    ],
+    [
+      'not that of a half of all addresses',
+      `${HEADER}tun0\t00000000\t010200C0\t0003\t0\t0\t0\t00000080\t0\t0\t0\n`,
+      [],
+    ],
+    ['not where packets end', `${HEADER}*\t00000000\t00000000\t0200\t0\t0\t0\t00000000\t0\t0\t0\n`, []],
+    ['not of a line that is cut off', `${HEADER}eth0\t00000000\t0102`, []],
+  ])('%s', (_, text, expected) => {
+    expect([...readDefaultRoutes(text)]).toEqual(expected);
   });
 });
 

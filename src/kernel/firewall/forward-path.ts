@@ -26,7 +26,11 @@ export interface Filter {
   readonly chains: ReadonlyMap<string, readonly FilterRule[]>;
   readonly base: string;
   readonly dropsByPolicy: boolean;
+  readonly outside: Outside;
 }
+
+/** Names of interfaces that no container is behind, and so no way of the overlay's packets between containers. */
+export type Outside = ReadonlySet<string>;
 
 /** A link that no rule names. */
 export const ANY_LINK = '';
@@ -38,12 +42,22 @@ const DEEPEST_CALL = 16;
  * The place (counted from 0) of the first rule of the base chain by which the overlay's traffic as such would be dropped:
  * what comes in by the link or goes out by it, or just everything. Behind the last rule if the policy does it; undefined if
  * nothing does. What we insert there lets the overlay pass, and leaves all that goes before in force: an administrator's
- * special cases, Docker's isolation of its networks.
+ * special cases, Docker's isolation of its networks. See {@link isInPlace}.
  */
 export function dropPosition(filter: Filter, link: string): number | undefined {
   const flows: Flow[] = [{ input: link }, { output: link }, {}];
   const positions = flows.map((flow) => walk(filter, flow)).filter((position) => position !== undefined);
   return positions.length > 0 ? Math.min(...positions) : undefined;
+}
+
+/**
+ * True if what lets the overlay pass stands right there, behind so many rules of others in the base chain. The right place is
+ * the one directly before the first rule that drops the overlay as such (`latest`: how many rules go before it), and the end
+ * without one. It depends on what is there now alone: a rule that came and went leaves no trace. Farther in front we would
+ * hide from the overlay's packets what others decide about them; only rules that accept decide as we do.
+ */
+export function isInPlace(rules: readonly FilterRule[], latest: number, at: number): boolean {
+  return at <= latest && rules.slice(at, latest).every(({ action }) => action === 'accept');
 }
 
 /** A side that is not named is unknown; if neither is, only what asks for no interface at all concerns it. */
@@ -68,7 +82,7 @@ type Outcome = 'drop' | 'accept' | 'end' | 'next';
 
 function outcomeOf(rule: FilterRule, filter: Filter, flow: Flow, depth: number): Outcome {
   if (rule.isSpecial) return 'next';
-  const match = matchOf(rule, flow);
+  const match = matchOf(rule, flow, filter.outside);
   if (match === 'no') return 'next';
   let outcome: Outcome;
   if (rule.action === 'jump by map') {
@@ -98,9 +112,9 @@ function outcomeOfChain(name: string, filter: Filter, flow: Flow, depth: number)
   return 'next';
 }
 
-function matchOf({ input, output }: FilterRule, flow: Flow): 'yes' | 'maybe' | 'no' {
+function matchOf({ input, output }: FilterRule, flow: Flow, outside: Outside): 'yes' | 'maybe' | 'no' {
   if (flow.input === undefined && flow.output === undefined) return input || output ? 'no' : 'yes';
-  const sides = [side(input, flow.input), side(output, flow.output)];
+  const sides = [side(input, flow.input, outside), side(output, flow.output, outside)];
   if (sides.includes('no')) return 'no';
   // One interface on both sides is a bridge's own traffic (Docker's --icc=false), never ours.
   const both = input && output && !input.negated && !output.negated;
@@ -108,9 +122,15 @@ function matchOf({ input, output }: FilterRule, flow: Flow): 'yes' | 'maybe' | '
   return sides.includes('maybe') ? 'maybe' : 'yes';
 }
 
-function side(match: InterfaceMatch | undefined, name: string | undefined): 'yes' | 'maybe' | 'no' {
+function side(
+  match: InterfaceMatch | undefined,
+  name: string | undefined,
+  outside: Outside,
+): 'yes' | 'maybe' | 'no' {
   if (!match) return 'yes';
-  if (name === undefined) return 'maybe';
+  // It is a container's: `-i eth0 -j DROP` keeps the outside from containers, and no container from another.
+  if (name === undefined)
+    return !match.negated && match.names.every((each) => outside.has(each)) ? 'no' : 'maybe';
   const isNamed = match.names.some((pattern) =>
     /[*+]$/.test(pattern) ? name.startsWith(pattern.slice(0, -1)) : name === pattern,
   );

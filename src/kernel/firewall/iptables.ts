@@ -9,7 +9,14 @@ import {
   type FirewallRole,
 } from '../../model/firewall';
 import type { Execute } from './execute';
-import { ANY_LINK, dropPosition, type Filter, type FilterRule } from './forward-path';
+import {
+  ANY_LINK,
+  dropPosition,
+  isInPlace,
+  type Filter,
+  type FilterRule,
+  type Outside,
+} from './forward-path';
 import {
   isBridgeGuard,
   optionOf,
@@ -50,6 +57,7 @@ export class Iptables {
   constructor(
     private readonly execute: Execute,
     readonly variant: IptablesVariant,
+    private readonly outside: () => Outside,
   ) {}
 
   /** iptables-save(8), without `-t`: to ask for a table would make it. */
@@ -81,7 +89,7 @@ export class Iptables {
         if (group.length === 0) continue;
         try {
           const table = (await this.#saved(family, signal)).get(HOMES[role].table);
-          const lines = group.flatMap((operation) => linesOf(operation, table));
+          const lines = group.flatMap((operation) => linesOf(operation, table, this.outside()));
           if (lines.length > 0) await this.#restore(family, HOMES[role].table, lines, signal);
         } catch (error) {
           signal.throwIfAborted();
@@ -118,29 +126,35 @@ export class Iptables {
       const owner = chain.startsWith(CHAIN_PREFIX[role]) ? linkOfChain(chain) : undefined;
       if (!owner) continue;
       const rules = table.rules.filter((rule) => rule.chain === chain).map(readIptablesRule);
-      into.blocks.push({ place, owner, rules, inEffect: isJumpInEffect(table, role, owner) });
+      into.blocks.push({ place, owner, rules, inEffect: isJumpInEffect(table, role, owner, this.outside()) });
     }
     if (flannelRules(table, role).length > 0 || flannelChains(table, role).length > 0) {
       into.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true });
     }
     if (role === 'masquerade') return;
     const others = withoutOurs(table);
-    const drops = role === 'arrival' ? guardPosition(others) : dropPosition(filterOf(others), ANY_LINK);
+    const drops =
+      role === 'arrival' ? guardPosition(others) : dropPosition(filterOf(others, this.outside()), ANY_LINK);
     into.gates.push({ place, drops: drops !== undefined });
   }
 }
 
-/** The one jump is there, it is as we write it, and nothing before it drops the overlay's packets. */
-function isJumpInEffect(table: SavedTable, role: FirewallRole, owner: string): boolean {
-  const jumps = jumpsTo(chainOf(role, owner), table, role);
-  if (jumps.length !== 1 || !isPlainJump(jumps[0]!)) return false;
+/** The one jump is there, it is as we write it, and it stands where it belongs among the rules of others. */
+function isJumpInEffect(table: SavedTable, role: FirewallRole, owner: string, outside: Outside): boolean {
+  const [jump, ...more] = jumpsTo(chainOf(role, owner), table, role);
+  if (!jump || more.length > 0 || !isPlainJump(jump)) return false;
   if (role === 'masquerade') return true;
-  if (role === 'arrival') return guardPosition(table, jumps[0]) === undefined;
-  const isOthers = ({ words }: SavedRule) => words.every((word) => (linkOfChain(word) ?? owner) === owner);
-  return dropPosition(filterOf({ ...table, rules: table.rules.filter(isOthers) }), owner) === undefined;
+  const others = othersIn(table, role);
+  const before = new Set(table.rules.slice(0, table.rules.indexOf(jump)));
+  const at = others.filter((rule) => before.has(rule)).length;
+  return isInPlace(others.map(readIptablesFilterRule), latestPosition(table, role, owner, outside), at);
 }
 
-function linesOf({ verb, block }: FirewallOperation, table: SavedTable | undefined): string[] {
+function linesOf(
+  { verb, block }: FirewallOperation,
+  table: SavedTable | undefined,
+  outside: Outside,
+): string[] {
   const { role } = block.place;
   const home = HOMES[role].chain;
   const isFlannel = block.owner === FLANNELD;
@@ -153,46 +167,56 @@ function linesOf({ verb, block }: FirewallOperation, table: SavedTable | undefin
   }
   // To name the chain makes it, or empties it.
   const lines = [`:${chain} - [0:0]`, ...block.rules.map((rule) => `-A ${chain} ${printIptablesRule(rule)}`)];
-  if (table && isJumpInEffect(table, role, block.owner)) return lines;
+  if (table && isJumpInEffect(table, role, block.owner, outside)) return lines;
   const jump = `-m comment --comment "${commentOf(block.owner)}" -j ${chain}`;
-  const position = positionOf(table, role, chain);
+  const position = positionOf(table, role, chain, outside);
   const where = position === undefined ? `-A ${home}` : `-I ${home} ${position + 1}`;
   return [...lines, ...withoutJumps, `${where} ${jump}`];
 }
 
-/** The place in the built-in chain, counted from 0, that the jump must have: before what drops the overlay's packets. Undefined: the end. */
-function positionOf(table: SavedTable | undefined, role: FirewallRole, chain: string): number | undefined {
+/** The place in the built-in chain, counted from 0 and without jumps to this chain, that the jump must have. Undefined: the end. */
+function positionOf(
+  table: SavedTable | undefined,
+  role: FirewallRole,
+  chain: string,
+  outside: Outside,
+): number | undefined {
+  // Nothing forces masquerade rules to the front: they come last, and stay where they are.
   if (!table || role === 'masquerade') return undefined;
+  const next = othersIn(table, role)[latestPosition(table, role, linkOfChain(chain)!, outside)];
   const own = jumpsTo(chain, table, role);
-  const others = table.rules.filter((rule) => !own.includes(rule));
-  const last = others.filter((rule) => rule.chain === HOMES[role].chain).length;
-  const position =
-    role === 'arrival'
-      ? guardPosition({ ...table, rules: others })
-      : dropPosition(filterOf({ ...table, rules: others }), linkOfChain(chain)!);
-  return position === last ? undefined : position;
+  const inChain = table.rules.filter((rule) => rule.chain === HOMES[role].chain && !own.includes(rule));
+  return next && inChain.indexOf(next);
 }
 
-/** The place of the first rule that guards a bridge; undefined if there is none, or none before that jump. */
-function guardPosition({ rules }: SavedTable, jump?: SavedRule): number | undefined {
-  const inChain = rules.filter((rule) => rule.chain === HOMES.arrival.chain);
-  const position = inChain.findIndex((rule) => rule === jump || isBridgeGuard(rule));
-  return position < 0 || inChain[position] === jump ? undefined : position;
+/** How many rules of others in the built-in chain go before the first that drops the overlay's packets; all of them if none does. */
+function latestPosition(
+  table: SavedTable,
+  role: Exclude<FirewallRole, 'masquerade'>,
+  link: string,
+  outside: Outside,
+): number {
+  const others = withoutOurs(table);
+  const position = role === 'arrival' ? guardPosition(others) : dropPosition(filterOf(others, outside), link);
+  return position ?? othersIn(table, role).length;
 }
 
-/** A jump to our forward rules counts as letting the overlay pass. */
-function filterOf({ policies, rules }: SavedTable): Filter {
+/** The place of the first rule that guards a bridge. */
+function guardPosition({ rules }: SavedTable): number | undefined {
+  const position = rules.filter((rule) => rule.chain === HOMES.arrival.chain).findIndex(isBridgeGuard);
+  return position < 0 ? undefined : position;
+}
+
+function filterOf({ policies, rules }: SavedTable, outside: Outside): Filter {
   const chains = new Map<string, FilterRule[]>();
   for (const rule of rules) {
     const chain = chains.get(rule.chain) ?? [];
-    chain.push(isPlainJump(rule) ? OURS : readIptablesFilterRule(rule));
+    chain.push(readIptablesFilterRule(rule));
     chains.set(rule.chain, chain);
   }
   const { chain } = HOMES.forward;
-  return { chains, base: chain, dropsByPolicy: policies.get(chain) === 'DROP' };
+  return { chains, base: chain, dropsByPolicy: policies.get(chain) === 'DROP', outside };
 }
-
-const OURS: FilterRule = { input: undefined, output: undefined, isSpecial: false, action: 'accept' };
 
 function chainOf(role: FirewallRole, link: string): string {
   return `${CHAIN_PREFIX[role]}${link}`;
@@ -216,8 +240,16 @@ function isPlainJump(rule: SavedRule): boolean {
   );
 }
 
+/** Without the jumps of any link's agent, which stand side by side and decide about packets of their own alone. */
 function withoutOurs(table: SavedTable): SavedTable {
-  return { ...table, rules: table.rules.filter(({ words }) => !words.some((word) => linkOfChain(word))) };
+  const isOurs = (rule: SavedRule) =>
+    [optionOf(rule, '-j'), optionOf(rule, '-g')].some((target) => linkOfChain(target ?? '') !== undefined);
+  return { ...table, rules: table.rules.filter((rule) => !isOurs(rule)) };
+}
+
+/** What others have in the built-in chain. */
+function othersIn(table: SavedTable, role: FirewallRole): SavedRule[] {
+  return withoutOurs(table).rules.filter((rule) => rule.chain === HOMES[role].chain);
 }
 
 /** What real flannel has in the built-in chain. */

@@ -15,29 +15,32 @@ import type { Firewall } from '../../ports';
 import { listenToChanges } from './change-monitor';
 import { executeWith, type Execute } from './execute';
 import { Iptables } from './iptables';
+import type { Outside } from './forward-path';
 import { Nftables } from './nftables';
+import { outsideLinks } from './outside-links';
 import { stampOfRules } from './rules-stamp';
 import { findTools, type FoundTools } from './tools';
 
 /** The packet filter of our network namespace. */
 export function openFirewall(): Firewall {
-  return new LinuxFirewall(executeWith(), openMonitor, stampOfRules);
+  return new LinuxFirewall(executeWith(), openMonitor, stampOfRules, outsideLinks);
 }
 
 /** Where the tools' rules are; only the tools know how to say it. */
 export class LinuxFirewall implements Firewall {
   readonly #nftables: Nftables;
   #found: FoundTools | undefined;
-  /** What was read last, of which families, and the stamp of the rules just before. */
-  #last: { readonly stamp: string; readonly families: string; readonly state: FirewallState } | undefined;
+  /** What was read last, of which families and with which interfaces outside, and the stamp of the rules just before. */
+  #last: { readonly stamp: string; readonly key: string; readonly state: FirewallState } | undefined;
 
-  /** `stamp`: see {@link stampOfRules}. */
+  /** `stamp`: see {@link stampOfRules}; `outside`: {@link outsideLinks}. */
   constructor(
     private readonly execute: Execute,
     private readonly open: typeof openMonitor,
     private readonly stamp: () => string | undefined,
+    private readonly outside: () => Outside,
   ) {
-    this.#nftables = new Nftables(execute);
+    this.#nftables = new Nftables(execute, outside);
   }
 
   /**
@@ -46,13 +49,12 @@ export class LinuxFirewall implements Firewall {
    */
   async observe(families: readonly Family[], signal: AbortSignal): Promise<FirewallState> {
     const stamp = this.stamp();
-    const key = families.join(' ');
-    if (stamp !== undefined && this.#last?.stamp === stamp && this.#last.families === key)
-      return this.#last.state;
+    const key = [...families, ...this.outside()].join(' ');
+    if (stamp !== undefined && this.#last?.stamp === stamp && this.#last.key === key) return this.#last.state;
     this.#last = undefined;
     const state = await this.#observeAnew(families, signal);
     // Without any tool, one is still looked for each time.
-    if (stamp !== undefined && state.tools.size > 0) this.#last = { stamp, families: key, state };
+    if (stamp !== undefined && state.tools.size > 0) this.#last = { stamp, key, state };
     return state;
   }
 
@@ -98,7 +100,7 @@ export class LinuxFirewall implements Firewall {
   #writer(tool: FilterTool, { nftables, iptables }: FoundTools): Nftables | Iptables | undefined {
     if (tool === 'nftables') return nftables && this.#nftables;
     const variant = iptables.find((candidate) => candidate.variant.tool === tool)?.variant;
-    return variant && new Iptables(this.execute, variant);
+    return variant && new Iptables(this.execute, variant, this.outside);
   }
 
   async #read(
@@ -110,7 +112,7 @@ export class LinuxFirewall implements Firewall {
     const blocks: InstalledBlock[] = [];
     const gates: ForwardGate[] = [];
     for (const { variant, ...state } of iptables) {
-      const reading = await new Iptables(this.execute, variant).read(families, signal);
+      const reading = await new Iptables(this.execute, variant, this.outside).read(families, signal);
       tools.set(variant.tool, { ...state, isInUse: reading.isInUse });
       blocks.push(...reading.blocks);
       gates.push(...reading.gates);

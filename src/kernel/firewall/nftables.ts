@@ -10,7 +10,14 @@ import {
   type InstalledBlock,
 } from '../../model/firewall';
 import type { Execute } from './execute';
-import { ANY_LINK, dropPosition, type FilterRule } from './forward-path';
+import {
+  ANY_LINK,
+  dropPosition,
+  isInPlace,
+  type Filter,
+  type FilterRule,
+  type Outside,
+} from './forward-path';
 import {
   NFT_FAMILY,
   isBridgeGuard,
@@ -25,7 +32,6 @@ import { FLANNEL_TABLES, commentOf, linkOfComment, linkOfTable, tableNameOf } fr
 /** Where iptables masquerades, too. By number: nft learned the name `srcnat` late. */
 const SOURCE_NAT_PRIORITY = 100;
 const OUR_CHAIN = 'postrouting';
-const ACCEPT: FilterRule = { input: undefined, output: undefined, isSpecial: false, action: 'accept' };
 
 export interface FilterReading {
   readonly blocks: InstalledBlock[];
@@ -36,10 +42,14 @@ export interface FilterReading {
 interface ForeignFilter {
   readonly base: NftChain;
   readonly rules: readonly NftRule[];
+  readonly outside: Outside;
 }
 
 export class Nftables {
-  constructor(private readonly execute: Execute) {}
+  constructor(
+    private readonly execute: Execute,
+    private readonly outside: () => Outside,
+  ) {}
 
   /** nft(8): `nft -j list chains` and `list table` of those that concern us. `skipped`: families whose table `filter` is iptables-nft's. */
   async read(
@@ -63,7 +73,7 @@ export class Nftables {
       const rules = await this.#rules(base.family, base.table, signal);
       for (const family of families) {
         if (base.family !== 'inet' && base.family !== NFT_FAMILY[family]) continue;
-        readForeignFilter({ base, rules }, family, reading);
+        readForeignFilter({ base, rules, outside: this.outside() }, family, reading);
       }
     }
     return reading;
@@ -130,16 +140,8 @@ export class Nftables {
       rule.chain === name && linkOfComment(rule.comment) === owner && familyOfRule(rule) === place.family;
     const lines = rules.filter(isOurs).map((rule) => `delete rule ${place.chain} handle ${rule.handle}`);
     if (operation.verb === 'remove') return lines;
-    const others = rules.filter((rule) => !linkOfComment(rule.comment));
-    const inChain = others.filter((rule) => rule.chain === name);
-    const guard = inChain.findIndex(isBridgeGuard);
-    const position =
-      (place.role === 'arrival'
-        ? guard < 0
-          ? undefined
-          : guard
-        : dropPosition(filterOf({ base: chain, rules: others }), owner)) ?? inChain.length;
-    const before = inChain[position];
+    const filter = withoutOurs({ base: chain, rules, outside: this.outside() });
+    const before = inBase(filter)[latestPosition(filter, owner)];
     for (const rule of operation.block.rules) {
       const where = before ? `insert rule ${place.chain} handle ${before.handle}` : `add rule ${place.chain}`;
       lines.push(`${where} ${printNftRule(rule, place.family)} comment "${commentOf(owner)}"`);
@@ -223,41 +225,53 @@ function readForeignFilter(filter: ForeignFilter, family: Family, into: FilterRe
   const chain = `${base.family} ${base.table} ${base.name}`;
   const role = roleOf(base)!;
   const place = { tool: 'nftables', family, role, chain } as const;
-  const others = rules.filter((rule) => !linkOfComment(rule.comment));
   const ours = rules.filter((rule) => rule.chain === base.name && familyOfRule(rule) === family);
   const owners = new Set(ours.flatMap((rule) => linkOfComment(rule.comment) ?? []));
   for (const owner of owners) {
     const own = ours.filter((rule) => linkOfComment(rule.comment) === owner);
-    const seen = rules.filter((rule) => !linkOfComment(rule.comment) || own.includes(rule));
-    const inEffect =
-      role === 'arrival'
-        ? !isBridgeGuard(firstOf(seen, base, own))
-        : dropPosition(filterOf({ base, rules: seen }), owner) === undefined;
+    const inEffect = own.every((rule) => isRuleInPlace(filter, rule, owner));
     into.blocks.push({ place, owner, rules: own.map(readNftRule), inEffect });
   }
-  const inChain = others.filter((rule) => rule.chain === base.name);
+  const others = withoutOurs(filter);
   const drops =
     role === 'arrival'
-      ? inChain.some(isBridgeGuard)
-      : dropPosition(filterOf({ base, rules: others }), ANY_LINK) !== undefined;
+      ? inBase(others).some(isBridgeGuard)
+      : dropPosition(filterOf(others), ANY_LINK) !== undefined;
   // Most chains there have nothing to do with containers.
   if (role === 'forward' || drops || owners.size > 0) into.gates.push({ place, drops });
 }
 
-/** The rule of the chain that decides about what arrives: one that guards a bridge, or ours. */
-function firstOf(rules: readonly NftRule[], base: NftChain, own: readonly NftRule[]): NftRule {
-  return rules.find((rule) => rule.chain === base.name && (own.includes(rule) || isBridgeGuard(rule)))!;
+function isRuleInPlace(filter: ForeignFilter, rule: NftRule, owner: string): boolean {
+  const others = withoutOurs(filter);
+  const before = new Set(filter.rules.slice(0, filter.rules.indexOf(rule)));
+  const at = inBase(others).filter((other) => before.has(other)).length;
+  return isInPlace(inBase(others).map(readNftFilterRule), latestPosition(others, owner), at);
 }
 
-/** Our own rules count as letting the overlay pass. */
-function filterOf({ base, rules }: ForeignFilter) {
+/** How many rules of the base chain go before the first that drops the overlay's packets; all of them if none does. */
+function latestPosition(others: ForeignFilter, owner: string): number {
+  if (roleOf(others.base) === 'forward')
+    return dropPosition(filterOf(others), owner) ?? inBase(others).length;
+  const guard = inBase(others).findIndex(isBridgeGuard);
+  return guard < 0 ? inBase(others).length : guard;
+}
+
+function withoutOurs(filter: ForeignFilter): ForeignFilter {
+  return { ...filter, rules: filter.rules.filter((rule) => !linkOfComment(rule.comment)) };
+}
+
+function inBase({ base, rules }: ForeignFilter): NftRule[] {
+  return rules.filter((rule) => rule.chain === base.name);
+}
+
+function filterOf({ base, rules, outside }: ForeignFilter): Filter {
   const chains = new Map<string, FilterRule[]>();
   for (const rule of rules) {
     const chain = chains.get(rule.chain) ?? [];
-    chain.push(linkOfComment(rule.comment) ? ACCEPT : readNftFilterRule(rule));
+    chain.push(readNftFilterRule(rule));
     chains.set(rule.chain, chain);
   }
-  return { chains, base: base.name, dropsByPolicy: base.policy === 'drop' };
+  return { chains, base: base.name, dropsByPolicy: base.policy === 'drop', outside };
 }
 
 /** Which family's addresses the rule looks at. */
