@@ -3,10 +3,10 @@ import { chmodSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { CONTROL_DIRECTORY, parseSocketName, printSocketName, type ControlQuestion } from '../model/control';
+import { Connections } from './connections';
 import { hostError } from './failure';
 
-const PATIENCE_MILLISECONDS = 5_000;
-const MOST_CONNECTIONS = 8;
+const LIMITS = { most: 8, patienceMilliseconds: 30_000 };
 const LONGEST_QUESTION = 64;
 
 /** Ends it, and removes the socket. */
@@ -22,8 +22,12 @@ export async function openControlSocket(
 ): Promise<CloseControlSocket> {
   const namespace = statSync('/proc/self/ns/net', { bigint: true }).ino;
   const path = join(directory, printSocketName(namespace, process.pid));
-  const server = createServer((socket) => serve(socket, answer));
-  server.maxConnections = MOST_CONNECTIONS;
+  const connections = new Connections(LIMITS);
+  const answers = oncePerTurn(answer);
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    connections.add(socket);
+    serve(socket, answers, () => connections.renew(socket));
+  });
   server.unref();
   try {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
@@ -46,19 +50,32 @@ export async function openControlSocket(
   };
 }
 
-function serve(socket: Socket, answer: (question: ControlQuestion) => string): void {
+/** Who asks in the same turn of the event loop has the same answer: a crowd of clients costs one, in time and in memory. */
+function oncePerTurn(answer: (question: ControlQuestion) => string): (question: ControlQuestion) => Buffer {
+  const answers = new Map<ControlQuestion, Buffer>();
+  return (question) => {
+    const known = answers.get(question) ?? Buffer.from(answer(question));
+    if (answers.size === 0) setImmediate(() => answers.clear());
+    answers.set(question, known);
+    return known;
+  };
+}
+
+/** One question, one answer. */
+function serve(socket: Socket, answer: (question: ControlQuestion) => Buffer, onAnswer: () => void): void {
   let question = '';
-  socket.setEncoding('utf8');
-  socket.setTimeout(PATIENCE_MILLISECONDS, () => socket.destroy());
-  socket.on('error', () => undefined);
+  socket.setEncoding('latin1');
   socket.on('data', (part: string) => {
     question += part;
-    if (question.length > LONGEST_QUESTION) socket.destroy();
-    if (!question.endsWith('\n')) return;
-    const word = question.trim();
-    if (word === 'status' || word === 'peers') socket.end(answer(word));
-    else socket.destroy();
+    const word = question.slice(0, question.indexOf('\n') + 1).trim();
+    if (word === 'status' || word === 'peers') {
+      socket.removeAllListeners('data').resume();
+      onAnswer();
+      socket.end(answer(word));
+    } else if (word !== '' || question.length > LONGEST_QUESTION) socket.destroy();
   });
+  // Without a question there is nothing to wait for.
+  socket.on('end', () => socket.end());
 }
 
 /** Killed agents remove nothing. */

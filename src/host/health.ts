@@ -1,9 +1,10 @@
 /** `/healthz` and `/readyz`, as flannel has them, but true. */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type AddressInfo, type Server } from 'node:net';
 import type { IpAddress } from '../model/address';
 import type { Clock } from '../ports';
+import { Connections } from './connections';
 import { hostError } from './failure';
+import { converse, type HttpAnswer, type HttpRequest } from './http-conversation';
 
 /** One thing that can be well or not. */
 export interface Check {
@@ -35,19 +36,23 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-const REQUEST_MILLISECONDS = 5_000;
-const MOST_CONNECTIONS = 64;
+const LIMITS = { most: 256, patienceMilliseconds: 5_000 };
 
 /**
- * Answers 200 when every check is well, else 503 with the reasons; `?verbose` lists each check. Does not keep the process
- * alive. Rejects with a HostError when it cannot listen there.
+ * Answers 200 when every check is well, else 503 with the reasons; `?verbose` lists each check. A slow or silent client delays nobody.
+ * Does not keep the process alive. Rejects with a HostError when it cannot listen there.
  */
 export async function startHealthServer(options: HealthOptions): Promise<HealthServer> {
-  // Loaded only where it is wanted: it costs 20 ms of the start.
-  const { createServer } = await import('node:http');
-  const server = createServer((request, response) => answer(options, request, response));
-  server.maxConnections = MOST_CONNECTIONS;
-  server.requestTimeout = server.headersTimeout = REQUEST_MILLISECONDS;
+  const connections = new Connections(LIMITS);
+  // By node:http an answer to each of a thousand requests in one packet would be one turn of the event loop.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    connections.add(socket);
+    converse(
+      socket,
+      (request) => answerOf(options, request),
+      () => connections.renew(socket),
+    );
+  });
   server.unref();
   const { address, port } = options;
   try {
@@ -58,7 +63,7 @@ export async function startHealthServer(options: HealthOptions): Promise<HealthS
   }
   // An error of the listening socket later on (no file descriptors left) costs an answer, not the agent.
   server.on('error', () => undefined);
-  return { port: (server.address() as AddressInfo).port, close: () => close(server) };
+  return { port: (server.address() as AddressInfo).port, close: () => close(server, connections) };
 }
 
 function listen(server: Server, address: string, port: number): Promise<void> {
@@ -71,33 +76,24 @@ function listen(server: Server, address: string, port: number): Promise<void> {
   });
 }
 
-function close(server: Server): Promise<void> {
+function close(server: Server, connections: Connections): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
-    server.closeAllConnections();
+    connections.endAll();
   });
 }
 
-function answer(options: HealthOptions, request: IncomingMessage, response: ServerResponse): void {
-  const [status, text] = answerOf(options, request);
-  response.writeHead(status, {
-    'content-type': 'text/plain; charset=utf-8',
-    'cache-control': 'no-store',
-    ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
-  });
-  response.end(request.method === 'HEAD' ? undefined : text);
-}
-
-function answerOf(options: HealthOptions, request: IncomingMessage): [status: number, text: string] {
-  const [path, query = ''] = (request.url ?? '').split('?', 2);
+function answerOf(options: HealthOptions, { method, target }: HttpRequest): HttpAnswer {
+  const [path, query = ''] = target.split('?', 2);
   const isLiveness = path === '/healthz';
-  if (!isLiveness && path !== '/readyz') return [404, 'there are /healthz and /readyz\n'];
-  if (request.method !== 'GET' && request.method !== 'HEAD') return [405, 'only GET and HEAD\n'];
+  if (!isLiveness && path !== '/readyz') return { status: 404, text: 'there are /healthz and /readyz\n' };
+  if (method !== 'GET' && method !== 'HEAD')
+    return { status: 405, text: 'only GET and HEAD\n', headers: { allow: 'GET, HEAD' } };
   let checks: readonly Check[];
   try {
     checks = isLiveness ? options.live() : options.ready();
   } catch (error) {
-    return [500, `the checks failed: ${(error as Error).message}\n`];
+    return { status: 500, text: `the checks failed: ${(error as Error).message}\n` };
   }
   const bad = checks.filter(({ ok, advisory }) => !ok && !advisory);
   const word = isLiveness ? 'running' : 'ready';
@@ -107,7 +103,7 @@ function answerOf(options: HealthOptions, request: IncomingMessage): [status: nu
       : `vtepd is not ${word}: ${bad.map(({ name, reason }) => (reason ? `${name}: ${reason}` : name)).join('; ')}`;
   const isVerbose = new URLSearchParams(query).has('verbose');
   const list = isVerbose ? checks.map((check) => printCheck(check, options.clock.now())) : [];
-  return [bad.length === 0 ? 200 : 503, [...list, verdict, ''].join('\n')];
+  return { status: bad.length === 0 ? 200 : 503, text: [...list, verdict, ''].join('\n') };
 }
 
 /** `[+] etcd: well for 12 s`, as Kubernetes prints checks; `[!]` for what is not well but does no harm yet. */
