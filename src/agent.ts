@@ -6,6 +6,7 @@ import { peerNames } from './core/desired';
 import type { Network } from './core/network';
 import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/admission-keeper';
 import { Announcer } from './engine/announcer';
+import { AccessWatcher } from './engine/access-watcher';
 import { begin } from './engine/beginning';
 import { ConfigWatcher } from './engine/config-watcher';
 import { Conditions, type Check } from './engine/conditions';
@@ -109,6 +110,7 @@ export class Agent {
   #holder: LeaseHolder | undefined;
   #underlay: UnderlayWatcher | undefined;
   #configWatcher: ConfigWatcher | undefined;
+  readonly #access: AccessWatcher;
   #standing: StandingAnswers | undefined;
   /** What is known of this host, and what follows from it. */
   readonly #own: OwnHostState;
@@ -188,6 +190,7 @@ export class Agent {
         ? new AdmissionKeeper(ports.guard, clock, log, () => this.#admissionSituation())
         : undefined;
     this.#surroundings = new SurroundingsWatcher(kernel, clock, log, () => this.#overlay);
+    this.#access = new AccessWatcher(registry, clock, log, () => this.#holder?.lease?.name);
     this.#recorder = new Recorder(host, clock, log, () => this.#memory());
   }
 
@@ -226,6 +229,7 @@ export class Agent {
       responder: this.#responder,
       announcer: this.#announcer,
       configWatcher: this.#configWatcher,
+      access: this.#access,
       firewall: this.#firewall,
       admission: this.#admission,
       surroundings: this.#surroundings,
@@ -449,6 +453,7 @@ export class Agent {
       ...(this.#admission ? [this.#admission.run(until)] : []),
       this.#surroundings.run(until),
       this.#configWatcher!.run(until),
+      this.#access.run(until),
       after(met, () => this.#recorder.run(until)),
       after(this.#tidy, () => this.#removeFormerLinks(until)),
     ];

@@ -73,6 +73,11 @@ export interface LeaseRegistry {
   /** Deletes the key, if it still is as `lease` says. */
   remove(lease: Lease, signal: AbortSignal): Promise<'removed' | 'conflict'>;
   /**
+   * Resolves if all leases may be read and the one of this name written now; else throws what that would. Writes nothing, and no watch
+   * hears of it.
+   */
+  checkAccess(leaseName: string, signal: AbortSignal): Promise<void>;
+  /**
    * Gives up the connections there are, for the address that they are bound to is gone: nobody tells them so, and they would wait
    * for answers that cannot come. What is under way fails as `unavailable`.
    */

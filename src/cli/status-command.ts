@@ -1,6 +1,6 @@
 /** `vtepd status`: what the running agent says of itself, for a person or for a program. */
 import type { ControlQuestion } from '../model/control';
-import type { CheckStatus, PeerStatus, ProcessStatus } from '../model/status';
+import type { CheckStatus, LeaseStatus, PeerStatus, ProcessStatus } from '../model/status';
 import { HostError, describeError } from '../model/errors';
 import { presentChecks } from '../model/former-status';
 import type { StatusCommand } from './command-line';
@@ -46,15 +46,9 @@ export function printStatus(status: ProcessStatus): string {
     rows.push(['underlay', `${underlay}, ${underlayAddress}`]);
   }
   if (lease) {
-    const { subnet, publicIp, vtepMac, remainingSeconds } = lease;
+    const { subnet, publicIp, vtepMac } = lease;
     rows.push(['lease', `${subnet} at ${publicIp ?? 'no address'}, VTEP MAC ${vtepMac ?? 'unknown'}`]);
-    const life =
-      remainingSeconds === undefined
-        ? 'a reservation: it does not expire'
-        : remainingSeconds > 0
-          ? `good for ${printDuration(remainingSeconds)}, also without etcd`
-          : `expired ${printDuration(-remainingSeconds)} ago`;
-    rows.push(['', life]);
+    rows.push(['', printLife(lease)]);
   }
   rows.push(['peers', `${peers.count}${work.peerChanges ? `, after ${work.peerChanges} changes` : ''}`]);
   for (const { lease: name, forSeconds } of peers.graced)
@@ -72,6 +66,14 @@ export function printStatus(status: ProcessStatus): string {
     ...(peers.list ? ['', ...peerTable(peers.list)] : []),
     '',
   ].join('\n');
+}
+
+function printLife({ remainingSeconds, lost }: LeaseStatus): string {
+  if (lost !== undefined) return lost;
+  if (remainingSeconds === undefined) return 'a reservation: it does not expire';
+  return remainingSeconds > 0
+    ? `good for ${printDuration(remainingSeconds)}, also without etcd`
+    : `expired ${printDuration(-remainingSeconds)} ago`;
 }
 
 function printCheck({ name, ok, sinceSeconds, reason, advisory }: CheckStatus): string {

@@ -16,6 +16,7 @@ import { Claims, describeExhaustion, type ClaimOptions } from './claims';
 import { CONTEST_MILLISECONDS, Contest } from './contest';
 import { EtcdLeases } from './etcd-leases';
 import { Patience } from './patience';
+import { Registration } from './registration';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -74,8 +75,11 @@ export class LeaseHolder {
   readonly #claims: Claims;
   readonly #patience: Patience;
   readonly #etcdLeases: EtcdLeases;
+  readonly #registration: Registration;
   #lease: Lease | undefined;
   #isStale = false;
+  /** The revision of the last claim of another host that we objected to. */
+  #objectedTo: string | undefined;
   /** What a watch saw of our key since we last looked. */
   #seen: { stored: Lease | MalformedLease | undefined } | undefined;
 
@@ -90,6 +94,7 @@ export class LeaseHolder {
     this.#claims = new Claims(clock, log, options);
     this.#patience = new Patience(clock, PATIENCE);
     this.#etcdLeases = new EtcdLeases(registry, clock, options.renewMarginSeconds);
+    this.#registration = new Registration(clock);
   }
 
   get lease(): Lease | undefined {
@@ -98,6 +103,17 @@ export class LeaseHolder {
 
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
     return this.#trouble.current;
+  }
+
+  /**
+   * Etcd is known to have something else in place of our lease, and that could not be put right at once; undefined otherwise. An etcd
+   * that does not answer is no such knowledge.
+   */
+  get absence(): { complaint: string; forMilliseconds: number } | undefined {
+    const failure = this.#trouble.current;
+    const problem = this.#registration.problem(failure !== undefined);
+    if (!problem || !failure) return problem;
+    return { ...problem, complaint: `${problem.complaint}; ${failure.complaint}` };
   }
 
   /** Another host that lives claims our lease; undefined when none did lately. */
@@ -139,6 +155,11 @@ export class LeaseHolder {
   get remainingSeconds(): number {
     if (this.#lease?.etcdLeaseId === undefined) return Infinity;
     return this.#etcdLeases.remainingSeconds;
+  }
+
+  /** Until when the lease is good without etcd, by the wall clock; Infinity for a reservation. */
+  get goodUntil(): number {
+    return this.clock.wallTime() + this.remainingSeconds * 1000;
   }
 
   /**
@@ -207,16 +228,21 @@ export class LeaseHolder {
           : await this.#check(seen, signal);
         if (isOurs && isStale && !this.hasGivenWay) await this.#refresh(signal);
         if (!isOurs) {
+          if (!this.#registration.isLost) this.#registration.lose({ kind: 'missing' });
           await this.#beFair(signal);
           await this.#takeBack(this.#lease!, signal);
         }
-        if (!this.hasGivenWay) this.#contest.endIfOver();
+        if (!this.hasGivenWay) {
+          this.#contest.endIfOver();
+          this.#registration.restore();
+        }
         failures = 0;
         this.#trouble.clear('subnet lease is safe again');
         if (this.#lease !== reported) onReplaced((reported = this.#lease!));
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof RegistryError)) throw error;
+        if (seen && !this.#isOld(seen.stored)) this.#noteDeviation(seen.stored);
         // Nobody tells us again.
         this.#seen ??= seen;
         this.#isStale ||= isStale;
@@ -275,8 +301,9 @@ export class LeaseHolder {
     const held = this.#lease!;
     // An older revision may be our own older write, told late, or a store that was put back to a backup; and a key that seems
     // to be gone may be back. The store itself must say.
-    const isDoubtful = seen === undefined || BigInt(seen.modRevision) < BigInt(held.modRevision);
+    const isDoubtful = seen === undefined || this.#isOld(seen);
     const stored = isDoubtful ? await this.#read(held.name, signal) : seen;
+    this.#noteDeviation(stored);
     if (stored === undefined) return false;
     if ('reason' in stored) {
       await this.#beFair(signal);
@@ -293,7 +320,10 @@ export class LeaseHolder {
     // Not so in a store that was put back to a backup: there it hangs on whatever it hung on then.
     const isNew = BigInt(stored.modRevision) > BigInt(held.modRevision);
     if (isPublicIpOurs && isNew && this.#isTwins(stored, held)) {
-      if (!this.#contest.answer(stored)) return true;
+      // An objection that could not be written is tried again: that the other's claim is still there is no second claim.
+      const isNews = stored.modRevision !== this.#objectedTo;
+      if (isNews && !this.#contest.answer(stored)) return true;
+      this.#objectedTo = stored.modRevision;
       await this.#beFair(signal);
       return this.#write(stored, signal);
     }
@@ -320,9 +350,25 @@ export class LeaseHolder {
     return this.#write(stored, signal);
   }
 
+  /** True for what was stored before we last wrote or saw our lease. */
+  #isOld(stored: Lease | MalformedLease | undefined): boolean {
+    return stored !== undefined && BigInt(stored.modRevision) < BigInt(this.#lease!.modRevision);
+  }
+
+  /** Remembers how what etcd has under the name of our lease differs from what we hold, if it does. */
+  #noteDeviation(stored: Lease | MalformedLease | undefined): void {
+    const held = this.#lease!.attributes;
+    if (stored === undefined) this.#registration.lose({ kind: 'missing' });
+    else if ('reason' in stored) this.#registration.lose({ kind: 'spoiled' });
+    else if (stored.attributes.publicIp !== held.publicIp)
+      this.#registration.lose({ kind: 'taken', publicIp: stored.attributes.publicIp });
+    else if (!sameAttributes(stored.attributes, held)) this.#registration.lose({ kind: 'changed' });
+  }
+
   /** From now on this lease is ours, and so is what it hangs on. */
   #hold(lease: Lease): void {
     this.#lease = lease;
+    this.#registration.restore();
     this.#etcdLeases.hold(lease.etcdLeaseId);
   }
 
@@ -378,6 +424,8 @@ export class LeaseHolder {
   }
 
   async #try(leases: readonly Lease[], avoid: Subnet[], signal: AbortSignal): Promise<Lease | Setback> {
+    const stored = this.#lease && leases.find(({ name }) => name === this.#lease!.name);
+    if (stored) this.#noteDeviation(stored);
     const claim = this.#claims.next(this.#lease, leases, avoid, (id) => this.#etcdLeases.isOwn(id));
     const decision = decideAcquisition(claim, leases);
     switch (decision.kind) {

@@ -1,4 +1,5 @@
 /** Whether the agent does what it should: everything that can be well or not, by name. */
+import type { AccessWatcher } from './access-watcher';
 import type { AdmissionKeeper } from './admission-keeper';
 import type { Announcer } from './announcer';
 import { printComplaints, printSome } from './complaints';
@@ -14,18 +15,32 @@ import type { Trouble } from './trouble';
 import type { UnderlayWatcher } from './underlay-watcher';
 
 /** What is wrong, and for how long if that is known; undefined while all is well. */
-export type Grievance = { readonly complaint: string; readonly forMilliseconds?: number } | undefined;
+export type Grievance =
+  { readonly complaint: string; readonly forMilliseconds?: number | undefined } | undefined;
 
 /** The parts of the agent that can be unwell. Undefined: not there yet, or not wanted. */
 export interface Patients {
   /** What a start is waiting for. */
   readonly waits: Iterable<Pick<Trouble, 'current'>>;
   readonly watcher: Pick<PeerWatcher, 'trouble' | 'complaints' | 'graced'>;
-  readonly holder: Pick<LeaseHolder, 'lease' | 'trouble' | 'contest' | 'hasGivenWay' | 'fight'> | undefined;
+  readonly holder:
+    | Pick<
+        LeaseHolder,
+        | 'lease'
+        | 'trouble'
+        | 'contest'
+        | 'hasGivenWay'
+        | 'fight'
+        | 'absence'
+        | 'remainingSeconds'
+        | 'goodUntil'
+      >
+    | undefined;
   readonly underlay: Pick<UnderlayWatcher, 'trouble'> | undefined;
   readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights'>;
   readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'>;
   readonly configWatcher: Pick<ConfigWatcher, 'trouble'> | undefined;
+  readonly access: Pick<AccessWatcher, 'trouble'>;
   readonly firewall: Pick<FirewallKeeper, 'trouble' | 'obstacle'> | undefined;
   readonly admission: Pick<AdmissionKeeper, 'trouble'> | undefined;
   readonly surroundings: Pick<SurroundingsWatcher, 'trouble'>;
@@ -38,13 +53,14 @@ export function conditionsOf(patients: Patients): Condition[] {
   const { watcher, holder, reconciler, announcer, firewall, surroundings, embeddedEtcd } = patients;
   return [
     waitCondition(patients.waits),
-    condition('lease', leaselessness(holder), holder?.contest ?? holder?.trouble),
+    leaseCondition(holder),
     condition(
       'kernel',
       reconciler.isBaseInPlace ? undefined : 'device, address or network route are missing',
     ),
     condition('subnet file', announcer.isAnnounced ? undefined : 'it is not written', announcer.trouble),
-    advice('etcd', watcher.trouble),
+    advice('etcd', watcher.trouble && withRespite(watcher.trouble, holder)),
+    advice('etcd write access', patients.access.trouble),
     advice('network configuration', patients.configWatcher?.trouble),
     advice('lease renewal', holder?.trouble),
     advice('lease contest', holder?.contest ?? grievance(holder?.fight)),
@@ -62,9 +78,39 @@ export function conditionsOf(patients: Patients): Condition[] {
   ];
 }
 
-function leaselessness(holder: Patients['holder']): string | undefined {
-  if (!holder?.lease) return 'there is no subnet lease yet';
-  return holder.hasGivenWay ? 'another host holds our lease' : undefined;
+function leaseCondition(holder: Patients['holder']): Condition {
+  const trouble = holder?.contest ?? holder?.trouble;
+  if (!holder?.lease) return condition('lease', 'there is no subnet lease yet', trouble);
+  if (holder.hasGivenWay) return condition('lease', 'another host holds our lease', trouble);
+  const problem = holder.absence ?? expiryOf(holder);
+  return condition('lease', problem?.complaint, problem);
+}
+
+/** By our own clock, which is all there is while etcd does not answer. */
+function expiryOf({ remainingSeconds, goodUntil, trouble }: NonNullable<Patients['holder']>): Grievance {
+  if (remainingSeconds > 0) return undefined;
+  const complaint =
+    `our lease ran out at ${printTime(goodUntil)} by our own clock: other hosts have dropped us, ` +
+    'and may get our subnet';
+  return {
+    complaint: trouble ? `${complaint}; ${trouble.complaint}` : complaint,
+    forMilliseconds: -remainingSeconds * 1000,
+  };
+}
+
+/** That etcd does not answer is no harm yet: says for how long it is none. */
+function withRespite(trouble: NonNullable<Grievance>, holder: Patients['holder']): Grievance {
+  if (!holder?.lease || holder.absence || holder.hasGivenWay || holder.remainingSeconds <= 0) return trouble;
+  const respite =
+    holder.remainingSeconds === Infinity
+      ? 'our lease does not run out'
+      : `our lease is good until ${printTime(holder.goodUntil)} without it`;
+  return { ...trouble, complaint: `${trouble.complaint}; ${respite}` };
+}
+
+/** `2026-12-01T23:50Z`: by the minute, so that a text stays the same while its time does. */
+function printTime(milliseconds: number): string {
+  return new Date(Math.round(milliseconds / 60_000) * 60_000).toISOString().replace(/:00\.000Z$/, 'Z');
 }
 
 function oddLeases({ complaints }: Patients['watcher']): string | undefined {

@@ -17,7 +17,8 @@ import type { Reconciler } from './reconciler';
 /** The parts of the agent that have something to tell. Undefined: not there yet, or not wanted. */
 export interface Witnesses {
   readonly overlay: Overlay | undefined;
-  readonly holder: Pick<LeaseHolder, 'lease' | 'remainingSeconds' | 'contest'> | undefined;
+  readonly holder:
+    Pick<LeaseHolder, 'lease' | 'remainingSeconds' | 'contest' | 'hasGivenWay' | 'absence'> | undefined;
   readonly watcher: Pick<PeerWatcher, 'peers' | 'graced' | 'complaints' | 'changeCount'>;
   readonly reconciler: Pick<Reconciler, 'operations' | 'repairs'>;
   readonly responder: Pick<MissResponder, 'counters'>;
@@ -36,7 +37,7 @@ export function statusOf(
   return {
     isReady: checks.every(({ ok, advisory }) => ok || advisory),
     overlay: overlay && overlayStatusOf(overlay),
-    lease: holder?.lease && leaseStatusOf(holder.lease, holder.remainingSeconds),
+    lease: holder?.lease && leaseStatusOf(holder.lease, holder),
     peers: {
       count: watcher.peers.size,
       graced: watcher.graced.map(({ lease, forMilliseconds }) => ({
@@ -83,13 +84,23 @@ function overlayStatusOf({ network, backend, underlay, resolve }: Overlay): Over
   };
 }
 
-function leaseStatusOf(lease: Lease, remainingSeconds: number): LeaseStatus {
+function leaseStatusOf(
+  lease: Lease,
+  {
+    remainingSeconds,
+    absence,
+    hasGivenWay,
+  }: Pick<LeaseHolder, 'remainingSeconds' | 'absence' | 'hasGivenWay'>,
+): LeaseStatus {
+  const lost = hasGivenWay ? 'another host holds it' : absence?.complaint;
   return {
     name: lease.name,
     subnet: printSubnet(lease.subnet),
     publicIp: lease.attributes.publicIp,
     vtepMac: vtepMacOf(lease),
-    remainingSeconds: remainingSeconds === Infinity ? undefined : Math.round(remainingSeconds),
+    ...(lost !== undefined
+      ? { remainingSeconds: 0, lost }
+      : { remainingSeconds: remainingSeconds === Infinity ? undefined : Math.round(remainingSeconds) }),
   };
 }
 

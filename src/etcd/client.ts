@@ -296,6 +296,7 @@ function codeOf({ kind }: CallError): RegistryError['code'] {
       return 'protocol';
     case 'unavailable':
     case 'denied':
+    case 'full':
     case 'compacted':
     case 'protocol':
       return kind;

@@ -48,6 +48,11 @@ const SERVER_TEXTS: readonly [RegExp, CallFailure, string?][] = [
   [/user name is empty/, 'token', 'it wants a user and password'],
   [/invalid auth token|revision of auth store is old/, 'token'],
   [/permission denied|authentication failed|not permitted|root user does not have|too old/, 'denied'],
+  [
+    /database space exceeded/,
+    'full',
+    "its database is full, and it takes no writes: compact and defragment it, then disarm its alarm ('etcdctl alarm disarm')",
+  ],
   [/requested lease not found/, 'no-such-lease'],
   [/lease already exists/, 'lease-exists'],
   [/server stopped/, 'unavailable', SERVER_STOPPING],

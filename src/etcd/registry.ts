@@ -202,6 +202,21 @@ export class EtcdRegistry implements LeaseRegistry {
     );
   }
 
+  /** A transaction whose condition never holds: etcd checks the rights for both of its branches, and whether there is room. */
+  async checkAccess(leaseName: string, signal: AbortSignal): Promise<void> {
+    const key = this.#keys.lease(leaseName);
+    await this.#client.call(
+      `read all leases and write the lease ${leaseName}`,
+      (attempt) =>
+        transact(attempt, {
+          compare: [{ key, result: 'Less', target: 'Version', version: '0' }],
+          success: [{ request_put: { key, value: Buffer.from('{}'), lease: '0' } }],
+          failure: [{ request_range: { ...this.#keys.leases, count_only: true } }],
+        }),
+      signal,
+    );
+  }
+
   reconnect(): void {
     this.#client.reconnect();
   }

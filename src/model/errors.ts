@@ -25,6 +25,8 @@ export type RegistryFailure =
   | 'unavailable'
   /** Wrong user, password, certificate, or no permission. */
   | 'denied'
+  /** It takes no more writes until its administrator has made room. */
+  | 'full'
   /** The revision asked for is gone (compaction, or a store restored from a backup). */
   | 'compacted'
   /** It answered something that makes no sense to us. */

@@ -38,6 +38,8 @@ export interface LeaseStatus {
   readonly vtepMac: MacAddress | undefined;
   /** For how long it is good without etcd; undefined for a reservation, which does not expire. */
   readonly remainingSeconds: number | undefined;
+  /** Only where etcd is known not to have it any more, and it cannot be written: what etcd has instead, and why. */
+  readonly lost?: string;
 }
 
 export interface PeersStatus {

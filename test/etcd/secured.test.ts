@@ -212,6 +212,13 @@ describe('with users', () => {
       'role grant-permission reader --prefix=true read /test/',
       'user add reader:reader-secret',
       'user grant-role reader reader',
+      'role add writer',
+      'role grant-permission writer --prefix=true write /test/',
+      'user add writer:writer-secret',
+      'user grant-role writer writer',
+      'user add agent:agent-secret',
+      'user grant-role agent reader',
+      'user grant-role agent writer',
       'role add nothing',
       'user add nobody:nobody-secret',
       'user grant-role nobody nothing',
@@ -281,6 +288,32 @@ describe('with users', () => {
     await probe.ready();
     await etcdctl('put', '/test/subnets/10.5.3.0-24', '{}');
     await probe.until(({ changes }) => changes.length === 1);
+  });
+
+  test('missing rights to read or to write are told before anything must be written, and nothing is written', async () => {
+    const before = await etcdctl('get', '--prefix', '/', '-w', 'fields');
+    const check = (options: Partial<EtcdRegistryOptions>) =>
+      open(server, options).checkAccess('10.5.9.0-24', signal);
+    await check(root);
+    for (const user of ['reader', 'nobody', 'writer']) {
+      await expect(check({ username: user, password: `${user}-secret` })).rejects.toMatchObject({
+        code: 'denied',
+        message: expect.stringMatching(
+          /^cannot read all leases and write the lease 10\.5\.9\.0-24 \(.*permission denied\)$/,
+        ) as string,
+      });
+    }
+    await check({ username: 'agent', password: 'agent-secret' });
+    expect(await etcdctl('get', '--prefix', '/', '-w', 'fields')).toBe(before);
+  });
+
+  test('rights that are taken away while we are connected are missed at the next look', async () => {
+    const registry = open(server, { username: 'agent', password: 'agent-secret' });
+    await registry.checkAccess('10.5.9.0-24', signal);
+    await etcdctl('user', 'revoke-role', 'agent', 'writer');
+    await expect(registry.checkAccess('10.5.9.0-24', signal)).rejects.toMatchObject({ code: 'denied' });
+    await etcdctl('user', 'grant-role', 'agent', 'writer');
+    await registry.checkAccess('10.5.9.0-24', signal);
   });
 
   /** A token as our registries get, for a look at whether etcd still knows it. A look prolongs it. */

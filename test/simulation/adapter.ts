@@ -17,6 +17,7 @@ export class Adapter implements LeaseRegistry {
   lifeOf: LeaseRegistry['lifeOf'] = (...args) => this.inner.lifeOf(...args);
   revoke: LeaseRegistry['revoke'] = (...args) => this.inner.revoke(...args);
   remove: LeaseRegistry['remove'] = (...args) => this.inner.remove(...args);
+  checkAccess: LeaseRegistry['checkAccess'] = (...args) => this.inner.checkAccess(...args);
 
   list(signal: AbortSignal): Promise<LeaseSnapshot> {
     return this.inner.list(signal);

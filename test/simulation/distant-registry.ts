@@ -121,6 +121,10 @@ export class DistantRegistry implements LeaseRegistry {
     return this.#call('remove', lease.name, signal, () => this.inner.remove(lease, NEVER));
   }
 
+  checkAccess(leaseName: string, signal: AbortSignal): Promise<void> {
+    return this.#call('checkAccess', leaseName, signal, () => this.inner.checkAccess(leaseName, NEVER));
+  }
+
   async *watch(afterRevision: string, signal: AbortSignal): AsyncGenerator<LeaseBatch> {
     this.witness.watchBegan(afterRevision);
     await this.#call('watch', '', signal, () => Promise.resolve());

@@ -218,6 +218,21 @@ export class FakeStore {
 /** What a client can be asked to do, for faults and counts. */
 export type RegistryMethod = Exclude<keyof LeaseRegistry, 'close' | 'reconnect' | 'isGrantedToUs'>;
 
+/** Etcd leases belong to whoever knows their IDs. */
+const EVERYBODYS: ReadonlySet<RegistryMethod> = new Set<RegistryMethod>([
+  'grant',
+  'keepAlive',
+  'lifeOf',
+  'revoke',
+]);
+const READS: ReadonlySet<RegistryMethod> = new Set<RegistryMethod>([
+  'readConfig',
+  'list',
+  'count',
+  'find',
+  'watch',
+]);
+
 interface Failure {
   readonly error: RegistryError;
   readonly applied: boolean;
@@ -234,6 +249,8 @@ export class FakeRegistry implements LeaseRegistry {
   slowMilliseconds = 0;
   /** While deaf, watches tell nothing. */
   deaf = false;
+  /** What this client may do. Without the right to write it keeps etcd leases alive all the same, as in etcd. */
+  rights: 'all' | 'read' | 'none' = 'all';
   /** How often all connections were given up. */
   reconnects = 0;
   readonly #calls: RegistryMethod[] = [];
@@ -412,6 +429,10 @@ export class FakeRegistry implements LeaseRegistry {
     });
   }
 
+  checkAccess(_leaseName: string, signal: AbortSignal): Promise<void> {
+    return this.#call('checkAccess', signal, () => undefined);
+  }
+
   reconnect(): void {
     this.reconnects++;
     this.cutWatches();
@@ -462,10 +483,16 @@ export class FakeRegistry implements LeaseRegistry {
     await Promise.resolve();
     signal.throwIfAborted();
     if (this.#down) throw this.#down;
+    if (!this.#isAllowed(method)) throw new RegistryError('denied', `${method}: permission denied`);
     const failure = this.#failures.get(method)?.shift();
     if (!failure) return work();
     if (failure.applied) work();
     throw failure.error;
+  }
+
+  #isAllowed(method: RegistryMethod): boolean {
+    if (this.rights === 'all' || EVERYBODYS.has(method)) return true;
+    return this.rights === 'read' && READS.has(method);
   }
 
   async #sleep(milliseconds: number, signal: AbortSignal): Promise<void> {

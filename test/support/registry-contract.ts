@@ -167,6 +167,20 @@ export function describeRegistryContract(name: string, open: () => Promise<Regis
       expect(await registry.count(signal)).toBe(2);
     });
 
+    test('whether it may be read and written is found out without writing anything', async () => {
+      const { revision } = await registry.list(signal);
+      const probe = watch(revision);
+      await probe.ready();
+      await registry.checkAccess('10.5.1.0-24', signal);
+      expect(await environment.valueOf('subnets/10.5.1.0-24')).toBeUndefined();
+      await environment.put('subnets/10.5.1.0-24', 'garbage');
+      await registry.checkAccess('10.5.1.0-24', signal);
+      expect(await environment.valueOf('subnets/10.5.1.0-24')).toBe('garbage');
+      await probe.until(({ changes }) => changes.length > 0);
+      expect(probe.summary).toHaveLength(1);
+      expect(Number(await now())).toBe(Number(revision) + 1);
+    });
+
     describe('the configuration', () => {
       test('is not there at first, then is as written', async () => {
         expect(await registry.readConfig(signal)).toBeUndefined();

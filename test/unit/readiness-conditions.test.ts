@@ -4,7 +4,16 @@ import { exampleLease } from '../support/examples';
 
 const complaint = (text: string, forMilliseconds = 0) => ({ complaint: text, forMilliseconds });
 const lease = exampleLease(1);
-const HOLDER = { lease, trouble: undefined, contest: undefined, hasGivenWay: false, fight: undefined };
+const HOLDER = {
+  lease,
+  trouble: undefined,
+  contest: undefined,
+  hasGivenWay: false,
+  fight: undefined,
+  absence: undefined,
+  remainingSeconds: 3_600,
+  goodUntil: Date.UTC(2026, 11, 1, 23, 50, 12),
+};
 const WATCHER = { trouble: undefined, complaints: [], graced: [] };
 const RECONCILER = { isBaseInPlace: true, trouble: undefined, fights: [] };
 
@@ -16,6 +25,7 @@ const WELL: Patients = {
   reconciler: RECONCILER,
   announcer: { isAnnounced: true, trouble: undefined },
   configWatcher: { trouble: undefined },
+  access: { trouble: undefined },
   firewall: { trouble: undefined, obstacle: undefined },
   admission: { trouble: undefined },
   surroundings: { trouble: () => undefined },
@@ -36,6 +46,7 @@ it('of a host on which all is well every condition is named, and none has a reas
     'kernel',
     'subnet file',
     'etcd',
+    'etcd write access',
     'network configuration',
     'lease renewal',
     'lease contest',
@@ -94,6 +105,20 @@ describe('packets may be lost', () => {
       undefined,
     ],
     [
+      'while etcd has something else in place of ours',
+      { holder: { ...HOLDER, absence: BAD } },
+      'lease',
+      'it is bad',
+      7,
+    ],
+    [
+      'once ours has run out by our own clock',
+      { holder: { ...HOLDER, remainingSeconds: -12 } },
+      'lease',
+      'our lease ran out at 2026-12-01T23:50Z by our own clock: other hosts have dropped us, and may get our subnet',
+      12_000,
+    ],
+    [
       'without device, address or network route',
       { reconciler: { ...RECONCILER, isBaseInPlace: false } },
       'kernel',
@@ -148,7 +173,7 @@ describe('it is worth knowing, and packets flow, that', () => {
   const of = (trouble: Grievance) => ({ trouble: trouble as typeof BAD });
 
   it.each<[string, Partial<Patients>, string]>([
-    ['leases cannot be followed', { watcher: { ...WATCHER, trouble: BAD } }, 'etcd'],
+    ['our lease could not be written', { access: of(BAD) }, 'etcd write access'],
     ['the configuration is another', { configWatcher: of(BAD) }, 'network configuration'],
     ['the lease cannot be kept alive', { holder: { ...HOLDER, trouble: BAD } }, 'lease renewal'],
     ['another host claims our lease', { holder: { ...HOLDER, contest: BAD } }, 'lease contest'],
@@ -174,6 +199,30 @@ describe('it is worth knowing, and packets flow, that', () => {
     ['nothing can be remembered', { recorder: of(BAD) }, 'state file'],
   ])('%s', (_, changes, name) => {
     expect(illsOf(changes)).toEqual([{ name, reason: 'it is bad', forMilliseconds: 7, advisory: true }]);
+  });
+
+  it.each<[string, Partial<Patients>['holder'], string]>([
+    [
+      'until when our lease is good without it',
+      HOLDER,
+      'our lease is good until 2026-12-01T23:50Z without it',
+    ],
+    [
+      'that our reservation is good without it',
+      { ...HOLDER, remainingSeconds: Infinity, goodUntil: Infinity },
+      'our lease does not run out',
+    ],
+  ])('leases cannot be followed, and %s', (_, holder, respite) => {
+    expect(illsOf({ holder, watcher: { ...WATCHER, trouble: BAD } })).toEqual([
+      { name: 'etcd', reason: `it is bad; ${respite}`, forMilliseconds: 7, advisory: true },
+    ]);
+  });
+
+  it('leases cannot be followed, and no respite is promised where there is none', () => {
+    for (const changes of [{ absence: BAD }, { remainingSeconds: 0 }, { hasGivenWay: true }])
+      expect(
+        illsOf({ holder: { ...HOLDER, ...changes }, watcher: { ...WATCHER, trouble: BAD } }),
+      ).toContainEqual({ name: 'etcd', reason: 'it is bad', forMilliseconds: 7, advisory: true });
   });
 
   it.each<[string, Partial<Patients>, string, string]>([

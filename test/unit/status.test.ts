@@ -7,7 +7,13 @@ const overlay = exampleOverlay();
 const peers = new MutablePeerTable([examplePeer(2), examplePeer(3)]);
 const WITNESSES: Witnesses = {
   overlay,
-  holder: { lease: exampleLease(1), remainingSeconds: 86_399.6, contest: undefined },
+  holder: {
+    lease: exampleLease(1),
+    remainingSeconds: 86_399.6,
+    contest: undefined,
+    hasGivenWay: false,
+    absence: undefined,
+  },
   watcher: {
     peers,
     graced: [{ lease: '10.5.2.0-24', forMilliseconds: 5_400 }],
@@ -109,6 +115,14 @@ it('what is not there yet, or not wanted, is not told', () => {
 it('a reservation does not run out', () => {
   const holder = { ...WITNESSES.holder!, remainingSeconds: Infinity };
   expect(statusOf({ ...WITNESSES, holder }, [], 0, false).lease?.remainingSeconds).toBeUndefined();
+});
+
+it.each([
+  ['another host holds it', { hasGivenWay: true }],
+  ['our lease is not in etcd', { absence: { complaint: 'our lease is not in etcd', forMilliseconds: 5 } }],
+])('a lease that etcd has not any more is good for nothing: %s', (lost, changes) => {
+  const holder = { ...WITNESSES.holder!, ...changes };
+  expect(statusOf({ ...WITNESSES, holder }, [], 0, false).lease).toMatchObject({ remainingSeconds: 0, lost });
 });
 
 it.each<[string, Partial<Witnesses>, string]>([
