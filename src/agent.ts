@@ -299,6 +299,7 @@ export class Agent {
       saved: this.#past.saved,
       subnets: () => this.#ownSubnets,
       isSettled: () => this.#announcer.isAnnounced,
+      peers: () => publicIpsOf(this.#watcher.peers),
     });
     const first = this.#firstUnderlay(signal);
     // A start may take long, and end only because the underlay changed meanwhile.
@@ -656,4 +657,8 @@ export class Agent {
     const options = { ...this.options.firewall, enableNfTables };
     return { link: linkNameOf(backend), overlays: [{ network, subnet }], options };
   }
+}
+
+function* publicIpsOf(peers: Iterable<Peer>): Iterable<IpAddress> {
+  for (const { publicIp } of peers) yield publicIp;
 }

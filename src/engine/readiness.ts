@@ -36,8 +36,10 @@ export interface Patients {
         | 'goodUntil'
       >
     | undefined;
-  readonly underlay: Pick<UnderlayWatcher, 'trouble'> | undefined;
-  readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights'>;
+  readonly underlay: Pick<UnderlayWatcher, 'trouble' | 'outage'> | undefined;
+  readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights'> & {
+    readonly missingBase?: readonly string[];
+  };
   readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'>;
   readonly configWatcher: Pick<ConfigWatcher, 'trouble'> | undefined;
   readonly access: Pick<AccessWatcher, 'trouble'>;
@@ -54,10 +56,7 @@ export function conditionsOf(patients: Patients): Condition[] {
   return [
     waitCondition(patients.waits),
     leaseCondition(holder),
-    condition(
-      'kernel',
-      reconciler.isBaseInPlace ? undefined : 'device, address or network route are missing',
-    ),
+    condition('kernel', reconciler.isBaseInPlace ? undefined : missingBase(reconciler)),
     condition('subnet file', announcer.isAnnounced ? undefined : 'it is not written', announcer.trouble),
     advice('etcd', watcher.trouble && withRespite(watcher.trouble, holder)),
     advice('etcd write access', patients.access.trouble),
@@ -66,7 +65,7 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('lease contest', holder?.contest ?? grievance(holder?.fight)),
     advice('other leases', grievance(oddLeases(watcher))),
     advice('peers in grace', grievance(peersInGrace(watcher))),
-    advice('underlay', patients.underlay?.trouble),
+    underlayCondition(patients.underlay),
     advice('peers in the kernel', reconciler.trouble),
     advice('fights', grievance(fights(reconciler))),
     advice('firewall', firewall?.trouble ?? firewall?.obstacle),
@@ -111,6 +110,16 @@ function withRespite(trouble: NonNullable<Grievance>, holder: Patients['holder']
 /** `2026-12-01T23:50Z`: by the minute, so that a text stays the same while its time does. */
 function printTime(milliseconds: number): string {
   return new Date(Math.round(milliseconds / 60_000) * 60_000).toISOString().replace(/:00\.000Z$/, 'Z');
+}
+
+function missingBase({ missingBase: objects = [] }: Patients['reconciler']): string {
+  const reason = 'device, address or network route are missing';
+  return objects.length === 0 ? reason : `${reason}: ${printSome(objects)}`;
+}
+
+function underlayCondition(underlay: Patients['underlay']): Condition {
+  const outage = underlay?.outage;
+  return outage ? condition('underlay', outage.complaint, outage) : advice('underlay', underlay?.trouble);
 }
 
 function oddLeases({ complaints }: Patients['watcher']): string | undefined {

@@ -33,6 +33,8 @@ export interface PassReport {
   readonly failed: readonly FailedOperation[];
   /** True if our own link, its parameters, its address and the network route are as they should be. */
   readonly isBaseInPlace: boolean;
+  /** What of these is not. */
+  readonly missing: readonly string[];
   /** Whether the peers were those that the registry tells of. */
   readonly isInSync: boolean;
 }
@@ -66,6 +68,7 @@ export class Reconciler {
   #converged = false;
   #passBegan: number | undefined;
   #baseInPlace = false;
+  #missing: readonly string[] = [];
   #operations = 0;
   #repairs = 0;
   #markTried: () => void = () => undefined;
@@ -91,6 +94,11 @@ export class Reconciler {
   /** True if our link, its parameters, its address and the network route were in place after the last pass that looked at them. */
   get isBaseInPlace(): boolean {
     return this.#baseInPlace;
+  }
+
+  /** What of the base is not in place, where that is known. */
+  get missingBase(): readonly string[] {
+    return this.#missing;
   }
 
   /** Kernel operations carried out since the start. */
@@ -204,18 +212,20 @@ export class Reconciler {
     this.#passBegan = start;
     try {
       const planned = await this.#plan(work, signal);
-      const { operations, repairs } = this.#admit(work, planned);
+      const { operations, repairs, held } = this.#admit(work, planned);
       this.#operations += operations.length;
       const failed = operations.length > 0 ? await this.kernel.apply(operations, signal) : [];
       this.#tell(work, planned.kind === 'whole' ? operations : repairs, failed, start);
-      const isFailed = ({ operation }: FailedOperation) =>
-        operation.verb === 'put' && isBase(operation.object);
+      const missing = [...held, ...failed.map(({ operation }) => operation)]
+        .filter(({ verb, object }) => verb === 'put' && isBase(object))
+        .map(({ object }) => printKernelObject(object));
       return {
         kind: planned.kind,
         operations: operations.length,
         looked: planned.looked,
         failed,
-        isBaseInPlace: !failed.some(isFailed),
+        isBaseInPlace: missing.length === 0,
+        missing,
         isInSync: planned.isInSync,
       };
     } finally {
@@ -244,13 +254,15 @@ export class Reconciler {
   }
 
   /** Which of the planned operations may be carried out now; those of them that put right what another program did. */
-  #admit(work: Work, planned: Planned): { operations: Operation[]; repairs: Operation[] } {
+  #admit(work: Work, planned: Planned): { operations: Operation[]; repairs: Operation[]; held: Operation[] } {
     const isRepair = (operation: Operation) => this.#isRepair(operation, work, planned);
     const { operations, held, nextAt, notable } = this.#ledger.admit(
       planned.operations.filter(isRepair),
       this.clock.now(),
     );
-    for (const { object } of held) this.#postpone(keyOf(object), nameOf(object), nextAt, HELD_BACK);
+    // Of the base, only a whole pass can say that it is in place again.
+    for (const { object } of held)
+      this.#postpone(keyOf(object), isBase(object) ? undefined : nameOf(object), nextAt, HELD_BACK);
     this.#repairs += operations.length;
     for (const { operation, repairs, isFight } of notable) {
       const message = isFight
@@ -259,7 +271,7 @@ export class Reconciler {
       this.log.warn(message, { object: printKernelObject(operation.object), repairs });
     }
     const others = planned.operations.filter((operation) => !isRepair(operation));
-    return { operations: [...operations, ...others], repairs: operations };
+    return { operations: [...operations, ...others], repairs: operations, held };
   }
 
   /** What we do not want changed ourselves, only another program can have changed. */
@@ -278,7 +290,10 @@ export class Reconciler {
 
   #note(report: PassReport): void {
     const isWhole = report.kind === 'whole';
-    if (isWhole || !report.isBaseInPlace) this.#baseInPlace = report.isBaseInPlace;
+    if (isWhole || !report.isBaseInPlace) {
+      this.#baseInPlace = report.isBaseInPlace;
+      this.#missing = report.missing;
+    }
     const [first] = report.failed;
     if (first) {
       this.#fail();

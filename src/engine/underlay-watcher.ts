@@ -1,6 +1,7 @@
 /** Follows the underlay interface through whatever happens to it. */
+import { peersToAsk, stateOf, type UnderlayState } from '../core/underlay-state';
 import type { KnownPast } from '../core/underlay-past';
-import type { Subnet } from '../model/address';
+import type { IpAddress, Subnet } from '../model/address';
 import { ConfigError } from '../model/errors';
 import type { HostNetwork, NetworkInterface } from '../model/network-interface';
 import type { Underlay } from '../model/overlay';
@@ -39,6 +40,8 @@ export interface UnderlaySituation {
   readonly subnets: () => readonly Subnet[];
   /** True once other hosts rely on our address. */
   readonly isSettled: () => boolean;
+  /** PublicIPs of our peers. */
+  readonly peers?: () => Iterable<IpAddress>;
 }
 
 export interface UnderlayListener {
@@ -58,6 +61,7 @@ export class UnderlayWatcher {
   readonly #trouble: Trouble;
   #home: KnownPast['home'];
   #underlay: Underlay | undefined;
+  #outage: { readonly complaint: string; readonly since: number } | undefined;
 
   constructor(
     private readonly kernel: Kernel,
@@ -76,6 +80,12 @@ export class UnderlayWatcher {
 
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
     return this.#trouble.current;
+  }
+
+  /** Why no packet of the overlay gets through, and for how long; undefined while some may. */
+  get outage(): { complaint: string; forMilliseconds: number } | undefined {
+    if (!this.#outage) return undefined;
+    return { complaint: this.#outage.complaint, forMilliseconds: this.clock.now() - this.#outage.since };
   }
 
   /** Something changed: look again. */
@@ -110,7 +120,7 @@ export class UnderlayWatcher {
         await this.#follow(listener, signal);
       } catch (error) {
         if (signal.aborted) return;
-        this.#trouble.report('the underlay interface is gone; waiting for it', error);
+        this.#trouble.report('cannot look at the underlay; trying again', error);
       }
     }
   }
@@ -118,16 +128,41 @@ export class UnderlayWatcher {
   async #follow(listener: UnderlayListener, signal: AbortSignal): Promise<void> {
     const { choice, hostNetwork } = await this.#look(signal);
     const before = this.#underlay!;
-    if (choice.kind === 'chosen') {
-      this.#trouble.clear('the underlay interface is back');
-      if (!isSameUnderlay(choice.underlay, before))
-        this.#choose(choice.underlay, 'underlay changed', choice.because);
-    }
+    if (choice.kind === 'chosen' && !isSameUnderlay(choice.underlay, before))
+      this.#choose(choice.underlay, 'underlay changed', choice.because);
     // Where there is nothing to choose, gateways and addresses may have changed all the same.
     const underlay = this.#underlay!;
     listener.looked({ underlay, hostNetwork });
     if (underlay !== before) listener.moved(before);
-    if (choice.kind === 'none') throw new ConfigError(choice.reason);
+    const reason = choice.kind === 'none' ? choice.reason : undefined;
+    this.#judge(await this.#stateOf(underlay, hostNetwork, signal), reason, underlay, hostNetwork);
+  }
+
+  async #stateOf(underlay: Underlay, hostNetwork: HostNetwork, signal: AbortSignal): Promise<UnderlayState> {
+    const peers = peersToAsk(underlay, hostNetwork.interfaces, this.situation.peers?.() ?? []);
+    const routes = await Promise.all(
+      peers.map(async (peer) => ({ peer, route: await this.kernel.routeTo(peer, signal) })),
+    );
+    return stateOf(underlay, hostNetwork, routes);
+  }
+
+  /** `unchosen`: why nothing can be chosen now, by the user's wish. */
+  #judge(
+    { outage, remark }: UnderlayState,
+    unchosen: string | undefined,
+    { address, name }: Underlay,
+    { interfaces }: HostNetwork,
+  ): void {
+    const since = this.#outage?.since ?? this.clock.now();
+    this.#outage = outage === undefined ? undefined : { complaint: outage, since };
+    const isThere = interfaces.some(({ addresses }) => addresses.some((own) => own.address === address));
+    if (unchosen !== undefined && !isThere)
+      this.#trouble.report('the underlay interface is gone; waiting for it', unchosen);
+    else if (outage !== undefined) this.#trouble.report('the underlay carries no packets', outage);
+    else if (unchosen !== undefined)
+      this.#trouble.report(`nothing can be chosen for the underlay now; it stays ${name}`, unchosen);
+    else if (remark !== undefined) this.#trouble.report('the underlay does not reach every peer', remark);
+    else this.#trouble.clear('the underlay interface is back');
   }
 
   async #look(signal: AbortSignal): Promise<UnderlayLook> {

@@ -210,7 +210,7 @@ export class EtcdRegistry implements LeaseRegistry {
       (attempt) =>
         transact(attempt, {
           compare: [{ key, result: 'Less', target: 'Version', version: '0' }],
-          success: [{ request_put: { key, value: Buffer.from('{}'), lease: '0' } }],
+          success: [{ request_put: { key, value: Buffer.alloc(0), lease: '0' } }],
           failure: [{ request_range: { ...this.#keys.leases, count_only: true } }],
         }),
       signal,

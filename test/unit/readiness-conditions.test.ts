@@ -21,7 +21,7 @@ const WELL: Patients = {
   waits: [],
   watcher: WATCHER,
   holder: HOLDER,
-  underlay: { trouble: undefined },
+  underlay: { trouble: undefined, outage: undefined },
   reconciler: RECONCILER,
   announcer: { isAnnounced: true, trouble: undefined },
   configWatcher: { trouble: undefined },
@@ -126,6 +126,20 @@ describe('packets may be lost', () => {
       undefined,
     ],
     [
+      'without our device, by its name',
+      { reconciler: { ...RECONCILER, isBaseInPlace: false, missingBase: ['link flannel.1'] } },
+      'kernel',
+      'device, address or network route are missing: link flannel.1',
+      undefined,
+    ],
+    [
+      'while the underlay carries nothing',
+      { underlay: { trouble: complaint('the underlay carries no packets: eth0 is down'), outage: BAD } },
+      'underlay',
+      'it is bad',
+      7,
+    ],
+    [
       'while subnet.env is not written yet',
       { announcer: { isAnnounced: false, trouble: undefined } },
       'subnet file',
@@ -177,7 +191,7 @@ describe('it is worth knowing, and packets flow, that', () => {
     ['the configuration is another', { configWatcher: of(BAD) }, 'network configuration'],
     ['the lease cannot be kept alive', { holder: { ...HOLDER, trouble: BAD } }, 'lease renewal'],
     ['another host claims our lease', { holder: { ...HOLDER, contest: BAD } }, 'lease contest'],
-    ['the underlay is gone', { underlay: of(BAD) }, 'underlay'],
+    ['the underlay cannot be chosen again', { underlay: { trouble: BAD, outage: undefined } }, 'underlay'],
     ['peers cannot be written', { reconciler: { ...RECONCILER, trouble: BAD } }, 'peers in the kernel'],
     [
       'firewall rules cannot be written',
