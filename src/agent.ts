@@ -331,8 +331,9 @@ export class Agent {
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
     if (this.ports.guard && !this.#admission) removeGuard(this.ports.guard, linkName, log);
+    const scope = { link: linkName, networks: [network.range.network] };
     await awaitKernel(this.#waiting, signal, () =>
-      kernel.listen(linkName, (notices) => this.#hear(notices, signal), signal),
+      kernel.listen(scope, (notices) => this.#hear(notices, signal), signal),
     );
     this.#standing = this.#standingAnswers(linkName, signal);
     const existingMac = await this.#existingMac(network, linkName, signal);

@@ -14,6 +14,7 @@ import type { MacAddress } from './model/mac';
 import type { NetworkInterface, ResolvedRoute } from './model/network-interface';
 import type { FailedOperation, Operation } from './model/operation';
 import type { PeerChange } from './model/peer';
+import type { RouteAnswer, RouteQuestion, Routing } from './model/routing';
 
 /**
  * Where leases are kept: etcd v3 in flannel's layout. Methods throw {@link RegistryError} (and nothing else, but for an
@@ -157,10 +158,11 @@ export interface Kernel {
    */
   applyNow(operations: readonly Operation[]): readonly FailedOperation[];
   /**
-   * Reports what happens to the link of that name, to what is on it and to its underlay, until the signal aborts; never
-   * our own changes. Calls back with all notices that were waiting, in order. Throws if it cannot start to listen.
+   * Reports what happens to the link of that name, to what is on it and to its underlay, and to rules and routes that may lead
+   * packets for these networks elsewhere, until the signal aborts; never our own changes. Calls back with all notices that were
+   * waiting, in order. Throws if it cannot start to listen.
    */
-  listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void;
+  listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void;
   /**
    * Answers kept ready for a link of that name, until the signal aborts: an L3 miss for a peer that it was told of is answered without
    * us, sooner than we could and also while we are busy, by the peer's FDB entry and a learned neighbor for the address.
@@ -175,6 +177,13 @@ export interface Kernel {
   routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined>;
   /** Default routes of the main table of both families, in the kernel's order; one over several links once for each of them. */
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]>;
+  /**
+   * The rules, and the routes of all tables that share an address with one of the networks, but for ours (and flannel's) on our link. Of
+   * the main table none that is shorter than a network.
+   */
+  routing(scope: Scope, signal: AbortSignal): Promise<Routing>;
+  /** Which entry of which table each of these packets takes, in their order; yields to the event loop now and then. */
+  routesOf(questions: readonly RouteQuestion[], signal: AbortSignal): Promise<readonly RouteAnswer[]>;
   /** What this host's administrator has set, as far as it concerns these links. Never throws: what cannot be read is undefined. */
   settings(links: readonly string[]): KernelSettings;
   /** Names of the vxlan links that carry routes with our protocol number, up or not: what `cleanup` removes. */
@@ -203,6 +212,8 @@ export type KernelNotice =
   | { readonly kind: 'changed'; readonly what: string; readonly name: ObjectName | undefined }
   /** An interface that is neither our link nor our underlay got or lost an address, an IPv4 default route came or went, or forwarding was switched. */
   | { readonly kind: 'interfaces' }
+  /** Rules, or routes of others, changed in a way that may lead packets for our networks elsewhere. */
+  | { readonly kind: 'routing' }
   /** Notices were lost, because they came faster than we read. */
   | { readonly kind: 'overrun' };
 

@@ -7,6 +7,7 @@ import type { KernelObject, KernelState, ObjectName } from '../model/kernel-stat
 import type { Miss } from '../model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
 import type { FailedOperation, Operation } from '../model/operation';
+import type { RouteAnswer, RouteQuestion, Routing } from '../model/routing';
 import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../ports';
 import { Protocol } from './constants';
 import { Changes } from './changes';
@@ -17,6 +18,7 @@ import { getNeighbors, parseNeighbor } from './neighbors';
 import { dumpAll, findLink, observe } from './observation';
 import { Overtaken } from './overtaken';
 import { systemErrorOf } from './refusal';
+import { readRouting, routeAsker } from './routing';
 import { Rtnetlink } from './rtnetlink';
 import { readSettings } from './settings';
 import { LinuxStandingAnswers } from './standing-answers';
@@ -101,7 +103,7 @@ class LinuxKernel implements Kernel {
     return this.#changes.apply(operations);
   }
 
-  listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
+  listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
     signal.throwIfAborted();
     let isOpen = false;
     const lookUp = (link: string | number) => {
@@ -113,7 +115,7 @@ class LinuxKernel implements Kernel {
         return undefined;
       }
     };
-    const listening = new Listening(linkName, this.#requests.portId, lookUp, this.#standing, listener);
+    const listening = new Listening(scope, this.#requests.portId, lookUp, this.#standing, listener);
     isOpen = true;
     this.#during(signal, this.#listenings, listening);
   }
@@ -151,6 +153,22 @@ class LinuxKernel implements Kernel {
 
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]> {
     return this.#dumping((netlink) => readDefaultRoutes(netlink, signal), signal);
+  }
+
+  routing(scope: Scope, signal: AbortSignal): Promise<Routing> {
+    return this.#dumping((netlink) => readRouting(netlink, scope, signal), signal);
+  }
+
+  async routesOf(questions: readonly RouteQuestion[], signal: AbortSignal): Promise<RouteAnswer[]> {
+    signal.throwIfAborted();
+    const answers: RouteAnswer[] = [];
+    const ask = routeAsker(this.#requests);
+    for (let at = 0; at < questions.length; at += NAMES_AT_ONCE) {
+      if (at > 0) await nextTurn();
+      signal.throwIfAborted();
+      for (const answer of ask(questions.slice(at, at + NAMES_AT_ONCE))) answers.push(answer);
+    }
+    return answers;
   }
 
   settings(links: readonly string[]): KernelSettings {

@@ -2,11 +2,11 @@
 import { openMonitor, type Monitor } from '../../native';
 import type { IpAddress, Subnet } from '../model/address';
 import type { MacAddress } from '../model/mac';
-import type { KernelNotice } from '../ports';
+import type { KernelNotice, Scope } from '../ports';
 import { MulticastGroups, Protocol } from './constants';
 import type { LinkRecord } from './links';
 import { NoticeReader } from './notices';
-import { notificationFilter } from './notification-filter';
+import { notificationFilter, type Instruction } from './notification-filter';
 import { systemErrorOf } from './refusal';
 import type { LinuxStandingAnswers } from './standing-answers';
 
@@ -20,6 +20,8 @@ const GROUPS = [
   MulticastGroups.IPV6_IFADDR,
   MulticastGroups.IPV6_ROUTE,
   MulticastGroups.IPV4_NETCONF,
+  MulticastGroups.IPV4_RULE,
+  MulticastGroups.IPV6_RULE,
 ];
 /** Turns of the event loop, each with hundreds of notices: under a flood that does not end, an overrun is told about each second. */
 const PATIENCE_TURNS = 512;
@@ -38,16 +40,19 @@ export class Listening {
 
   /** `ownPortId`: the socket whose changes are not told. Throws a KernelError. */
   constructor(
-    linkName: string,
+    { link, networks }: Scope,
     ownPortId: number,
     lookUp: (link: string | number) => LinkRecord | undefined,
     standing: Iterable<LinuxStandingAnswers>,
     private readonly listener: (notices: readonly KernelNotice[]) => void,
   ) {
-    this.#monitor = open(ownPortId, (messages, isOverrun) => this.#hear(messages, isOverrun));
+    this.#monitor = open(notificationFilter(ownPortId, networks), (messages, isOverrun) =>
+      this.#hear(messages, isOverrun),
+    );
     try {
       // After the monitor was opened, so that nothing is lost between the two.
-      this.#reader = new NoticeReader(linkName, lookUp, standing);
+      this.#reader = new NoticeReader(link, lookUp, standing);
+      this.#reader.networks = networks;
     } catch (error) {
       this.close();
       throw error;
@@ -120,14 +125,17 @@ export class Listening {
   }
 }
 
-function open(ownPortId: number, hear: (messages: Buffer | null, isOverrun: boolean) => void): Monitor {
+function open(
+  filter: readonly Instruction[],
+  hear: (messages: Buffer | null, isOverrun: boolean) => void,
+): Monitor {
   try {
     return openMonitor(
       {
         protocol: Protocol.ROUTE,
         groups: GROUPS,
         receiveBufferBytes: BUFFER_BYTES,
-        filter: notificationFilter(ownPortId),
+        filter,
       },
       hear,
     );

@@ -1,8 +1,8 @@
 /** What notifications mean for one link: misses, and changes that somebody else made. */
-import { contains, printSubnet, type Subnet } from '../model/address';
+import { contains, overlap, printSubnet, type Subnet } from '../model/address';
 import type { ObjectName } from '../model/kernel-state';
 import type { KernelNotice } from '../ports';
-import { FlagsNew, MessageType } from './constants';
+import { FlagsNew, MessageType, RoutingTable } from './constants';
 import { parseAddress, type AddressRecord } from './addresses';
 import { isForwardingSet } from './settings';
 import { parseLink, printLinkState, type LinkRecord } from './links';
@@ -10,6 +10,7 @@ import { eachMessage, type Message } from './message';
 import { neighborIndexOf, parseNeighbor, type NeighborRecord } from './neighbors';
 import { OwnChanges } from './own-changes';
 import { isOwnRoute, isUnicastAddress } from './ownership';
+import { parseRule } from './rules';
 import { parseRoute, routeTypeOf, type RouteRecord } from './routes';
 import type { LinuxStandingAnswers } from './standing-answers';
 import { AF_BRIDGE, FlagBit, StateBit } from './wire';
@@ -21,7 +22,7 @@ const KNOWN_ADDRESSES = 1_024;
 
 /** Reads the notifications about one link and its underlay. Does no I/O itself: `lookUp` finds a link in the kernel. */
 export class NoticeReader {
-  /** Networks whose routes are ours, so that a foreign route in the place of one of them is noticed. */
+  /** Networks whose routes are ours, so that a foreign route in the place of one of them, or before it, is noticed. */
   networks: readonly Subnet[] = [];
   /** Messages that made no sense. */
   malformed = 0;
@@ -96,6 +97,9 @@ export class NoticeReader {
       case MessageType.NEWROUTE:
       case MessageType.DELROUTE:
         return this.#hearRoute(message);
+      case MessageType.NEWRULE:
+      case MessageType.DELRULE:
+        return this.#hearRule(message);
       case MessageType.NEWLINK:
       case MessageType.DELLINK:
         return this.#hearLink(message);
@@ -150,19 +154,42 @@ export class NoticeReader {
     const route = parseRoute(message);
     if (!route) return false;
     const isGone = message.type === MessageType.DELROUTE;
+    const isOfMain = route.table === RoutingTable.MAIN;
     // IPv6 ones are refreshed by router advertisements, again and again.
-    if (route.destination.prefixLength === 0 && route.family === 'ipv4') this.#tellOfInterfaces();
+    if (route.destination.prefixLength === 0 && route.family === 'ipv4' && isOfMain) this.#tellOfInterfaces();
     const isOnLink = route.interfaceIndex !== undefined && route.interfaceIndex === this.#link?.index;
     const hasReplaced =
       !isGone &&
       message.flags & FlagsNew.REPLACE &&
       this.networks.some((network) => contains(network, route.destination));
-    if (isOwnRoute(route) || isOnLink || hasReplaced)
+    if (isOfMain && (isOwnRoute(route) || isOnLink || hasReplaced))
       this.#change(
         `route ${printSubnet(route.destination)} ${isGone ? 'removed' : 'changed'}`,
         nameOfRoute(route, message),
       );
+    // Our own protocol on another link is another overlay's. The address of our link has a route of its own, which the kernel makes.
+    const isOurs = isOwnRoute(route) && routeTypeOf(route.type) !== 'unicast';
+    if (!isOurs && !isOnLink && this.#mayConcern(route.destination, isOfMain)) this.#tellOfRouting();
     return true;
+  }
+
+  #hearRule(message: Message): boolean {
+    const rule = parseRule(message);
+    if (!rule) return false;
+    const isFor = (prefix: Subnet | undefined) => !prefix || this.#mayConcern(prefix, false);
+    if (rule.isInverted || (isFor(rule.source) && isFor(rule.destination))) this.#tellOfRouting();
+    return true;
+  }
+
+  /** Of two routes of one table the longer goes before the shorter. */
+  #mayConcern(prefix: Subnet, isNoShorter: boolean): boolean {
+    return this.networks.some((network) =>
+      isNoShorter ? contains(network, prefix) : overlap(network, prefix),
+    );
+  }
+
+  #tellOfRouting(): void {
+    if (!this.#notices.some(({ kind }) => kind === 'routing')) this.#notices.push({ kind: 'routing' });
   }
 
   #hearAddress(message: Message): boolean {

@@ -2,6 +2,7 @@
 import { readU16, readU32 } from 'netlink/dist/structs';
 import { bitsOf, familyOf, ipAddress, type Family, type IpAddress, type Subnet } from '../model/address';
 import type { Route } from '../model/kernel-state';
+import type { RouteQuestion, RouteType as TypeName } from '../model/routing';
 import { FlagsNew, MessageType, RouteScope, RouteType, RoutingTable } from './constants';
 import type { Message } from './message';
 import type { MessageWriter } from './message-writer';
@@ -12,7 +13,17 @@ import { AttributeIndex, FAMILY_NUMBERS, familyNumberOf } from './wire';
 const HEADER = 12;
 /** struct rtnexthop: its length (2 bytes), flags, hops, interface index (4 bytes). */
 const HOP_HEADER = 8;
-const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, MULTIPATH: 9, TABLE: 15 } as const;
+const RTA = {
+  DST: 1,
+  SRC: 2,
+  IIF: 3,
+  OIF: 4,
+  GATEWAY: 5,
+  PRIORITY: 6,
+  PREFSRC: 7,
+  MULTIPATH: 9,
+  TABLE: 15,
+} as const;
 /** RTNH_F_ONLINK: the gateway is on the link although no route says so. */
 const ONLINK = 0x04;
 /** RTM_F_FIB_MATCH, and for IPv4 RTM_F_LOOKUP_TABLE: without it any table is called the main one, and IPv6 refuses it. */
@@ -24,6 +35,23 @@ const TYPE_NUMBERS: Readonly<Record<Route['type'], number>> = {
   unreachable: RouteType.UNREACHABLE,
   blackhole: RouteType.BLACKHOLE,
 };
+
+/** All types that a route may have, by their names in ip-route(8). */
+const TYPE_NAMES: ReadonlyMap<number, TypeName> = new Map([
+  [RouteType.UNICAST, 'unicast'],
+  [RouteType.LOCAL, 'local'],
+  [RouteType.BROADCAST, 'broadcast'],
+  [RouteType.ANYCAST, 'anycast'],
+  [RouteType.MULTICAST, 'multicast'],
+  [RouteType.BLACKHOLE, 'blackhole'],
+  [RouteType.UNREACHABLE, 'unreachable'],
+  [RouteType.PROHIBIT, 'prohibit'],
+  [RouteType.THROW, 'throw'],
+]);
+
+export function typeNameOf(number: number): TypeName {
+  return TYPE_NAMES.get(number) ?? 'other';
+}
 
 /** Which of the types we make that RTN_* is; undefined for any other. */
 export function routeTypeOf(number: number): Route['type'] | undefined {
@@ -85,20 +113,36 @@ export function hopsOf({ buffer, start, end }: Message): Pick<RouteRecord, 'inte
   return found;
 }
 
+/** Where a route leads to, without reading the rest of it: hosts have up to a million. */
+export function destinationOf({ buffer, start, end }: Message): {
+  bytes: Buffer | undefined;
+  prefixLength: number;
+} {
+  attributes.read(buffer, start + HEADER, end);
+  return { bytes: attributes.bytes(RTA.DST), prefixLength: buffer[start + 1]! };
+}
+
 /** Which routes to dump: the kernel leaves out all others. */
 export interface RouteFilter {
   readonly family: Family;
+  /** Of which table: the main one, if nothing is said. */
+  readonly table?: number | 'all';
   readonly protocol?: number;
   readonly interfaceIndex?: number;
 }
 
-/** Asks (by a dump) for routes of the main table. */
-export function getRoutes({ family, protocol = 0, interfaceIndex = 0 }: RouteFilter): RequestWriter {
+/** Asks (by a dump) for routes. */
+export function getRoutes({
+  family,
+  table = RoutingTable.MAIN,
+  protocol = 0,
+  interfaceIndex = 0,
+}: RouteFilter): RequestWriter {
   return (writer, flags) => {
     writer.begin(MessageType.GETROUTE, flags, HEADER);
     writer.headerU8(0, FAMILY_NUMBERS[family]);
     writer.headerU8(5, protocol);
-    writer.u32(RTA.TABLE, RoutingTable.MAIN);
+    if (table !== 'all') writer.u32(RTA.TABLE, table);
     if (interfaceIndex !== 0) writer.u32(RTA.OIF, interfaceIndex);
     writer.end();
   };
@@ -114,17 +158,27 @@ export function getRouteMatch(destination: IpAddress): RequestWriter {
   return (writer, flags) => writeQuestion(writer, flags, destination, FIB_MATCH[familyOf(destination)]);
 }
 
+/** ip(8): `ip route get fibmatch ADDRESS from SOURCE iif LINK`: the entry of a table that such a packet takes. Since Linux 4.13. */
+export function getRouteOf({ destination, source, input }: RouteQuestion): RequestWriter {
+  return (writer, flags) =>
+    writeQuestion(writer, flags, destination, FIB_MATCH[familyOf(destination)], { source, input });
+}
+
 function writeQuestion(
   writer: MessageWriter,
   flags: number,
   destination: IpAddress,
   routeFlags: number,
+  { source, input }: Partial<RouteQuestion> = {},
 ): void {
   writer.begin(MessageType.GETROUTE, flags, HEADER);
   writer.headerU8(0, familyNumberOf(destination));
   writer.headerU8(1, bitsOf(familyOf(destination)));
+  if (source !== undefined) writer.headerU8(2, bitsOf(familyOf(source)));
   writer.headerU32(8, routeFlags);
   writer.address(RTA.DST, destination);
+  if (source !== undefined) writer.address(RTA.SRC, source);
+  if (input !== undefined) writer.u32(RTA.IIF, input);
   writer.end();
 }
 

@@ -1,8 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { ipAddress } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 import type { NetworkInterface } from '../../src/model/network-interface';
+import { ipAddress, printSubnet, subnet } from '../../src/model/address';
+import { MulticastGroups, Protocol } from '../../src/kernel/constants';
+import { eachMessage } from '../../src/kernel/message';
+import { notificationFilter } from '../../src/kernel/notification-filter';
+import { parseRoute } from '../../src/kernel/routes';
+import { openMonitor } from '../../native';
 import type { Kernel } from '../../src/ports';
+import { until } from '../support/lab/until';
 import {
   LINK,
   NoticeProbe,
@@ -208,10 +214,9 @@ describe('with a link and a peer, it is told when somebody', () => {
       'ip neigh add 192.168.0.9 lladdr 02:00:00:00:00:31 dev eth0 nud permanent',
       'ip route add 172.31.0.0/16 via 172.30.0.2',
       'ip route del 172.31.0.0/16',
-      'ip route add 10.5.77.0/24 dev eth0 proto bird',
-      'ip route add 10.5.78.0/24 dev eth0 proto 84 table 77',
-      'ip route del 10.5.78.0/24 table 77',
-      'ip route add 10.5.78.0/24 dev eth0 proto 84 tos 0x10',
+      'ip route add 172.31.0.0/16 via 172.30.0.2 table 77',
+      'ip rule add from 172.30.0.0/16 lookup 77',
+      'ip rule del from 172.30.0.0/16 lookup 77',
       'ip link set eth0 txqueuelen 77',
       'bridge fdb add 02:00:00:00:00:66 dev vk-peer self',
       'ip link del vk-bridge',
@@ -223,6 +228,22 @@ describe('with a link and a peer, it is told when somebody', () => {
     await sendPacket(ipAddress('192.168.0.77'));
     await mark();
     expect(probe.notices.filter(({ kind }) => kind !== 'interfaces')).toEqual([]);
+  });
+
+  test('leads packets of the network elsewhere: then just that is told, once at a time', async () => {
+    for (const command of [
+      'ip route add 10.5.77.0/24 dev eth0 proto bird',
+      'ip route add 10.5.78.0/24 dev eth0 proto 84 table 77',
+      'ip route del 10.5.78.0/24 table 77',
+      'ip route add 10.5.78.0/24 dev eth0 proto 84 tos 0x10',
+      'ip rule add to 10.5.78.0/24 lookup 77 pref 1000',
+      'ip rule del pref 1000',
+    ]) {
+      sh(command);
+      await probe.until(command, ({ notices }) => notices.length > 0);
+      await mark();
+      expect([command, probe.notices.splice(0)]).toEqual([command, [{ kind: 'routing' }]]);
+    }
   });
 
   test('gives a bridge an address, or takes it away: then just that is told', async () => {
@@ -237,6 +258,46 @@ describe('with a link and a peer, it is told when somebody', () => {
     expect(probe.notices).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
     sh('ip link del vk-bridge');
   });
+});
+
+test('of thousands of foreign changes of routes and rules outside of the network not one reaches this process', async () => {
+  const heard: string[] = [];
+  const { ROUTE } = Protocol;
+  const { IPV4_ROUTE, IPV4_RULE } = MulticastGroups;
+  const monitor = openMonitor(
+    {
+      protocol: ROUTE,
+      groups: [IPV4_ROUTE, IPV4_RULE],
+      receiveBufferBytes: 1 << 20,
+      filter: notificationFilter(1, SCOPE.networks),
+    },
+    (messages) =>
+      messages &&
+      eachMessage(messages, (message) =>
+        heard.push(printSubnet(parseRoute(message)?.destination ?? subnet('0.0.0.0/0'))),
+      ),
+  );
+  const each = (words: (n: number) => string) =>
+    Array.from({ length: 1_000 }, (_, n) => `${words(n)}\n`).join('');
+  const place = (n: number) => `10.${6 + (n >> 8)}.${n & 255}.0/24`;
+  for (const verb of ['add', 'del']) {
+    sh(
+      'ip -batch -',
+      each((n) => `route ${verb} ${place(n)} via 192.168.0.254`),
+    );
+    sh(
+      'ip -batch -',
+      each((n) => `route ${verb} ${place(n)} via 192.168.0.254 proto bird table 100`),
+    );
+    sh(
+      'ip -batch -',
+      each((n) => `rule ${verb} from ${place(n)} lookup 100 pref ${1_000 + n}`),
+    );
+  }
+  sh('ip route add 10.5.77.0/24 via 192.168.0.254');
+  await until('what comes after them', () => heard.length > 0);
+  monitor.close();
+  expect(heard).toEqual(['10.5.77.0/24']);
 });
 
 test('a default route that comes or goes is told of, whoever makes it', async () => {
@@ -299,7 +360,7 @@ test('an overrun is told, what was lost can be read, and listening goes on', asy
 
 test('closing twice is no error; what is closed refuses to work', () => {
   const stop = new AbortController();
-  kernel.listen(LINK, () => undefined, stop.signal);
+  kernel.listen(SCOPE, () => undefined, stop.signal);
   stop.abort();
   kernel.close();
   expect(() => kernel.close()).not.toThrow();

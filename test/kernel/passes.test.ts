@@ -11,7 +11,7 @@ import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Kernel, KernelNotice } from '../../src/ports';
 import { exampleOverlay } from '../support/examples';
 import { FakeLog } from '../support/fake-log';
-import { LINK, SCOPE, remove } from '../support/kernel-contract';
+import { SCOPE, remove } from '../support/kernel-contract';
 import { until } from '../support/lab/until';
 import { onFreshKernel } from './fresh-kernel';
 
@@ -67,7 +67,7 @@ test(`of ${PEERS} peers one that changes twice while passes are under way ends a
     if (notice.name) reconciler.lookAt([notice.name], cause);
     else reconciler.trigger(cause);
   };
-  kernel.listen(LINK, (notices) => notices.forEach(hear), stop.signal);
+  kernel.listen(SCOPE, (notices) => notices.forEach(hear), stop.signal);
   const end = reconciler.run(() => undefined, stop.signal);
   // Another program.
   const other = openKernel();

@@ -2,11 +2,12 @@
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { existsSync } from 'node:fs';
-import { ipAddress, familyOf, printSubnet, type IpAddress } from '../../src/model/address';
+import { ipAddress, familyOf, printSubnet, type IpAddress, type Subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { KernelObject } from '../../src/model/kernel-state';
 import type { Operation } from '../../src/model/operation';
+import type { RouteEntry, RoutingRule } from '../../src/model/routing';
 
 let isPrivate = false;
 
@@ -82,9 +83,44 @@ export function clearNamespace(): void {
   }
   // What is left hangs on no link. A table that nobody ever wrote to does not exist, and cannot be flushed.
   for (const family of ['-4', '-6']) {
-    if (/unreachable|blackhole/.test(sh(`ip ${family} route show table all`)))
-      sh(`ip ${family} route flush table main`);
+    const lines = sh(`ip ${family} route show table all`).split('\n');
+    const tables = lines
+      .filter((line) => /^(unreachable|blackhole|prohibit|throw)/.test(line))
+      .map((line) => /table (\S+)/.exec(line)?.[1] ?? 'main');
+    for (const table of new Set(tables)) sh(`ip ${family} route flush table ${table}`);
+    for (const { priority } of json<{ priority: number }>('ip', `${family} rule show`))
+      if (![0, 32_766, 32_767].includes(priority)) sh(`ip ${family} rule del pref ${priority}`);
   }
+}
+
+/** What an administrator would type to add a route or a rule, or to remove it. */
+export function reroutingCommandOf(verb: 'add' | 'del', what: RouteEntry | RoutingRule): string {
+  const family = (prefix: Subnet | undefined) =>
+    prefix && familyOf(prefix.address) === 'ipv6' ? 'ip -6' : 'ip';
+  if ('priority' in what) {
+    const { priority, source, destination, input, isInverted, action, table } = what;
+    return [
+      `${family(destination ?? source)} rule ${verb}`,
+      isInverted ? 'not' : '',
+      `from ${source ? printSubnet(source) : 'all'}`,
+      destination ? `to ${printSubnet(destination)}` : '',
+      input === undefined ? '' : `iif ${input}`,
+      `pref ${priority}`,
+      action === 'lookup' ? `lookup ${table}` : `type ${action}`,
+    ]
+      .filter((word) => word !== '')
+      .join(' ');
+  }
+  const { destination, type, table, protocol, metric, hops } = what;
+  const [first, ...rest] = hops.map(({ link, gateway }) => `${gateway ? `via ${gateway} ` : ''}dev ${link}`);
+  return [
+    `${family(destination)} route ${verb}`,
+    type === 'unicast' ? '' : type,
+    `${printSubnet(destination)} table ${table} proto ${protocol} metric ${metric}`,
+    rest.length > 0 ? [first, ...rest].map((hop) => `nexthop ${hop}`).join(' ') : (first ?? ''),
+  ]
+    .filter((word) => word !== '')
+    .join(' ');
 }
 
 /** What an administrator would type for this operation. */

@@ -113,6 +113,7 @@ describeKernelContract('a slow kernel', () => {
     kernel,
     underlay: FAKE_UNDERLAY,
     tamper: (operation) => Promise.resolve(inner.tamper(operation)),
+    reroute: (verb, what) => Promise.resolve(inner.reroute(verb, what)),
     send: (address) => Promise.resolve(inner.raiseMiss({ layer: 'l3', address })),
     close: () => {
       kernel.close();

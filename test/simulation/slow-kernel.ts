@@ -7,6 +7,7 @@ import type { KernelSettings } from '../../src/model/kernel-settings';
 import type { KernelState, ObjectName } from '../../src/model/kernel-state';
 import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
+import type { RouteAnswer, RouteQuestion, Routing } from '../../src/model/routing';
 import type { FailedOperation, Operation } from '../../src/model/operation';
 import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
 import type { FakeKernel } from '../support/fake-kernel';
@@ -82,12 +83,12 @@ export class SlowKernel implements Kernel {
     return this.#execute(operations);
   }
 
-  listen(linkName: string, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
+  listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
     const tell = (notices: readonly KernelNotice[]) =>
       void this.process.later(1, 'is notified', () => {
         if (!signal.aborted) listener(notices);
       });
-    this.inner.listen(linkName, tell, AbortSignal.any([signal, this.#stop.signal]));
+    this.inner.listen(scope, tell, AbortSignal.any([signal, this.#stop.signal]));
   }
 
   /** Its thread dies with the process. */
@@ -105,6 +106,14 @@ export class SlowKernel implements Kernel {
 
   routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined> {
     return this.#ask('routeTo', signal, () => this.inner.routeTo(destination, NEVER));
+  }
+
+  routing(scope: Scope, signal: AbortSignal): Promise<Routing> {
+    return this.#ask('routing', signal, () => this.inner.routing(scope, NEVER));
+  }
+
+  routesOf(questions: readonly RouteQuestion[], signal: AbortSignal): Promise<readonly RouteAnswer[]> {
+    return this.#ask('routesOf', signal, () => this.inner.routesOf(questions, NEVER));
   }
 
   settings(): KernelSettings {

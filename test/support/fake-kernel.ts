@@ -21,7 +21,17 @@ import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-in
 import { MutablePeerTable, type PeerChange } from '../../src/model/peer';
 import { printOperation, type FailedOperation, type Operation } from '../../src/model/operation';
 import { Overtaken } from '../../src/kernel/overtaken';
+import {
+  LOCAL_TABLE,
+  MAIN_TABLE,
+  type RouteAnswer,
+  type RouteEntry,
+  type RouteQuestion,
+  type Routing,
+  type RoutingRule,
+} from '../../src/model/routing';
 import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
+import { USUAL_RULES, isNear, resolve } from './fake-routing';
 
 type Listener = (notices: readonly KernelNotice[]) => void;
 
@@ -31,6 +41,7 @@ interface Fault {
 }
 
 const BOOT_PROTOCOL = 3;
+const KERNEL_PROTOCOL = 2;
 /** What Linux reads one after the other: a change in between is in one part and not in another. */
 const DUMPS: readonly (readonly KernelObject['kind'][])[] = [
   ['link'],
@@ -83,6 +94,11 @@ export class FakeKernel implements Kernel {
   ];
   /** `notForwarding`: all such links, asked about or not. */
   kernelSettings: KernelSettings = { isForwarding: true, notForwarding: [], isBridgedFiltered: true };
+  /** Rules and routes of others; change them by {@link changeRouting}. */
+  rules: readonly RoutingRule[] = USUAL_RULES;
+  foreignRoutes: readonly RouteEntry[] = [];
+  /** How often {@link routing} was called, and of how many packets {@link routesOf} was asked. */
+  readonly routingReads = { routing: 0, questions: 0 };
   isClosed = false;
   /** Awaited before each part of an observation, and before each operation of {@link apply}: what happens there, happens between them. */
   pace: (() => Promise<void>) | undefined;
@@ -148,6 +164,8 @@ export class FakeKernel implements Kernel {
       const before = this.state.get(keyOf(object));
       this.#execute(verb, object);
       const isChanged = JSON.stringify(before) !== JSON.stringify(this.state.get(keyOf(object)));
+      const isElsewhere = object.kind === 'route' && object.link && !this.#link(object.link);
+      if (isChanged && isElsewhere) this.#tell(undefined, [{ kind: 'routing' }]);
       const change = verb === 'put' ? 'changed' : 'removed';
       const what = `${keyOf(object)} ${change}`;
       if (isChanged) this.#tell(linkOf(object), [{ kind: 'changed', what, name: nameOf(object) }]);
@@ -172,6 +190,21 @@ export class FakeKernel implements Kernel {
   changeDefaultRoutes(...routes: readonly ResolvedRoute[]): void {
     this.defaultRouteList = [...routes];
     this.#tell(undefined, [{ kind: 'interfaces' }]);
+  }
+
+  /** Others change rules and routes, and a notice says so. */
+  changeRouting(changes: { rules?: readonly RoutingRule[]; routes?: readonly RouteEntry[] }): void {
+    this.rules = changes.rules ?? this.rules;
+    this.foreignRoutes = changes.routes ?? this.foreignRoutes;
+    this.#tell(undefined, [{ kind: 'routing' }]);
+  }
+
+  /** Others add a route or a rule, or remove the one that is so. */
+  reroute(verb: 'add' | 'del', what: RouteEntry | RoutingRule): void {
+    const change = <T>(all: readonly T[], one: T): T[] =>
+      verb === 'add' ? [...all, one] : all.filter((other) => JSON.stringify(other) !== JSON.stringify(one));
+    if ('priority' in what) this.changeRouting({ rules: change(this.rules, what) });
+    else this.changeRouting({ routes: change(this.foreignRoutes, what) });
   }
 
   /** Somebody sends to an address or MAC that the kernel must ask about. */
@@ -281,9 +314,9 @@ export class FakeKernel implements Kernel {
     return failed;
   }
 
-  listen(linkName: string, listener: Listener, signal: AbortSignal): void {
+  listen({ link }: Scope, listener: Listener, signal: AbortSignal): void {
     signal.throwIfAborted();
-    this.#listeners.set(listener, linkName);
+    this.#listeners.set(listener, link);
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
   }
 
@@ -335,6 +368,64 @@ export class FakeKernel implements Kernel {
   async defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]> {
     await this.#turn(signal);
     return [...this.defaultRouteList];
+  }
+
+  async routing({ link, networks }: Scope, signal: AbortSignal): Promise<Routing> {
+    await this.#turn(signal);
+    this.routingReads.routing++;
+    const isOurs = ({ protocol, hops, table, type }: RouteEntry) => {
+      const isOnLink = hops.length === 1 && hops[0]!.link === link;
+      if (protocol === ROUTE_PROTOCOL && type !== 'unicast') return true;
+      return isOnLink && (protocol === ROUTE_PROTOCOL || protocol === BOOT_PROTOCOL || table === LOCAL_TABLE);
+    };
+    return {
+      rules: this.rules,
+      routes: this.#routes().filter((route) => isNear(route, networks) && !isOurs(route)),
+    };
+  }
+
+  async routesOf(questions: readonly RouteQuestion[], signal: AbortSignal): Promise<readonly RouteAnswer[]> {
+    await this.#turn(signal);
+    this.routingReads.questions += questions.length;
+    const routes = this.#routes();
+    const names = new Map([
+      ...this.networkInterfaces.map(({ index, name }) => [index, name] as const),
+      ...[...this.#indexes].map(([name, index]) => [index, name] as const),
+    ]);
+    return questions.map(({ destination, source, input }) =>
+      resolve(this.rules, routes, {
+        ...{ destination, source },
+        input: input === undefined ? 'lo' : (names.get(input) ?? '?'),
+      }),
+    );
+  }
+
+  /** Of all tables: what was put, what the interfaces bring with them, and what others made. */
+  #routes(): RouteEntry[] {
+    const put = [...this.state.values()].flatMap((object): RouteEntry[] => {
+      if (object.kind !== 'route') return [];
+      const { destination, type, protocol, metric, link, gateway } = object;
+      const hops = link === undefined ? [] : [{ link, gateway }];
+      return [{ destination, table: MAIN_TABLE, type, protocol, metric, hops }];
+    });
+    const nameOf = (index: number) => this.networkInterfaces.find((nic) => nic.index === index)?.name;
+    const defaults = this.defaultRouteList.map(({ interfaceIndex, gateway }): RouteEntry => {
+      const hops = [{ link: nameOf(interfaceIndex), gateway }];
+      const destination = subnet(gateway && familyOf(gateway) === 'ipv6' ? '::/0' : '0.0.0.0/0');
+      return { destination, table: MAIN_TABLE, type: 'unicast', protocol: BOOT_PROTOCOL, metric: 0, hops };
+    });
+    const connected = this.networkInterfaces.flatMap(({ name, up, addresses }) =>
+      (up ? addresses : []).flatMap(({ address, prefixLength }): RouteEntry[] => {
+        const common = { protocol: KERNEL_PROTOCOL, metric: 0, hops: [{ link: name, gateway: undefined }] };
+        const itself = { address, prefixLength: familyOf(address) === 'ipv6' ? 128 : 32 };
+        const whole = subnet(`${address}/${prefixLength}`);
+        return [
+          { destination: itself, table: LOCAL_TABLE, type: 'local', ...common },
+          { destination: whole, table: MAIN_TABLE, type: 'unicast', ...common },
+        ];
+      }),
+    );
+    return [...put, ...defaults, ...connected, ...this.foreignRoutes];
   }
 
   async ownLinks(signal: AbortSignal): Promise<readonly string[]> {

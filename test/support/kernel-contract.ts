@@ -1,5 +1,5 @@
 /** What every Kernel promises: run on the fake and on Linux. */
-import { ipAddress, subnet, type IpAddress, type Subnet } from '../../src/model/address';
+import { ipAddress, printSubnet, subnet, type IpAddress, type Subnet } from '../../src/model/address';
 import {
   ROUTE_PROTOCOL,
   BLACKHOLE_METRIC,
@@ -22,7 +22,9 @@ import { macAddress } from '../../src/model/mac';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { FailedOperation, Operation } from '../../src/model/operation';
 import type { Peer } from '../../src/model/peer';
+import { MAIN_TABLE, type RouteAnswer, type RouteEntry, type RoutingRule } from '../../src/model/routing';
 import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
+import { ruleOf } from './fake-routing';
 import { until } from './lab/until';
 
 /** A network namespace for one test, with an underlay interface `eth0` that has 192.168.0.1/24 and is up. */
@@ -31,6 +33,8 @@ export interface KernelEnvironment {
   readonly underlay: NetworkInterface;
   /** Carries out an operation behind the kernel port's back, as an administrator with ip(8) would. */
   tamper(operation: Operation): Promise<void>;
+  /** Adds or removes a route of any table, or a rule, likewise. */
+  reroute(verb: 'add' | 'del', what: RouteEntry | RoutingRule): Promise<void>;
   /** Makes this host send a packet to an address of the overlay. */
   send(address: IpAddress): Promise<void>;
   close(): Promise<void>;
@@ -144,6 +148,19 @@ export function blackhole(text: string): Route {
   return { ...unreachable(text), type: 'blackhole', metric: BLACKHOLE_METRIC };
 }
 
+/** A route of others by eth0. */
+export function foreignRoute(text: string, changes: Partial<RouteEntry> = {}): RouteEntry {
+  return {
+    destination: subnet(text),
+    table: MAIN_TABLE,
+    type: 'unicast',
+    protocol: 4,
+    metric: 0,
+    hops: [{ link: 'eth0', gateway: ipAddress('192.168.0.254') }],
+    ...changes,
+  };
+}
+
 export function put(object: KernelObject): Operation {
   return { verb: 'put', object };
 }
@@ -186,8 +203,8 @@ export class NoticeProbe {
   readonly notices: KernelNotice[] = [];
   readonly #abort = new AbortController();
 
-  constructor(kernel: Kernel, linkName = LINK) {
-    kernel.listen(linkName, (notices) => this.notices.push(...notices), this.#abort.signal);
+  constructor(kernel: Kernel, scope = SCOPE) {
+    kernel.listen(scope, (notices) => this.notices.push(...notices), this.#abort.signal);
   }
 
   get changes(): string[] {
@@ -208,6 +225,28 @@ export class NoticeProbe {
   stop(): void {
     this.#abort.abort(new Error('the test is over'));
   }
+}
+
+/** A route of others that leads nowhere. */
+function hole(type: RouteEntry['type'], table = MAIN_TABLE): RouteEntry {
+  return foreignRoute('10.5.2.0/24', { type, table, hops: [] });
+}
+
+const TWO = '10.5.2.0/24 via 192.168.0.253 dev eth0 via 192.168.0.254 dev eth0';
+
+function overTwo(): RouteEntry {
+  const hops = ['192.168.0.253', '192.168.0.254'].map((gateway) => ({
+    link: 'eth0',
+    gateway: ipAddress(gateway),
+  }));
+  return foreignRoute('10.5.2.0/24', { hops });
+}
+
+function printAnswer(answer: RouteAnswer): string {
+  if (answer.kind === 'refused') return answer.code;
+  const { destination, table, hops } = answer.route;
+  const ways = hops.map(({ link, gateway }) => `${gateway ? ` via ${gateway}` : ''} dev ${link}`);
+  return `${printSubnet(destination)}${ways.join('')}${table === MAIN_TABLE ? '' : ` table ${table}`}`;
 }
 
 export function describeKernelContract(name: string, open: () => Promise<KernelEnvironment>): void {
@@ -687,6 +726,143 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       });
     });
 
+    describe('the way of packets:', () => {
+      const waysOf = async (...addresses: string[]) => {
+        const ask = (address: string) => ({
+          destination: ipAddress(address),
+          source: ipAddress('10.5.1.0'),
+          input: undefined,
+        });
+        return (await kernel.routesOf(addresses.map(ask), signal)).map(printAnswer);
+      };
+      const others = async (scope: Scope = SCOPE) => {
+        const { rules, routes } = await kernel.routing(scope, signal);
+        return [...rules.filter(({ priority }) => priority > 0 && priority < 32_766), ...routes];
+      };
+      const reroute = (what: RouteEntry | RoutingRule) => environment.reroute('add', what);
+      const OURS = '10.5.2.0/24 via 10.5.2.0 dev flannel.1';
+      const WHOLE = '10.5.0.0/16 dev flannel.1';
+      const AWAY = 'via 192.168.0.254 dev eth0';
+
+      beforeEach(() => putAll([...exampleBase(underlay), ...PEER]));
+
+      test('where nobody else has a say, it is ours, and there is nothing else to tell', async () => {
+        expect(await waysOf('10.5.2.0', '10.5.2.77', '10.5.3.1', '192.0.2.1')).toEqual([
+          OURS,
+          OURS,
+          WHOLE,
+          `0.0.0.0/0 ${AWAY}`,
+        ]);
+        const { rules, routes } = await kernel.routing(SCOPE, signal);
+        expect(rules.map(({ priority, table }) => [priority, table])).toEqual([
+          [0, 255],
+          [32_766, 254],
+          [32_767, 253],
+        ]);
+        expect(routes).toEqual([]);
+      });
+
+      test.each<[string, RouteEntry, string[]]>([
+        ['a better metric', foreignRoute('10.5.2.0/24'), [`10.5.2.0/24 ${AWAY}`, `10.5.2.0/24 ${AWAY}`]],
+        ['a worse metric', foreignRoute('10.5.2.0/24', { metric: 999 }), [OURS, OURS]],
+        ['a longer prefix', foreignRoute('10.5.2.64/26'), [OURS, `10.5.2.64/26 ${AWAY}`]],
+        ['a route of a host', foreignRoute('10.5.2.77/32'), [OURS, `10.5.2.77/32 ${AWAY}`]],
+        ['a black hole', hole('blackhole'), ['EINVAL', 'EINVAL']],
+        ['a route that says unreachable', hole('unreachable'), ['EHOSTUNREACH', 'EHOSTUNREACH']],
+        ['a route that prohibits', hole('prohibit'), ['EACCES', 'EACCES']],
+        [
+          'a route of another overlay',
+          foreignRoute('10.5.2.0/24', { protocol: ROUTE_PROTOCOL }),
+          [`10.5.2.0/24 ${AWAY}`, `10.5.2.0/24 ${AWAY}`],
+        ],
+        ['a route over several links', overTwo(), [TWO, TWO]],
+      ])('%s is told, and what it takes', async (_what, route, ways) => {
+        await reroute(route);
+        expect(await others()).toEqual([route]);
+        expect(await waysOf('10.5.2.1', '10.5.2.77')).toEqual(ways);
+      });
+
+      test.each<[string, RoutingRule]>([
+        ['to the network', ruleOf(1000, 100, { destination: NETWORK })],
+        ['to a part of it', ruleOf(1000, 100, { destination: subnet('10.5.2.0/25') })],
+        ['from our subnet', ruleOf(1000, 100, { source: subnet('10.5.1.0/24') })],
+        ['for what this host sends', ruleOf(1000, 100, { input: 'lo' })],
+        ['for all but some', ruleOf(1000, 100, { isInverted: true, source: subnet('192.168.0.0/24') })],
+      ])('a rule %s is told, and what of it', async (_what, rule) => {
+        const route = foreignRoute('0.0.0.0/0', { table: 100 });
+        await reroute(route);
+        await reroute(rule);
+        expect(await others()).toEqual([rule, route]);
+        expect(await waysOf('10.5.2.1')).toEqual([`0.0.0.0/0 ${AWAY} table 100`]);
+      });
+
+      test.each<[string, RoutingRule, string]>([
+        ['another source', ruleOf(1000, 100, { source: subnet('10.5.1.128/25') }), OURS],
+        ['another way in', ruleOf(1000, 100, { input: 'eth0' }), OURS],
+        ['a table without a route', ruleOf(1000, 101), OURS],
+        ['a later turn', ruleOf(32_800, 100), OURS],
+        ['no way at all: a black hole', ruleOf(1000, 0, { action: 'blackhole' }), 'EINVAL'],
+        ['no way at all: unreachable', ruleOf(1000, 0, { action: 'unreachable' }), 'ENETUNREACH'],
+        ['no way at all: prohibited', ruleOf(1000, 0, { action: 'prohibit' }), 'EACCES'],
+      ])('a rule has %s', async (_what, rule, way) => {
+        await reroute(foreignRoute('10.5.2.0/24', { table: 100 }));
+        await reroute(rule);
+        expect(await waysOf('10.5.2.1')).toEqual([way]);
+        expect((await kernel.routing(SCOPE, signal)).rules).toContainEqual(rule);
+      });
+
+      test('a table that sends on leaves it to the next', async () => {
+        await reroute(hole('throw', 100));
+        await reroute(ruleOf(1000, 100));
+        expect(await waysOf('10.5.2.1')).toEqual([OURS]);
+      });
+
+      test('what shares no address with the network is not told, nor of the main table what is shorter', async () => {
+        await reroute(foreignRoute('10.6.0.0/16'));
+        await reroute(foreignRoute('10.6.2.0/24', { table: 100 }));
+        await reroute(foreignRoute('10.0.0.0/8'));
+        expect(await others()).toEqual([]);
+        const shorter = foreignRoute('10.0.0.0/8', { table: 100 });
+        await reroute(shorter);
+        expect(await others()).toEqual([shorter]);
+        expect(await others({ ...SCOPE, networks: [subnet('10.7.0.0/16')] })).toEqual([shorter]);
+      });
+
+      test('many packets are asked about, and answered in their order', async () => {
+        const addresses = Array.from({ length: 300 }, (_, n) => (n % 3 === 0 ? '10.5.2.1' : '10.5.9.1'));
+        expect(await waysOf(...addresses)).toEqual(addresses.map((_, n) => (n % 3 === 0 ? OURS : WHOLE)));
+      });
+
+      test('the packets of others who send by us have their own', async () => {
+        await reroute(ruleOf(1000, 100, { input: 'eth0' }));
+        await reroute(foreignRoute('10.5.2.0/24', { table: 100 }));
+        const question = {
+          destination: ipAddress('10.5.2.1'),
+          source: ipAddress('192.168.0.9'),
+          input: underlay.index,
+        };
+        expect((await kernel.routesOf([question], signal)).map(printAnswer)).toEqual([
+          `10.5.2.0/24 ${AWAY} table 100`,
+        ]);
+        expect(await waysOf('10.5.2.1')).toEqual([OURS]);
+      });
+
+      test.each<[string, RouteEntry | RoutingRule]>([
+        ['a route in the network', foreignRoute('10.5.2.0/24')],
+        ['a route of a host in it', foreignRoute('10.5.9.9/32')],
+        ['a route that leads nowhere', hole('blackhole')],
+        ['a route of another table', foreignRoute('10.5.2.0/24', { table: 100 })],
+        ['a rule', ruleOf(1000, 100)],
+      ])('it is noticed that %s comes, and goes', async (_what, what) => {
+        const probe = listen();
+        const count = () => probe.notices.filter(({ kind }) => kind === 'routing').length;
+        await environment.reroute('add', what);
+        await probe.until('that it came', () => count() === 1);
+        await environment.reroute('del', what);
+        await probe.until('that it went', () => count() === 2);
+      });
+    });
+
     test('no link, no misses', async () => {
       expect(await kernel.pendingMisses('nosuch', signal)).toEqual([]);
     });
@@ -757,7 +933,9 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       await expect(kernel.routeTo(ipAddress('192.168.0.77'), aborted)).rejects.toBe(reason);
       await expect(kernel.defaultRoutes(aborted)).rejects.toBe(reason);
       await expect(kernel.ownLinks(aborted)).rejects.toBe(reason);
-      expect(() => kernel.listen(LINK, () => undefined, aborted)).toThrow(reason);
+      await expect(kernel.routing(SCOPE, aborted)).rejects.toBe(reason);
+      await expect(kernel.routesOf([], aborted)).rejects.toBe(reason);
+      expect(() => kernel.listen(SCOPE, () => undefined, aborted)).toThrow(reason);
     });
   });
 }

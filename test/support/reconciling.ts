@@ -25,7 +25,7 @@ export async function reconciling({
   const reconciler = new Reconciler(kernel, clock, log, () => situation);
   const stop = new AbortController();
   kernel.listen(
-    'flannel.1',
+    { link: 'flannel.1', networks: [] },
     (notices) => {
       for (const notice of notices) {
         if (notice.kind !== 'changed') continue;

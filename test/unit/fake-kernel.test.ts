@@ -22,6 +22,7 @@ describeKernelContract('the fake kernel', () => {
     kernel,
     underlay: FAKE_UNDERLAY,
     tamper: (operation) => Promise.resolve(kernel.tamper(operation)),
+    reroute: (verb, what) => Promise.resolve(kernel.reroute(verb, what)),
     send: (address: string) =>
       Promise.resolve(kernel.raiseMiss({ layer: 'l3', address: ipAddress(address) })),
     close: () => Promise.resolve(kernel.close()),

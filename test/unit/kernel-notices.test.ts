@@ -8,7 +8,16 @@ import { NoticeReader } from '../../src/kernel/notices';
 import { notificationFilter, type Instruction } from '../../src/kernel/notification-filter';
 import { writeRoute, writeRouteRemoval } from '../../src/kernel/routes';
 import { AF_BRIDGE, FlagBit, StateBit } from '../../src/kernel/wire';
-import { ipAddress, subnet, type IpAddress } from '../../src/model/address';
+import {
+  addressToInteger,
+  contains,
+  integerToAddress,
+  ipAddress,
+  overlap,
+  subnet,
+  subnetOf,
+  type IpAddress,
+} from '../../src/model/address';
 import type { Route } from '../../src/model/kernel-state';
 import { macAddress, type MacAddress } from '../../src/model/mac';
 import type { KernelNotice } from '../../src/ports';
@@ -254,10 +263,10 @@ describe('a notification about a route', () => {
     reader.networks = [subnet('10.5.0.0/16')];
     const foreign: Route = { ...ROUTE, protocol: 3, gateway: undefined };
     const replaced = message((writer) => writeRoute(writer, foreign, 99));
-    expect(changes(reader.read(replaced))).toEqual(['route 10.5.2.0/24 changed']);
+    expect(changes(reader.read(replaced))).toEqual(['route 10.5.2.0/24 changed', 'routing']);
     const added = Buffer.from(replaced);
     added.writeUInt16LE(added.readUInt16LE(6) & ~FlagsNew.REPLACE, 6);
-    expect(reader.read(added)).toEqual([]);
+    expect(reader.read(added)).toEqual([{ kind: 'routing' }]);
   });
 });
 
@@ -343,7 +352,7 @@ describe('what makes no sense', () => {
 });
 
 describe('the filter in the kernel', () => {
-  const program = notificationFilter(OWN);
+  const program = notificationFilter(OWN, [subnet('10.5.0.0/16'), subnet('fd05::/48')]);
   const passes = (bytes: Buffer) => runFilter(program, bytes) !== 0;
   const neighbor = (changes: Partial<Neighbor>) =>
     passes(
@@ -393,25 +402,107 @@ describe('the filter in the kernel', () => {
     );
   });
 
-  test('of routes lets pass those of the main table, ours and those made by hand', () => {
-    const route = (protocol: number, table = 254) => {
-      const bytes = message((writer) => writeRoute(writer, { ...ROUTE, protocol }, INDEX), OTHER);
-      bytes[20] = table;
-      return passes(bytes);
-    };
-    expect([84, 3, 4, 0].map((protocol) => route(protocol))).toEqual([true, true, true, true]);
-    expect([2, 9, 12, 186].map((protocol) => route(protocol))).toEqual([false, false, false, false]);
-    expect(route(84, 255)).toBe(false);
+  const route = (destination: string, { protocol = 4, table = 254, portId = OTHER } = {}) => {
+    const named = { ...ROUTE, protocol, destination: subnet(destination) };
+    const gateway = destination.includes(':') ? ipAddress('fe80::1') : PEER;
+    const bytes = message((writer) => writeRoute(writer, { ...named, gateway }, INDEX), portId);
+    bytes[20] = table;
+    return passes(bytes);
+  };
+
+  test('of routes lets pass ours of the main table, wherever they lead', () => {
+    expect(['10.5.2.0/24', '10.6.2.0/24', '10.0.0.0/8'].map((text) => route(text, { protocol: 84 }))).toEqual(
+      [true, true, true],
+    );
+    expect(route('10.6.2.0/24', { protocol: 84, table: 255 })).toBe(false);
   });
 
-  test('lets pass each default route of the main table, whoever made it', () => {
-    const defaultRoute = (table: number, portId = OTHER) => {
-      const route = { ...ROUTE, destination: subnet('0.0.0.0/0'), protocol: RouteProtocol.DHCP };
-      const bytes = message((writer) => writeRoute(writer, route, INDEX), portId);
-      bytes[20] = table;
-      return passes(bytes);
-    };
-    expect([defaultRoute(254), defaultRoute(77), defaultRoute(254, OWN)]).toEqual([true, false, false]);
+  test.each([2, 3, 4, 9, 12, 186, 0])(
+    'of routes of protocol %d lets pass those in the network',
+    (protocol) => {
+      const all = ['10.5.2.0/24', '10.5.2.9/32', '10.5.0.0/16', '10.4.255.0/24', '10.6.0.0/16', '10.0.0.0/8'];
+      expect(all.map((text) => route(text, { protocol }))).toEqual([true, true, true, false, false, false]);
+      expect(all.map((text) => route(text, { protocol, table: 77 }))).toEqual([
+        ...[true, true, true, false, false],
+        true,
+      ]);
+      expect(all.map((text) => route(text, { protocol, portId: OWN }))).toEqual(all.map(() => false));
+    },
+  );
+
+  test('of IPv6 routes lets pass those in the network', () => {
+    const all = ['fd05:0:0:2::/64', 'fd05::7/128', 'fd05::/48', 'fd05:0:1::/64', 'fd06::/48', 'fd00::/8'];
+    expect(all.map((text) => route(text))).toEqual([true, true, true, false, false, false]);
+  });
+
+  test('says of each prefix whether it lies in the network', () => {
+    const networks = ['10.5.0.0/16', '10.32.0.0/11', '172.16.0.0/12', '10.5.4.0/22', '192.168.7.128/25'];
+    const prefix = fc.record({
+      address: fc.integer({ min: 0, max: 0xffffffff }),
+      prefixLength: fc.integer({ min: 1, max: 32 }),
+      inside: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.constantFrom(...networks), prefix, (text, { address, prefixLength, inside }) => {
+        const network = subnet(text);
+        const base = inside
+          ? Number(addressToInteger(network.address)) ^ (address >>> network.prefixLength)
+          : address;
+        const destination = subnetOf(integerToAddress('ipv4', BigInt(base >>> 0)), prefixLength);
+        const bytes = message(
+          (writer) => writeRoute(writer, { ...ROUTE, protocol: 4, destination }, INDEX),
+          OTHER,
+        );
+        expect(runFilter(notificationFilter(OWN, [network]), bytes) !== 0).toBe(
+          contains(network, destination),
+        );
+        bytes[20] = 77;
+        expect(runFilter(notificationFilter(OWN, [network]), bytes) !== 0).toBe(
+          prefixLength < network.prefixLength || overlap(network, destination),
+        );
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('lets pass each default route, whoever made it', () => {
+    const of = (table: number, portId = OTHER) =>
+      route('0.0.0.0/0', { protocol: RouteProtocol.DHCP, table, portId });
+    expect([of(254), of(77), of(254, OWN)]).toEqual([true, true, false]);
+  });
+
+  test('of rules lets pass those that may lead packets of the network', () => {
+    const rule = (from: string | undefined, to: string | undefined, portId = OTHER) =>
+      passes(
+        message((writer) => {
+          writer.begin(MessageType.NEWRULE, 0, 12);
+          writer.headerU8(0, 2);
+          for (const [at, text] of [to, from].entries()) {
+            if (text === undefined) continue;
+            writer.headerU8(1 + at, subnet(text).prefixLength);
+            writer.address(1 + at, subnet(text).address);
+          }
+          writer.u32(6, 1000);
+          writer.end();
+        }, portId),
+      );
+    const [inside, around, outside] = ['10.5.1.0/24', '10.0.0.0/8', '10.6.0.0/16'];
+    for (const [from, to] of [
+      [undefined, undefined],
+      [inside, undefined],
+      [undefined, inside],
+      [around, inside],
+      [inside, around],
+    ])
+      expect([from, to, rule(from, to)]).toEqual([from, to, true]);
+    for (const [from, to] of [
+      [outside, undefined],
+      [undefined, outside],
+      [outside, inside],
+      [inside, outside],
+    ])
+      expect([from, to, rule(from, to)]).toEqual([from, to, false]);
+    expect(rule(undefined, undefined, OWN)).toBe(false);
   });
 
   test('of links leaves out what is about a bridge', () => {
@@ -430,11 +521,6 @@ describe('the filter in the kernel', () => {
   });
 
   test('leaves out everything else', () => {
-    const rule = message((writer) => {
-      writer.begin(MessageType.NEWRULE, 0, 12);
-      writer.end();
-    });
-    expect(passes(rule)).toBe(false);
     const fdbRemovalRequest = message((writer) =>
       writeFdbRemoval(writer, { kind: 'fdb-entry', link: 'x', mac: MAC, destination: PEER }, INDEX),
     );
@@ -453,11 +539,27 @@ describe('the filter in the kernel', () => {
 /** What the kernel does with a classic BPF program: linux/net/core/filter.c, as far as ours goes. */
 function runFilter(program: readonly Instruction[], bytes: Buffer): number {
   let accumulator = 0;
+  let index = 0;
   for (let at = 0; ; at++) {
     const [code, jt, jf, k] = program[at]!;
     switch (code) {
       case 0x20:
-        accumulator = bytes.readUInt32BE(k);
+        accumulator = k === 0xfffff00c ? findAttribute(bytes, accumulator, index) : bytes.readUInt32BE(k);
+        break;
+      case 0x00:
+        accumulator = k;
+        break;
+      case 0x01:
+        index = k;
+        break;
+      case 0x07:
+        index = accumulator;
+        break;
+      case 0x40:
+        accumulator = bytes.readUInt32BE(index + k);
+        break;
+      case 0x54:
+        accumulator = (accumulator & k) >>> 0;
         break;
       case 0x28:
         accumulator = bytes.readUInt16BE(k);
@@ -480,4 +582,11 @@ function runFilter(program: readonly Instruction[], bytes: Buffer): number {
         throw new Error(`unknown instruction ${code}`);
     }
   }
+}
+
+/** SKF_AD_NLATTR: nla_find in linux/lib/nlattr.c. */
+function findAttribute(bytes: Buffer, from: number, type: number): number {
+  for (let at = from; at + 4 <= bytes.length; at += (bytes.readUInt16LE(at) + 3) & ~3)
+    if ((bytes.readUInt16LE(at + 2) & 0x3fff) === type) return at;
+  return 0;
 }

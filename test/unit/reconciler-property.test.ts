@@ -76,7 +76,7 @@ class World {
       absent: [],
     }));
     this.kernel.listen(
-      linkNameOf(overlay.backend),
+      { link: linkNameOf(overlay.backend), networks: [overlay.network] },
       (notices) => this.#notices.push(...notices),
       this.#stop.signal,
     );

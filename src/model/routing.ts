@@ -1,0 +1,77 @@
+/** How the kernel finds the way of a packet: rules lead to tables, and tables hold routes. What others have set, too. */
+import type { IpAddress, Subnet } from './address';
+
+/** RT_TABLE_*: the tables that every host has. */
+export const LOCAL_TABLE = 255;
+export const MAIN_TABLE = 254;
+export const DEFAULT_TABLE = 253;
+
+export type RouteType =
+  | 'unicast'
+  | 'local'
+  | 'broadcast'
+  | 'anycast'
+  | 'multicast'
+  | 'blackhole'
+  | 'unreachable'
+  | 'prohibit'
+  | 'throw'
+  | 'other';
+
+/** One of the ways of a route. */
+export interface RouteHop {
+  /** Undefined where the route leads nowhere, or the interface has gone meanwhile. */
+  readonly link: string | undefined;
+  readonly gateway: IpAddress | undefined;
+}
+
+/** A route of any table, whoever made it: ip-route(8). */
+export interface RouteEntry {
+  readonly destination: Subnet;
+  readonly table: number;
+  readonly type: RouteType;
+  /** RTPROT_* */
+  readonly protocol: number;
+  readonly metric: number;
+  /** Several for a route over several links; none for one that leads nowhere. */
+  readonly hops: readonly RouteHop[];
+}
+
+/** A rule: ip-rule(8). */
+export interface RoutingRule {
+  readonly priority: number;
+  readonly source: Subnet | undefined;
+  readonly destination: Subnet | undefined;
+  /** `iif`: by which link the packet came; `lo` for one of this host. */
+  readonly input: string | undefined;
+  /** `oif`: the link that the sender is bound to. */
+  readonly output: string | undefined;
+  /** It takes packets with a mark, a type of service, a user, a protocol or a port, not any. */
+  readonly isNarrow: boolean;
+  /** It takes the packets of VRFs, and leads each to its VRF's table. */
+  readonly isForVrfs: boolean;
+  /** `not`: it takes all other packets. */
+  readonly isInverted: boolean;
+  readonly action: 'lookup' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit' | 'other';
+  /** Where `lookup` looks. */
+  readonly table: number;
+}
+
+/** The rules, in the order in which they are tried, and what of the routes may concern us. */
+export interface Routing {
+  readonly rules: readonly RoutingRule[];
+  readonly routes: readonly RouteEntry[];
+}
+
+/** Which way a packet takes: one of this host, or one that came in by `input`. */
+export interface RouteQuestion {
+  readonly destination: IpAddress;
+  readonly source: IpAddress | undefined;
+  /** The index of an interface. */
+  readonly input: number | undefined;
+}
+
+/** `refused`: none, and senders hear it as this error: `EINVAL` (a black hole), `EHOSTUNREACH`, `EACCES` (prohibited), `ENETUNREACH` (no route at all). */
+export type RouteAnswer =
+  | { readonly kind: 'route'; readonly route: RouteEntry }
+  | { readonly kind: 'refused'; readonly code: string };
