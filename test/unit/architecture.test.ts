@@ -85,7 +85,7 @@ function partOf(path: string): string {
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(file, 'utf8');
-  const found = text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g);
+  const found = text.matchAll(/(?:from|import)\s*\(?\s*'([\w@./:-]+)'/g);
   return [...found].map(([, target]) => ({ file: relative(SRC, file), part: partOf(file), target: target! }));
 }
 
