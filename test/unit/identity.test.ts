@@ -38,6 +38,15 @@ function identityOf(existingMac: MacAddress | undefined, leases: readonly Lease[
 }
 
 describe('our VTEP MAC', () => {
+  it('is known, to tell our leases by, from the device that is there, or once it was made', () => {
+    expect(identityOf(DEVICE).identity.vtepMac).toBe(DEVICE);
+    const { identity, macFor } = identityOf(undefined);
+    expect(identity.vtepMac).toBeUndefined();
+    const made = macFor(undefined);
+    expect(identity.vtepMac).toBe(made);
+    expect(made).toBeDefined();
+  });
+
   it('is that of the device, whatever our lease says: peers know it already', () => {
     expect(identityOf(DEVICE).macFor(leaseWith(1, OTHER))).toBe(DEVICE);
   });
