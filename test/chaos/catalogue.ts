@@ -6,6 +6,8 @@ import { DEVICE_FAULTS } from './faults/device';
 import { ENTRY_FAULTS } from './faults/entries';
 import { ETCD_FAULTS } from './faults/etcd';
 import { GUARD_FAULTS } from './faults/guard';
+import { HOSTILE_FAULTS } from './faults/hostile';
+import { IDENTITY_FAULTS } from './faults/identity';
 import { LEASE_FAULTS } from './faults/leases';
 import { MACHINE_FAULTS } from './faults/machine';
 import { QUIET } from './faults/quiet';
@@ -17,9 +19,11 @@ export const FAULTS: readonly Fault[] = [
   ...GUARD_FAULTS,
   ...DEVICE_FAULTS,
   ...UNDERLAY_FAULTS,
+  ...IDENTITY_FAULTS,
   ...AGENT_FAULTS,
   ...CONFIGURATION_FAULTS,
   ...LEASE_FAULTS,
+  ...HOSTILE_FAULTS,
   ...ETCD_FAULTS,
   ...SECURED_ETCD_FAULTS,
   ...MACHINE_FAULTS,

@@ -2,7 +2,7 @@
 import type { LabPlan } from '../support/lab/lab';
 import type { Scene } from './scene';
 
-export type Group = 'entries' | 'device' | 'underlay' | 'agent' | 'etcd' | 'leases' | 'machine';
+export type Group = 'entries' | 'device' | 'underlay' | 'others' | 'agent' | 'etcd' | 'leases' | 'machine';
 
 export interface Fault {
   /** As `--only` names it. */

@@ -61,6 +61,7 @@ const TITLES: Record<Line['group'], string> = {
   entries: 'Entries of the kernel',
   device: 'The device',
   underlay: 'The underlay',
+  others: 'What is not ours',
   agent: 'The agent',
   etcd: 'etcd',
   leases: 'Leases',

@@ -133,6 +133,40 @@ export class Scene {
     );
   }
 
+  /** Waits until the agent of host 1 warns in a line that names all of these, since the fault began. */
+  warned(...names: readonly string[]): Promise<LogLine> {
+    return until(
+      () => `host 1 warns of ${names.join(', ')}`,
+      () =>
+        this.log().find((line) => {
+          const text = JSON.stringify(line);
+          return line.level === 'warn' && names.every((name) => text.includes(name));
+        }),
+    );
+  }
+
+  /** Milliseconds until a container of host 1 gets an answer from one of host 2. */
+  reachesPeer(): Promise<number> {
+    const words = ['-c', '1', '-W', '1', this.peer.containerAddress];
+    return this.took(
+      'host 2 answers host 1',
+      async () => (await this.victim.container.attempt('ping', words)).status === 0,
+    );
+  }
+
+  /** Ends the agent of host 1 and starts it with these options until the fault ends. */
+  async restartWith(...args: readonly string[]): Promise<void> {
+    const { agent } = this.victim;
+    this.atEnd(async () => {
+      await agent.end('SIGKILL');
+      agent.start();
+      await agent.ready();
+    });
+    await agent.end('SIGKILL');
+    agent.start({ args });
+    await agent.ready();
+  }
+
   /** The key of a host's lease. */
   keyOf(host: Host): string {
     return `${PREFIX}/subnets/${host.subnet.replace('/', '-')}`;
