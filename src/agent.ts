@@ -22,6 +22,7 @@ import { memoryOf, readLeasesMissed, readPast, rememberedLease, type Past } from
 import { PeerWatcher } from './engine/peer-watcher';
 import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } from './engine/prerequisites';
 import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
+import { RouteWatcher, type RoutedOverlay } from './engine/route-watcher';
 import { conditionsOf, type Grievance, type Patients } from './engine/readiness';
 import { statusLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
@@ -103,6 +104,7 @@ export class Agent {
   readonly #announcer: Announcer;
   readonly #recorder: Recorder;
   readonly #surroundings: SurroundingsWatcher;
+  readonly #routes: RouteWatcher;
   readonly #firewall: FirewallKeeper | undefined;
   readonly #admission: AdmissionKeeper | undefined;
   /** The firewall's first pass is over, well or not. */
@@ -191,6 +193,7 @@ export class Agent {
         : undefined;
     this.#surroundings = new SurroundingsWatcher(kernel, clock, log, () => this.#overlay);
     this.#access = new AccessWatcher(registry, clock, log, () => this.#holder?.lease?.name);
+    this.#routes = new RouteWatcher(kernel, clock, log, () => this.#routedOverlay());
     this.#recorder = new Recorder(host, clock, log, () => this.#memory());
   }
 
@@ -233,6 +236,7 @@ export class Agent {
       firewall: this.#firewall,
       admission: this.#admission,
       surroundings: this.#surroundings,
+      routes: this.#routes,
       recorder: this.#recorder,
       embeddedEtcd: this.options.embeddedEtcd,
     };
@@ -454,6 +458,7 @@ export class Agent {
       ...(firewall ? [after(firstPass, () => firewall.run(until, () => this.#afterFirewallPass()))] : []),
       ...(this.#admission ? [this.#admission.run(until)] : []),
       this.#surroundings.run(until),
+      this.#routes.run(until),
       this.#configWatcher!.run(until),
       this.#access.run(until),
       after(met, () => this.#recorder.run(until)),
@@ -589,6 +594,7 @@ export class Agent {
         this.#surroundings.trigger();
         this.#underlay?.trigger();
       }
+      if (notice.kind === 'interfaces' || notice.kind === 'routing') this.#routes.routingChanged();
       if (notice.kind === 'overrun') this.#recoverFromOverrun(signal);
     }
   }
@@ -625,6 +631,8 @@ export class Agent {
     if (hopeless && !report.isBaseInPlace && !this.#announcer.isAnnounced) {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
     }
+    if (report.kind === 'whole') this.#routes.audit();
+    else this.#routes.peersChanged();
     if (report.kind === 'whole') this.#announce();
     if (report.kind === 'whole' && report.failed.length === 0 && report.isInSync) this.#markTidy();
     if (this.#admission?.isInPlace === false) this.#admission.trigger();
@@ -649,6 +657,12 @@ export class Agent {
     if (!this.#overlay || !this.#reconciler.isBaseInPlace) return undefined;
     const { peers, isInSync } = this.#watcher;
     return { admission: admissionOf(this.#overlay, peers), isInSync };
+  }
+
+  /** Before the base is in place, nothing that is there shows where packets will go. */
+  #routedOverlay(): RoutedOverlay | undefined {
+    if (!this.#overlay || !this.#reconciler.isBaseInPlace) return undefined;
+    return { overlay: this.#overlay, peers: this.#watcher.peers };
   }
 
   #firewallWish(): FirewallWish | undefined {

@@ -10,6 +10,7 @@ import type { LeaseHolder } from './lease-holder';
 import type { PeerWatcher } from './peer-watcher';
 import type { Reconciler } from './reconciler';
 import type { Recorder } from './recorder';
+import type { RouteWatcher } from './route-watcher';
 import type { SurroundingsWatcher } from './surroundings-watcher';
 import type { Trouble } from './trouble';
 import type { UnderlayWatcher } from './underlay-watcher';
@@ -46,6 +47,7 @@ export interface Patients {
   readonly firewall: Pick<FirewallKeeper, 'trouble' | 'obstacle'> | undefined;
   readonly admission: Pick<AdmissionKeeper, 'trouble'> | undefined;
   readonly surroundings: Pick<SurroundingsWatcher, 'trouble'>;
+  readonly routes: Pick<RouteWatcher, 'trouble'>;
   readonly recorder: Pick<Recorder, 'trouble'>;
   readonly embeddedEtcd: { readonly trouble: Grievance } | undefined;
 }
@@ -72,6 +74,7 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('vxlan admission', patients.admission?.trouble),
     advice('forwarding', surroundings.trouble('forwarding')),
     advice('bridge', surroundings.trouble('bridge')),
+    advice('routes to peers', patients.routes.trouble),
     advice('state file', patients.recorder.trouble),
     ...(embeddedEtcd ? [advice('embedded etcd', embeddedEtcd.trouble)] : []),
   ];

@@ -110,10 +110,17 @@ export function notificationFilter(ownPortId: number, networks: readonly Subnet[
     ['label', 'rule'],
     ['load', 4, PORT_ID],
     ['if', '=', own, 'reject'],
-    ...overlapping('rule to', networks, DESTINATION_LENGTH, DESTINATION, 'rule from', 'rule from'),
+    ...overlapping(
+      'rule by destination',
+      networks,
+      DESTINATION_LENGTH,
+      DESTINATION,
+      'rule by source',
+      'rule by source',
+    ),
     ['return', 'reject'],
-    ['label', 'rule from'],
-    ...overlapping('rule from', networks, SOURCE_LENGTH, SOURCE, 'accept', 'accept'),
+    ['label', 'rule by source'],
+    ...overlapping('rule by source', networks, SOURCE_LENGTH, SOURCE, 'accept', 'accept'),
     ['return', 'reject'],
 
     // What the kernel does by itself (port ID 0) to a neighbor that is there is its way from state to state.

@@ -29,6 +29,7 @@ const WELL: Patients = {
   firewall: { trouble: undefined, obstacle: undefined },
   admission: { trouble: undefined },
   surroundings: { trouble: () => undefined },
+  routes: { trouble: undefined },
   recorder: { trouble: undefined },
   embeddedEtcd: undefined,
 };
@@ -59,6 +60,7 @@ it('of a host on which all is well every condition is named, and none has a reas
     'vxlan admission',
     'forwarding',
     'bridge',
+    'routes to peers',
     'state file',
   ]);
   expect(all.filter(({ reason }) => reason !== undefined)).toHaveLength(0);
@@ -205,6 +207,7 @@ describe('it is worth knowing, and packets flow, that', () => {
       { surroundings: { trouble: (topic) => (topic === 'forwarding' ? BAD : undefined) } },
       'forwarding',
     ],
+    ['another route goes before ours', { routes: of(BAD) }, 'routes to peers'],
     [
       'a bridge does not fit',
       { surroundings: { trouble: (topic) => (topic === 'bridge' ? BAD : undefined) } },

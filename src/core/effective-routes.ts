@@ -1,0 +1,241 @@
+/**
+ * Whether what we put is what packets follow. Rules, better metrics and longer prefixes of others go before our routes: the kernel is
+ * asked which way packets take, and what overrides ours is named.
+ */
+import { familyOf, offsetAddress, printSubnet, sizeOf, type IpAddress, type Subnet } from '../model/address';
+import type { NetworkInterface } from '../model/network-interface';
+import { linkNameOf, type Overlay } from '../model/overlay';
+import {
+  DEFAULT_TABLE,
+  LOCAL_TABLE,
+  MAIN_TABLE,
+  type RouteAnswer,
+  type RouteEntry,
+  type RouteQuestion,
+  type Routing,
+  type RoutingRule,
+} from '../model/routing';
+import type { Steps } from '../model/steps';
+import { causeOf, type Cause } from './override-causes';
+import { PrefixIndex } from './prefix-index';
+import { bridgesOf } from './surroundings';
+
+/** Bridges that are asked about. A host has one or two. */
+const MOST_BRIDGES = 4;
+/** Places of a peer's subnet that are asked about: one longer prefix is enough to name. */
+const MOST_EDGES = 16;
+
+/** Whose packets: those of this host, of containers behind a bridge, or those that come in from peers. */
+export interface Sender {
+  readonly kind: 'host' | 'containers' | 'peers';
+  readonly source: IpAddress;
+  /** The interface they come in by: undefined for those of this host. */
+  readonly input: number | undefined;
+  /** Its name; `lo` for this host. */
+  readonly inputName: string;
+}
+
+/** One question to the kernel, and why it is asked. */
+export interface Inquiry {
+  /** A peer's subnet, or our own for packets from peers. */
+  readonly target: Subnet;
+  readonly sender: Sender;
+  readonly question: RouteQuestion;
+}
+
+/** Packets for a subnet that go, or end, where they should not. */
+export interface Override {
+  readonly target: Subnet;
+  readonly sender: Sender;
+  readonly cause: Cause;
+}
+
+/** Who sends to peers: this host, and the containers behind each interface that has our subnet. */
+export function sendersOf(overlay: Overlay, interfaces: readonly NetworkInterface[]): Sender[] {
+  const host: Sender = {
+    kind: 'host',
+    source: overlay.subnet.address,
+    input: undefined,
+    inputName: 'lo',
+  };
+  const source = containerAddress(overlay.subnet, interfaces);
+  const bridges = bridgesOf(overlay, interfaces).filter(({ up }) => up);
+  return [
+    host,
+    ...(source === undefined ? [] : bridges.slice(0, MOST_BRIDGES)).map(({ index, name }): Sender => ({
+      kind: 'containers',
+      source: source!,
+      input: index,
+      inputName: name,
+    })),
+  ];
+}
+
+/** An address of our subnet that is none of this host's: from those the kernel takes nothing that comes in. */
+function containerAddress(subnet: Subnet, interfaces: readonly NetworkInterface[]): IpAddress | undefined {
+  const size = sizeOf(familyOf(subnet.address), subnet.prefixLength);
+  const own = new Set(interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)));
+  for (let offset = size - 2n; offset > 0n && offset > size - 10n; offset--) {
+    const address = offsetAddress(subnet.address, offset);
+    if (!own.has(address)) return address;
+  }
+  return undefined;
+}
+
+/** Those of the subnets whose packets something of others may lead elsewhere, as far as what was read can tell. */
+export function* doubtfulInSteps(
+  overlay: Overlay,
+  routing: Routing,
+  targets: Iterable<Subnet>,
+): Steps<Subnet[]> {
+  const suspects = suspectsIn(overlay, routing);
+  const index = suspects && new PrefixIndex(suspects);
+  const doubtful: Subnet[] = [];
+  for (const target of targets) {
+    yield;
+    if (!index || index.overlaps(target)) doubtful.push(target);
+  }
+  return doubtful;
+}
+
+/** Where packets may go elsewhere; undefined for anywhere. */
+function suspectsIn({ network }: Overlay, { rules, routes }: Routing): Subnet[] | undefined {
+  const usual = new Set(rules.filter(isUsual).map(({ table }) => table));
+  if (!usual.has(LOCAL_TABLE) || !usual.has(MAIN_TABLE)) return undefined;
+  const byTable = new Map<number, Subnet[]>();
+  for (const { table, destination, type } of routes) {
+    if (type === 'throw') continue;
+    const others = byTable.get(table);
+    if (others) others.push(destination);
+    else byTable.set(table, [destination]);
+  }
+  const inTable = (table: number) => byTable.get(table) ?? [];
+  const suspects = [...inTable(LOCAL_TABLE), ...inTable(MAIN_TABLE)];
+  const looked = new Set([LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE]);
+  for (const rule of rules) {
+    if (isUsual(rule) || (rule.isNarrow && !rule.isInverted)) continue;
+    if (rule.isInverted || rule.isForVrfs) return undefined;
+    if (rule.action !== 'lookup') suspects.push(rule.destination ?? network);
+    else if (!looked.has(rule.table)) {
+      looked.add(rule.table);
+      suspects.push(...inTable(rule.table));
+    }
+  }
+  return suspects;
+}
+
+/** What every host has: the tables local, main and default, for all packets. */
+function isUsual({
+  priority,
+  table,
+  action,
+  source,
+  destination,
+  input,
+  output,
+  ...rest
+}: RoutingRule): boolean {
+  const takesAll = !source && !destination && input === undefined && output === undefined;
+  if (!takesAll || rest.isNarrow || rest.isForVrfs || rest.isInverted || action !== 'lookup') return false;
+  return (
+    (priority === 0 && table === LOCAL_TABLE) ||
+    (priority === 32_766 && table === MAIN_TABLE) ||
+    (priority === 32_767 && table === DEFAULT_TABLE)
+  );
+}
+
+/** What is to be asked about these subnets: their first address, and each from which on other routes or rules count. */
+export function* inquiriesInSteps(
+  targets: Iterable<Subnet>,
+  senders: readonly Sender[],
+  { rules, routes }: Routing,
+): Steps<Inquiry[]> {
+  const prefixes = [
+    ...routes.map(({ destination }) => destination),
+    ...rules.flatMap(({ destination }) => destination ?? []),
+  ];
+  const index = new PrefixIndex(prefixes);
+  const inquiries: Inquiry[] = [];
+  for (const target of targets) {
+    yield;
+    for (const destination of [target.address, ...index.edgesIn(target, MOST_EDGES)])
+      for (const sender of senders) {
+        const { source, input } = sender;
+        inquiries.push({ target, sender, question: { destination, source, input } });
+      }
+  }
+  return inquiries;
+}
+
+/** What comes in from a peer for our own subnet; none while no bridge has it. */
+export function inquiriesIn(
+  overlay: Overlay,
+  interfaces: readonly NetworkInterface[],
+  from: Subnet,
+  { routes }: Routing,
+): Inquiry[] {
+  const { subnet, backend } = overlay;
+  const link = interfaces.find(({ name }) => name === linkNameOf(backend));
+  const address = containerAddress(subnet, interfaces);
+  if (!link || address === undefined || bridgesOf(overlay, interfaces).length === 0) return [];
+  const sender: Sender = { kind: 'peers', source: from.address, input: link.index, inputName: link.name };
+  const index = new PrefixIndex(routes.map(({ destination }) => destination));
+  return [address, ...index.edgesIn(subnet, MOST_EDGES)].map((destination) => ({
+    target: subnet,
+    sender,
+    question: { destination, source: from.address, input: link.index },
+  }));
+}
+
+/**
+ * What overrides our routes, by these answers: for each subnet and sender the one that takes most of it. `bridges`: where packets for our
+ * own subnet belong.
+ */
+export function* overridesInSteps(
+  overlay: Overlay,
+  routing: Routing,
+  inquiries: readonly Inquiry[],
+  answers: readonly RouteAnswer[],
+  bridges: ReadonlySet<string>,
+): Steps<Override[]> {
+  const found = new Map<string, Override>();
+  for (const [at, inquiry] of inquiries.entries()) {
+    yield;
+    const answer = answers[at]!;
+    const { target, sender } = inquiry;
+    const isRight =
+      sender.kind === 'peers' ? isDelivered(answer, overlay, bridges) : isOurWay(answer, overlay, target);
+    if (isRight) continue;
+    const cause = causeOf(inquiry, answer, routing, overlay);
+    if (!cause) continue;
+    const key = `${printSubnet(target)} ${sender.kind} ${sender.inputName}`;
+    const other = found.get(key);
+    if (!other || cause.prefixLength < other.cause.prefixLength) found.set(key, { target, sender, cause });
+  }
+  return [...found.values()];
+}
+
+/** By our link to the peer; or not by anything of others: what of ours is missing is not told here. */
+function isOurWay(answer: RouteAnswer, overlay: Overlay, target: Subnet): boolean {
+  if (answer.kind === 'refused') return false;
+  const { type, hops, table, destination } = answer.route;
+  const link = linkNameOf(overlay.backend);
+  const isOurs = (hop: RouteEntry['hops'][number]) =>
+    hop.link === link && (hop.gateway === undefined || hop.gateway === target.address);
+  if (type === 'unicast' && hops.length > 0 && hops.every(isOurs)) return true;
+  // What is shorter than ours is used only while ours is not there.
+  const ours = overlay.resolve.kind === 'preload' ? target : overlay.network;
+  return table === MAIN_TABLE && destination.prefixLength < ours.prefixLength;
+}
+
+/** To a bridge, or to this host; by another interface without a gateway: a container that has a link of its own. */
+function isDelivered(answer: RouteAnswer, overlay: Overlay, bridges: ReadonlySet<string>): boolean {
+  if (answer.kind === 'refused') return false;
+  const { type, hops, destination, table } = answer.route;
+  if (type === 'local' || type === 'broadcast') return true;
+  if (table === MAIN_TABLE && destination.prefixLength < overlay.subnet.prefixLength) return true;
+  return hops.every(
+    ({ link, gateway }) =>
+      link !== undefined && (bridges.has(link) || (gateway === undefined && link !== overlay.underlay.name)),
+  );
+}

@@ -1,0 +1,214 @@
+/** What leads packets elsewhere than our routes do, in words, and what to do about it. */
+import { contains, printSubnet, type IpAddress, type Subnet } from '../model/address';
+import type { Overlay } from '../model/overlay';
+import {
+  LOCAL_TABLE,
+  MAIN_TABLE,
+  type RouteAnswer,
+  type RouteEntry,
+  type Routing,
+  type RoutingRule,
+} from '../model/routing';
+import type { Inquiry, Override, Sender } from './effective-routes';
+
+const KERNEL_PROTOCOL = 2;
+/** Peers that are named one by one. */
+const NAMED_PEERS = 3;
+/** Causes that are told of one by one. */
+const NAMED_CAUSES = 3;
+
+export interface Cause {
+  /** What becomes of the packets: `go by route 10.5.7.0/24 via 192.168.0.254 dev eth0`. */
+  readonly what: string;
+  readonly remedy: string;
+  /** How much it takes: the shorter, the more. */
+  readonly prefixLength: number;
+}
+
+/** Undefined where nothing of others explains it. */
+export function causeOf(
+  { sender, question }: Inquiry,
+  answer: RouteAnswer,
+  routing: Routing,
+  overlay: Overlay,
+): Cause | undefined {
+  const { destination } = question;
+  if (answer.kind === 'route') {
+    const { route } = answer;
+    if (route.table === MAIN_TABLE || route.table === LOCAL_TABLE) return causeOfRoute(route, overlay);
+    const rule = routing.rules.find(
+      (each) => each.action === 'lookup' && each.table === route.table && takes(each, sender, destination),
+    );
+    return causeOfTable(route, rule, sender);
+  }
+  return obstacleTo(sender, destination, routing, overlay);
+}
+
+function causeOfRoute(route: RouteEntry, overlay: Overlay): Cause {
+  const { destination, type, hops, protocol } = route;
+  const { prefixLength } = destination;
+  const network = printSubnet(overlay.network);
+  const link = hops[0]?.link ?? 'an interface';
+  if (type === 'local')
+    return {
+      what: `stay on this host: ${printSubnet(destination)} is an address of it (${link})`,
+      remedy: `give ${link} an address outside of ${network}`,
+      prefixLength,
+    };
+  const isConnected = protocol === KERNEL_PROTOCOL && hops.length === 1 && hops[0]!.gateway === undefined;
+  if (isConnected)
+    return {
+      what: `go to ${link}, which has the network ${printSubnet(destination)}`,
+      remedy: `remove ${link}, or give it a subnet outside of ${network}`,
+      prefixLength,
+    };
+  return {
+    what: `${hops.length > 0 ? 'go by' : 'end at'} the route '${printRouteEntry(route)}'`,
+    remedy: `remove it, if it is not meant: ip route del ${printRouteEntry(route)}`,
+    prefixLength,
+  };
+}
+
+function causeOfTable(route: RouteEntry, rule: RoutingRule | undefined, sender: Sender): Cause {
+  const { prefixLength } = route.destination;
+  const way = `the route '${printRouteEntry(route)}'`;
+  if (!rule)
+    return {
+      what: `go by ${way}`,
+      remedy: `take ${sender.inputName} out of its VRF, or exempt the network from what leads there (ip rule)`,
+      prefixLength,
+    };
+  return {
+    what: `go by ${way}, because of the rule '${printRule(rule)}'`,
+    remedy: `remove the rule, if it is not meant: ip rule del pref ${rule.priority}; or put one for the network before it`,
+    prefixLength,
+  };
+}
+
+/** The first rule or route of others that takes such packets, and lets them go nowhere. */
+function obstacleTo(
+  sender: Sender,
+  destination: IpAddress,
+  { rules, routes }: Routing,
+  overlay: Overlay,
+): Cause | undefined {
+  for (const rule of rules) {
+    if (!takes(rule, sender, destination)) continue;
+    if (isRefusal(rule.action))
+      return {
+        what: `end at the rule '${printRule(rule)}'`,
+        remedy: `remove it, if it is not meant: ip rule del pref ${rule.priority}`,
+        prefixLength: rule.destination?.prefixLength ?? 0,
+      };
+    if (rule.action !== 'lookup') continue;
+    const longest = longestIn(routes, rule.table, destination);
+    if (!longest || longest.type === 'throw') continue;
+    if (!isRefusal(longest.type)) return undefined;
+    return rule.table === MAIN_TABLE ? causeOfRoute(longest, overlay) : endOf(longest, rule);
+  }
+  return undefined;
+}
+
+function endOf(route: RouteEntry, rule: RoutingRule): Cause {
+  const { what, ...rest } = causeOfTable(route, rule, { inputName: '' } as Sender);
+  return { what: what.replace(/^go by/, 'end at'), ...rest };
+}
+
+function longestIn(routes: readonly RouteEntry[], table: number, address: IpAddress): RouteEntry | undefined {
+  let found: RouteEntry | undefined;
+  for (const route of routes) {
+    if (route.table !== table || !contains(route.destination, address)) continue;
+    const difference = found ? route.destination.prefixLength - found.destination.prefixLength : 1;
+    if (difference > 0 || (difference === 0 && route.metric < found!.metric)) found = route;
+  }
+  return found;
+}
+
+function isRefusal(name: string): boolean {
+  return name === 'blackhole' || name === 'unreachable' || name === 'prohibit';
+}
+
+/** True for a rule that takes the packet, as far as we can tell: it has no mark, and its sender is not bound to an interface. */
+function takes(rule: RoutingRule, { source, inputName }: Sender, destination: IpAddress): boolean {
+  const isFor = (prefix: Subnet | undefined, address: IpAddress) => !prefix || contains(prefix, address);
+  const takesAll =
+    !rule.isNarrow &&
+    !rule.isForVrfs &&
+    rule.output === undefined &&
+    (rule.input === undefined || rule.input === inputName) &&
+    isFor(rule.source, source) &&
+    isFor(rule.destination, destination);
+  return rule.isInverted !== takesAll;
+}
+
+/** As `ip route add` and `ip route del` take it. */
+export function printRouteEntry({ destination, table, type, metric, hops }: RouteEntry): string {
+  const ways = hops.map(
+    ({ link, gateway }) => `${gateway ? ` via ${gateway}` : ''}${link ? ` dev ${link}` : ''}`,
+  );
+  return [
+    type === 'unicast' ? '' : `${type} `,
+    printSubnet(destination),
+    ways.length > 1 ? ways.map((way) => ` nexthop${way}`).join('') : (ways[0] ?? ''),
+    metric === 0 ? '' : ` metric ${metric}`,
+    table === MAIN_TABLE ? '' : ` table ${table === LOCAL_TABLE ? 'local' : table}`,
+  ].join('');
+}
+
+/** As `ip rule` shows it: `1000: from all to 10.5.0.0/16 lookup 100`. */
+export function printRule(rule: RoutingRule): string {
+  const { priority, source, destination, input, isInverted, isNarrow, isForVrfs, action, table } = rule;
+  return [
+    `${priority}:${isInverted ? ' not' : ''} from ${source ? printSubnet(source) : 'all'}`,
+    destination ? ` to ${printSubnet(destination)}` : '',
+    input === undefined ? '' : ` iif ${input}`,
+    isNarrow ? ' …' : '',
+    isForVrfs ? ' [l3mdev]' : '',
+    action === 'lookup' ? ` lookup ${table === MAIN_TABLE ? 'main' : table}` : ` ${action}`,
+  ].join('');
+}
+
+/** All of it as a few sentences, those first that concern most; undefined where there is nothing to tell. */
+export function printOverrides(overrides: readonly Override[], overlay: Overlay): string | undefined {
+  const groups = new Map<string, Group>();
+  for (const { target, sender, cause } of overrides) {
+    const group = groups.get(cause.what) ?? { cause, peers: new Set(), senders: new Set(), isIn: false };
+    groups.set(cause.what, group);
+    if (sender.kind === 'peers') group.isIn = true;
+    else {
+      group.peers.add(printSubnet(target));
+      group.senders.add(sender.kind === 'host' ? 'this host' : `containers behind ${sender.inputName}`);
+    }
+  }
+  if (groups.size === 0) return undefined;
+  const sentences = [...groups.values()]
+    .sort((a, b) => b.peers.size - a.peers.size)
+    .map((group) => printGroup(group, printSubnet(overlay.subnet)));
+  const left = sentences.length - NAMED_CAUSES;
+  return [...sentences.slice(0, NAMED_CAUSES), ...(left > 0 ? [`and ${left} more`] : [])].join('. ');
+}
+
+/** What one cause takes. */
+interface Group {
+  readonly cause: Cause;
+  readonly peers: Set<string>;
+  readonly senders: Set<string>;
+  /** Packets from peers for our own subnet are among it. */
+  isIn: boolean;
+}
+
+function printGroup({ cause, peers, senders, isIn }: Group, own: string): string {
+  // Where containers' packets alone go elsewhere, a ping of this host would not show it.
+  const whose = senders.has('this host') ? '' : ` of ${[...senders].join(' and ')}`;
+  const subjects = [
+    ...(peers.size > 0 ? [`packets${whose} for ${printPeers([...peers])}`] : []),
+    ...(isIn ? [`packets of other hosts for our subnet ${own}`] : []),
+  ];
+  return `${subjects.join(', and ')} take another way than ours: they ${cause.what}; ${cause.remedy}`;
+}
+
+function printPeers(peers: readonly string[]): string {
+  if (peers.length === 1) return `peer ${peers[0]}`;
+  const left = peers.length - NAMED_PEERS;
+  return `${peers.length} peers (${peers.slice(0, NAMED_PEERS).join(', ')}${left > 0 ? ` and ${left} more` : ''})`;
+}

@@ -1,0 +1,177 @@
+/** Looks at whether packets for peers really go by our routes, and says what of others goes before them. */
+import {
+  doubtfulInSteps,
+  inquiriesIn,
+  inquiriesInSteps,
+  overridesInSteps,
+  sendersOf,
+  type Override,
+} from '../core/effective-routes';
+import { printOverrides } from '../core/override-causes';
+import { bridgesOf } from '../core/surroundings';
+import { inTurns } from '../in-turns';
+import { printSubnet, type Subnet } from '../model/address';
+import { KernelError } from '../model/errors';
+import type { NetworkInterface } from '../model/network-interface';
+import { linkNameOf, type Overlay } from '../model/overlay';
+import type { Peer } from '../model/peer';
+import type { Routing } from '../model/routing';
+import type { Clock, Kernel, Log, Scope } from '../ports';
+import { Wake } from './wake';
+
+/** After a look nothing is looked at for so long, or for so many times as long as it took. */
+const REST_MILLISECONDS = 500;
+const REST_FACTOR = 50;
+const LONGEST_REST_MILLISECONDS = 60_000;
+/** While something is in the way: of routes that go with their interface the kernel does not tell. */
+const AGAIN_MILLISECONDS = 5_000;
+const LONG_WAIT_MILLISECONDS = 3_600_000;
+/** Between two log lines. What comes and goes meanwhile is told by the next, if it is still so. */
+const LINE_REST_MILLISECONDS = 10_000;
+
+/** What is asked about: nothing yet; peers in doubt, by what was read last or by what is there now; all of them. */
+const Depth = { NONE: 0, PEERS: 1, ROUTING: 2, ALL: 3 } as const;
+type Depth = (typeof Depth)[keyof typeof Depth];
+
+export interface RoutedOverlay {
+  readonly overlay: Overlay;
+  readonly peers: Iterable<Peer>;
+}
+
+/** What is known of what others have set. */
+interface Known {
+  readonly overlay: Overlay;
+  readonly routing: Routing;
+  readonly interfaces: readonly NetworkInterface[];
+}
+
+/**
+ * Owns what was found last. Reads rules and routes when they changed, and asks the kernel about the peers that they may concern; now and
+ * then about all, whatever was read.
+ */
+export class RouteWatcher {
+  readonly #wake = new Wake();
+  #depth: Depth = Depth.NONE;
+  #known: Known | undefined;
+  #overrides: readonly Override[] = [];
+  #found: { readonly complaint: string; readonly since: number } | undefined;
+  #said: string | undefined;
+  #silentUntil = -Infinity;
+
+  /** `situation` is asked anew for each look; undefined while there is nothing in the kernel that could be overridden. */
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly clock: Clock,
+    private readonly log: Log,
+    private readonly situation: () => RoutedOverlay | undefined,
+  ) {}
+
+  /** What leads packets for peers elsewhere, and what to do about it. */
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    if (!this.#found) return undefined;
+    const { complaint, since } = this.#found;
+    return { complaint, forMilliseconds: this.clock.now() - since };
+  }
+
+  /** Other peers: what is known of the routes of others stays as it is. */
+  peersChanged(): void {
+    this.#ask(Depth.PEERS);
+  }
+
+  /** Rules, routes of others or interfaces changed. */
+  routingChanged(): void {
+    this.#ask(Depth.ROUTING);
+  }
+
+  /** All is asked about, whatever is known. */
+  audit(): void {
+    this.#ask(Depth.ALL);
+  }
+
+  #ask(depth: Depth): void {
+    if (depth > this.#depth) this.#depth = depth;
+    this.#wake.raise();
+  }
+
+  /** Looks until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const wait =
+          this.#overrides.length > 0 || this.#isUnsaid ? AGAIN_MILLISECONDS : LONG_WAIT_MILLISECONDS;
+        if (!(await this.#wake.wait(this.clock, wait, signal)))
+          this.#depth = this.#depth > Depth.ROUTING ? this.#depth : Depth.ROUTING;
+        const start = this.clock.now();
+        await this.#look(signal);
+        const took = this.clock.now() - start;
+        const rest = Math.min(Math.max(REST_MILLISECONDS, took * REST_FACTOR), LONGEST_REST_MILLISECONDS);
+        await this.clock.sleep(rest, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof KernelError)) throw error;
+        // Those who need more of the kernel than we say what is wrong. The next audit asks again.
+        this.#known = undefined;
+      }
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const depth = this.#depth;
+    this.#depth = Depth.NONE;
+    const situation = this.situation();
+    if (!situation || depth === Depth.NONE) return;
+    const { overlay } = situation;
+    if (depth > Depth.PEERS || this.#known?.overlay !== overlay)
+      this.#known = await this.#read(overlay, signal);
+    const { routing, interfaces } = this.#known!;
+    // The table may change between the turns.
+    const subnets = [...situation.peers].map(({ subnet }) => subnet);
+    const doubtful =
+      depth === Depth.ALL ? subnets : await inTurns(doubtfulInSteps(overlay, routing, subnets), this.clock);
+    const asked = new Set(doubtful);
+    // What was named and is in no doubt any more is asked about once more.
+    const named = new Set(this.#overrides.map(({ target }) => printSubnet(target)));
+    const others =
+      named.size === 0
+        ? []
+        : subnets.filter((subnet) => !asked.has(subnet) && named.has(printSubnet(subnet)));
+    const targets = [...doubtful, ...others];
+    this.#overrides = await this.#overridesOf(targets, subnets[0], { overlay, routing, interfaces }, signal);
+    this.#say(printOverrides(this.#overrides, overlay));
+  }
+
+  async #read(overlay: Overlay, signal: AbortSignal): Promise<Known> {
+    const scope: Scope = { link: linkNameOf(overlay.backend), networks: [overlay.network] };
+    const interfaces = await this.kernel.interfaces(signal);
+    return { overlay, interfaces, routing: await this.kernel.routing(scope, signal) };
+  }
+
+  async #overridesOf(
+    targets: readonly Subnet[],
+    anyPeer: Subnet | undefined,
+    { overlay, routing, interfaces }: Known,
+    signal: AbortSignal,
+  ): Promise<Override[]> {
+    const senders = sendersOf(overlay, interfaces);
+    const inquiries = await inTurns(inquiriesInSteps(targets, senders, routing), this.clock);
+    if (anyPeer) inquiries.push(...inquiriesIn(overlay, interfaces, anyPeer, routing));
+    const questions = inquiries.map(({ question }) => question);
+    const answers = await this.kernel.routesOf(questions, signal);
+    const bridges = new Set(bridgesOf(overlay, interfaces).map(({ name }) => name));
+    return inTurns(overridesInSteps(overlay, routing, inquiries, answers, bridges), this.clock);
+  }
+
+  get #isUnsaid(): boolean {
+    return this.#found?.complaint !== this.#said;
+  }
+
+  #say(complaint: string | undefined): void {
+    const now = this.clock.now();
+    this.#found = complaint === undefined ? undefined : { complaint, since: this.#found?.since ?? now };
+    if (!this.#isUnsaid || now < this.#silentUntil) return;
+    this.#said = complaint;
+    this.#silentUntil = now + LINE_REST_MILLISECONDS;
+    if (complaint === undefined) this.log.info('packets for all peers go by our routes again');
+    else this.log.warn('packets for peers do not go by our routes', { error: complaint });
+  }
+}
