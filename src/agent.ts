@@ -191,7 +191,13 @@ export class Agent {
       ports.guard && options.admitsPeersOnly
         ? new AdmissionKeeper(ports.guard, clock, log, () => this.#admissionSituation())
         : undefined;
-    this.#surroundings = new SurroundingsWatcher(kernel, clock, log, () => this.#overlay);
+    this.#surroundings = new SurroundingsWatcher(
+      kernel,
+      clock,
+      log,
+      () => this.#overlay,
+      () => this.#watcher.peers,
+    );
     this.#access = new AccessWatcher(registry, clock, log, () => this.#holder?.lease?.name);
     this.#routes = new RouteWatcher(kernel, clock, log, () => this.#routedOverlay());
     this.#recorder = new Recorder(host, clock, log, () => this.#memory());

@@ -1,8 +1,9 @@
 /** What else on this host keeps containers' packets from flowing, and what to do about it. */
-import { contains, printSubnet, type Subnet } from '../model/address';
+import { contains, overlap, printSubnet, subnetOf, type Subnet } from '../model/address';
 import type { KernelSettings } from '../model/kernel-settings';
 import type { NetworkInterface } from '../model/network-interface';
 import type { Overlay } from '../model/overlay';
+import type { Peer } from '../model/peer';
 import { overlayMtu } from './vxlan';
 
 /** Docker's bridge, where nobody names it otherwise. */
@@ -23,16 +24,17 @@ export function bridgesOf(overlay: Overlay, interfaces: readonly NetworkInterfac
   return interfaces.filter((nic) => isOther(overlay, nic) && hasAddressOf(overlay.subnet, nic));
 }
 
-/** `settings` are those of our link and of {@link bridgesOf}. */
+/** `settings` are those of our link and of {@link bridgesOf}; `peers` the subnets of other hosts. */
 export function obstaclesIn(
   overlay: Overlay,
   interfaces: readonly NetworkInterface[],
   settings: KernelSettings,
+  peers: Iterable<Pick<Peer, 'subnet'>>,
 ): Obstacles {
   const bridges = bridgesOf(overlay, interfaces);
   const mismatches = interfaces
     .filter((nic) => isOther(overlay, nic) && BRIDGE_KINDS.includes(nic.kind))
-    .flatMap((bridge) => mismatchOf(overlay, bridge, bridges.length > 0));
+    .flatMap((bridge) => mismatchOf(overlay, bridge, bridges.length > 0, peers));
   return {
     // Without a bridge there is nothing to forward yet; Docker switches it on when it makes its own.
     forwarding: bridges.length > 0 ? forwardingObstacle(settings) : undefined,
@@ -57,7 +59,12 @@ function forwardingObstacle({ isForwarding, notForwarding }: KernelSettings): st
   return `nothing that comes in by ${notForwarding.join(', ')} is forwarded; ${commands.join('; ')}`;
 }
 
-function mismatchOf(overlay: Overlay, bridge: NetworkInterface, isSubnetInUse: boolean): string[] {
+function mismatchOf(
+  overlay: Overlay,
+  bridge: NetworkInterface,
+  isSubnetInUse: boolean,
+  peers: Iterable<Pick<Peer, 'subnet'>>,
+): string[] {
   const { network, subnet } = overlay;
   const { name, mtu, carrier, addresses } = bridge;
   const found = addresses.filter(({ address, scope }) => scope === 'global' && !address.includes(':'));
@@ -67,9 +74,18 @@ function mismatchOf(overlay: Overlay, bridge: NetworkInterface, isSubnetInUse: b
   const stray = isInside ? undefined : found.find(({ address }) => isMeant || contains(network, address));
   if (stray) {
     const { address, prefixLength } = stray;
+    const whole = subnetOf(address, prefixLength);
+    const taken = [...peers].find((peer) => overlap(whole, peer.subnet));
+    const harm = taken
+      ? `it takes the packets for peer ${printSubnet(taken.subnet)}`
+      : 'other hosts do not reach what is behind it';
+    // One that was made for our subnet is made so again. Any other has no business in the network, least of all where a peer is.
+    const isOurs = name === DOCKER_BRIDGE || (!taken && !isSubnetInUse);
+    const remedy = isOurs
+      ? remedyFor(name, subnet)
+      : `remove it, or give it a subnet outside of the network ${printSubnet(network)}`;
     return [
-      `${name} has ${address}/${prefixLength}, and this host's subnet is ${printSubnet(subnet)}: other hosts do not reach ` +
-        `what is behind it; ${remedyFor(name, subnet)}`,
+      `${name} has ${address}/${prefixLength}, and this host's subnet is ${printSubnet(subnet)}: ${harm}; ${remedy}`,
     ];
   }
   const largest = overlayMtu(overlay.backend, overlay.underlay);

@@ -2,6 +2,7 @@
 import { bridgesOf, obstaclesIn, type Obstacles } from '../core/surroundings';
 import { KernelError } from '../model/errors';
 import { linkNameOf, type Overlay } from '../model/overlay';
+import type { Peer } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
@@ -30,12 +31,13 @@ export class SurroundingsWatcher {
   #said: Partial<Obstacles> = {};
   #hasTold = false;
 
-  /** `overlay` is asked anew for each look; undefined while we have no subnet. */
+  /** `overlay` and `peers` are asked anew for each look; no overlay while we have no subnet. */
   constructor(
     private readonly kernel: Kernel,
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly overlay: () => Overlay | undefined,
+    private readonly peers: () => Iterable<Peer>,
   ) {
     this.#troubles = { forwarding: new Trouble(clock, log), bridge: new Trouble(clock, log) };
   }
@@ -71,7 +73,7 @@ export class SurroundingsWatcher {
     if (!overlay) return;
     const bridges = bridgesOf(overlay, interfaces).map(({ name }) => name);
     const settings = this.kernel.settings([linkNameOf(overlay.backend), ...bridges]);
-    this.#say(obstaclesIn(overlay, interfaces, settings));
+    this.#say(obstaclesIn(overlay, interfaces, settings, this.peers()));
     if (this.#hasTold || bridges.length === 0 || settings.isBridgedFiltered) return;
     this.#hasTold = true;
     // Flannel refuses to start then. Nothing of the overlay needs it: what is routed passes the filters in any case.

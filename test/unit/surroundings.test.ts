@@ -4,7 +4,8 @@ import { parseSubnet, ipAddress } from '../../src/model/address';
 import { KernelError } from '../../src/model/errors';
 import type { KernelSettings } from '../../src/model/kernel-settings';
 import type { NetworkInterface } from '../../src/model/network-interface';
-import { exampleOverlay } from '../support/examples';
+import type { Peer } from '../../src/model/peer';
+import { exampleOverlay, examplePeer } from '../support/examples';
 import { FakeClock } from '../support/fake-clock';
 import { FAKE_UNDERLAY, FakeKernel } from '../support/fake-kernel';
 import { FakeLog } from '../support/fake-log';
@@ -27,8 +28,11 @@ function bridge(text: string, changes: Partial<NetworkInterface> = {}): NetworkI
   };
 }
 
-const obstacles = (interfaces: NetworkInterface[], settings: Partial<KernelSettings> = {}) =>
-  obstaclesIn(overlay, [FAKE_UNDERLAY, ...interfaces], { ...FINE, ...settings });
+const obstacles = (
+  interfaces: NetworkInterface[],
+  settings: Partial<KernelSettings> = {},
+  peers: Peer[] = [],
+) => obstaclesIn(overlay, [FAKE_UNDERLAY, ...interfaces], { ...FINE, ...settings }, peers);
 
 describe('bridges', () => {
   it.each<[string, NetworkInterface[]]>([
@@ -52,7 +56,10 @@ describe('bridges', () => {
     for (const text of ['10.5.7.1/24', '10.5.1.1/24']) {
       const { index } = FAKE_UNDERLAY;
       const underlay = bridge(text, { name: 'br0', index, mtu: 9000 });
-      expect(obstaclesIn(overlay, [underlay], FINE)).toEqual({ forwarding: undefined, bridge: undefined });
+      expect(obstaclesIn(overlay, [underlay], FINE, [])).toEqual({
+        forwarding: undefined,
+        bridge: undefined,
+      });
       expect(bridgesOf(overlay, [underlay])).toEqual([]);
     }
   });
@@ -93,6 +100,40 @@ describe('bridges', () => {
     const { bridge: obstacle } = obstacles([found]);
     if (typeof sentence === 'string') expect(obstacle).toBe(sentence);
     else expect(obstacle).toMatch(sentence);
+  });
+});
+
+describe("a bridge that takes a peer's packets is told of as that:", () => {
+  const peers = [examplePeer(7), examplePeer(9)];
+  const told = (...found: NetworkInterface[]) => obstacles(found, {}, peers).bridge;
+
+  it.each([['br-4de2'], ['cni0']])('%s is to go, or to another network', (name) => {
+    const sentence =
+      `${name} has 10.5.7.1/24, and this host's subnet is 10.5.1.0/24: it takes the packets for peer 10.5.7.0/24; ` +
+      'remove it, or give it a subnet outside of the network 10.5.0.0/16';
+    expect(told(bridge('10.5.7.1/24', { name }))).toBe(sentence);
+    expect(told(bridge('10.5.1.1/24'), bridge('10.5.7.1/24', { name }))).toBe(sentence);
+  });
+
+  it('by a part of its subnet, or by much more', () => {
+    expect(told(bridge('10.5.9.129/25', { name: 'br-1' }))).toMatch(
+      /the packets for peer 10\.5\.9\.0\/24; remove it/,
+    );
+    expect(told(bridge('10.5.8.1/21', { name: 'br-1' }))).toMatch(
+      /the packets for peer 10\.5\.9\.0\/24; remove it/,
+    );
+  });
+
+  it("Docker's own is made anew with our subnet", () => {
+    expect(told(bridge('10.5.7.1/24'))).toMatch(
+      /: it takes the packets for peer 10\.5\.7\.0\/24; restart Docker with /,
+    );
+  });
+
+  it('one where no peer is yet has no business in the network, once another bridge has our subnet', () => {
+    expect(told(bridge('10.5.1.1/24'), bridge('10.5.20.1/24', { name: 'br-1' }))).toMatch(
+      /^br-1 has .*: other hosts do not reach what is behind it; remove it, or give it a subnet outside of the network/,
+    );
   });
 });
 
@@ -167,7 +208,13 @@ describe('the watcher', () => {
 
   beforeEach(() => {
     [kernel, clock, log, stop] = [new FakeKernel(), new FakeClock(), new FakeLog(), new AbortController()];
-    watcher = new SurroundingsWatcher(kernel, clock, log, () => overlay);
+    watcher = new SurroundingsWatcher(
+      kernel,
+      clock,
+      log,
+      () => overlay,
+      () => [],
+    );
     running = watcher.run(stop.signal);
   });
 
