@@ -24,7 +24,7 @@ import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } fro
 import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
 import { RouteWatcher, type RoutedOverlay } from './engine/route-watcher';
 import { conditionsOf, type Grievance, type Patients } from './engine/readiness';
-import { statusLineOf, statusOf, type Witnesses } from './engine/status';
+import { serviceLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
 import { UnderlayWatcher, type SeenUnderlay } from './engine/underlay-watcher';
 import { contains, sameSubnet, type IpAddress, type Subnet } from './model/address';
@@ -66,7 +66,8 @@ export interface AgentOptions {
   readonly firewallResyncSeconds: number;
   readonly firewall: Omit<FirewallOptions, 'enableNfTables'>;
   /** The etcd of this host's own, if it has one: is told of the underlay and of each that follows, and is one of the checks. */
-  readonly embeddedEtcd?: { settle(underlay: Underlay): void; readonly trouble: Grievance } | undefined;
+  readonly embeddedEtcd?:
+    { settle(underlay: Underlay): void; readonly trouble: Grievance; readonly isUp?: boolean } | undefined;
   /** Only peers may send to the VXLAN port. */
   readonly admitsPeersOnly: boolean;
 }
@@ -93,6 +94,8 @@ const MANY_LEASES = 250;
 /** No pass takes so long, with however many peers: what it waits for will not come. */
 const STUCK_MILLISECONDS = 120_000;
 const NOTES_MILLISECONDS = 5_000;
+/** An administrator may be waiting for a start, and look. */
+const STARTING_NOTES_MILLISECONDS = 1_000;
 /** A peer that etcd told of when it was asked is in the table by then, or it is gone. */
 const FOUND_MILLISECONDS = 5_000;
 
@@ -131,6 +134,7 @@ export class Agent {
   /** Resolves when the first pass is over, well or not. Never rejects. */
   readonly started = new Promise<void>((resolve) => (this.#markStarted = resolve));
   #isReloading = false;
+  #toldSystemd: string | undefined;
 
   constructor(
     private readonly options: AgentOptions,
@@ -296,10 +300,19 @@ export class Agent {
   /** Looks at its own health now and then: since when something has been so is not to depend on who asked, and when. */
   async #takeNotes(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.readiness();
+      this.#tellSystemd();
       this.liveness();
-      await this.ports.clock.sleep(NOTES_MILLISECONDS, signal).catch(() => undefined);
+      const rest = this.#announcer.isAnnounced ? NOTES_MILLISECONDS : STARTING_NOTES_MILLISECONDS;
+      await this.ports.clock.sleep(rest, signal).catch(() => undefined);
     }
+  }
+
+  /** Tells what a start waits for, how we are, and each change of it. */
+  #tellSystemd(): void {
+    const status = serviceLineOf(this.readiness(), this.#parts);
+    if (status === this.#toldSystemd) return;
+    this.#toldSystemd = status;
+    this.ports.host.notify({ status });
   }
 
   async #start(signal: AbortSignal): Promise<void> {
@@ -337,7 +350,7 @@ export class Agent {
     ]);
     for (const remark of network.remarks) log.warn(remark);
     this.#own.set({ network });
-    this.#configWatcher = new ConfigWatcher(registry, clock, log, network);
+    this.#configWatcher = new ConfigWatcher(registry, clock, log, network, memory === undefined);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
     if (this.ports.guard && !this.#admission) removeGuard(this.ports.guard, linkName, log);
@@ -642,7 +655,7 @@ export class Agent {
     if (report.kind === 'whole') this.#announce();
     if (report.kind === 'whole' && report.failed.length === 0 && report.isInSync) this.#markTidy();
     if (this.#admission?.isInPlace === false) this.#admission.trigger();
-    this.ports.host.notify({ status: statusLineOf(this.#overlay!, this.#parts) });
+    this.#tellSystemd();
   }
 
   #afterFirewallPass(): void {

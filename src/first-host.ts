@@ -88,6 +88,11 @@ export class FirstHost {
     this.#parts.push(this.#welcoming);
   }
 
+  /** True while our etcd may be asked. */
+  get isUp(): boolean {
+    return this.#keeper.isUp;
+  }
+
   get trouble() {
     return this.#keeper.trouble;
   }

@@ -76,7 +76,8 @@ function printLife({ remainingSeconds, lost }: LeaseStatus): string {
     : `expired ${printDuration(-remainingSeconds)} ago`;
 }
 
-function printCheck({ name, ok, sinceSeconds, reason, advisory }: CheckStatus): string {
+function printCheck({ name, state, ok, sinceSeconds, reason, advisory }: CheckStatus): string {
+  if (state === 'unknown') return `  [?] ${name}: not known yet${reason ? `: ${reason}` : ''}`;
   const mark = ok ? '+' : advisory ? '!' : '-';
   const how = ok ? 'well' : 'not well';
   return `  [${mark}] ${name}: ${how} for ${printDuration(sinceSeconds)}${ok || !reason ? '' : `: ${reason}`}`;

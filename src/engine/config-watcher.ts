@@ -20,8 +20,15 @@ export class ConfigWatcher {
     private readonly clock: Clock,
     log: Log,
     private readonly network: Network,
+    /** Etcd has just told it; it is not from memory. */
+    private isKnownToBe = true,
   ) {
     this.#trouble = new Trouble(clock, log);
+  }
+
+  /** True once etcd has told the configuration. */
+  get isKnown(): boolean {
+    return this.isKnownToBe;
   }
 
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
@@ -33,6 +40,7 @@ export class ConfigWatcher {
       try {
         await this.clock.sleep(LOOK_MILLISECONDS * (0.75 + this.clock.random() / 2), signal);
         const stored = await this.registry.readConfig(signal);
+        this.isKnownToBe = true;
         this.#judge(stored?.text);
       } catch (error) {
         if (signal.aborted) return;

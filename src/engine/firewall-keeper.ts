@@ -50,6 +50,7 @@ export class FirewallKeeper {
   #reasons = new Set<string>();
   #isFirst = true;
   #inPlace = false;
+  #isTried = false;
   #repairs = 0;
   readonly #patience: Patience;
 
@@ -70,6 +71,11 @@ export class FirewallKeeper {
   /** True after a pass that left nothing to do, but for the {@link obstacle} of somebody else's. */
   get isInPlace(): boolean {
     return this.#inPlace;
+  }
+
+  /** True once a pass is over, well or not. */
+  get isKnown(): boolean {
+    return this.#isTried;
   }
 
   /** Passes since the start that put back what somebody else had changed or removed. */
@@ -117,6 +123,7 @@ export class FirewallKeeper {
         this.#inPlace = false;
         this.#trouble.report('cannot read or write the firewall rules; trying again', error);
       }
+      this.#isTried = true;
       onPass();
       restUntil = this.clock.now() + Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
     }

@@ -124,6 +124,11 @@ export class PeerWatcher {
     return this.#isJudged && this.#snapshotAt > -Infinity;
   }
 
+  /** True once etcd has told all leases. */
+  get hasSnapshot(): boolean {
+    return this.#snapshotAt > -Infinity;
+  }
+
   /** True once all leases have been judged: before, there are leases but not all of their peers. */
   get isJudged(): boolean {
     return this.#isJudged;

@@ -23,7 +23,7 @@ export type Grievance =
 export interface Patients {
   /** What a start is waiting for. */
   readonly waits: Iterable<Pick<Trouble, 'current'>>;
-  readonly watcher: Pick<PeerWatcher, 'trouble' | 'complaints' | 'graced'>;
+  readonly watcher: Pick<PeerWatcher, 'trouble' | 'complaints' | 'graced' | 'hasSnapshot' | 'isJudged'>;
   readonly holder:
     | Pick<
         LeaseHolder,
@@ -37,52 +37,67 @@ export interface Patients {
         | 'goodUntil'
       >
     | undefined;
-  readonly underlay: Pick<UnderlayWatcher, 'trouble' | 'outage'> | undefined;
-  readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights'> & {
+  readonly underlay: Pick<UnderlayWatcher, 'trouble' | 'outage' | 'current'> | undefined;
+  readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights' | 'hasReadAll'> & {
     readonly missingBase?: readonly string[];
   };
   readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'>;
-  readonly configWatcher: Pick<ConfigWatcher, 'trouble'> | undefined;
-  readonly access: Pick<AccessWatcher, 'trouble'>;
-  readonly firewall: Pick<FirewallKeeper, 'trouble' | 'obstacle'> | undefined;
-  readonly admission: Pick<AdmissionKeeper, 'trouble'> | undefined;
-  readonly surroundings: Pick<SurroundingsWatcher, 'trouble'>;
-  readonly routes: Pick<RouteWatcher, 'trouble'>;
-  readonly recorder: Pick<Recorder, 'trouble'>;
-  readonly embeddedEtcd: { readonly trouble: Grievance } | undefined;
+  readonly configWatcher: Pick<ConfigWatcher, 'trouble' | 'isKnown'> | undefined;
+  readonly access: Pick<AccessWatcher, 'trouble' | 'isKnown'>;
+  readonly firewall: Pick<FirewallKeeper, 'trouble' | 'obstacle' | 'isKnown'> | undefined;
+  readonly admission: Pick<AdmissionKeeper, 'trouble' | 'isInPlace'> | undefined;
+  readonly surroundings: Pick<SurroundingsWatcher, 'trouble' | 'isKnown'>;
+  readonly routes: Pick<RouteWatcher, 'trouble' | 'isKnown'>;
+  readonly recorder: Pick<Recorder, 'trouble' | 'isKnown'>;
+  readonly embeddedEtcd: { readonly trouble: Grievance; readonly isUp?: boolean } | undefined;
 }
 
 /** What packets need: where it is bad, they may be lost. Advisory: what the agent needs to follow changes. */
 export function conditionsOf(patients: Patients): Condition[] {
-  const { watcher, holder, reconciler, announcer, firewall, surroundings, embeddedEtcd } = patients;
+  const { watcher, holder, reconciler, configWatcher, firewall, admission, surroundings } = patients;
+  const { access, recorder, embeddedEtcd } = patients;
+  const hasLease = holder?.lease !== undefined;
   return [
-    waitCondition(patients.waits),
+    waitCondition(patients),
     leaseCondition(holder),
-    condition('kernel', reconciler.isBaseInPlace ? undefined : missingBase(reconciler)),
-    condition('subnet file', announcer.isAnnounced ? undefined : 'it is not written', announcer.trouble),
-    advice('etcd', watcher.trouble && withRespite(watcher.trouble, holder)),
-    advice('etcd write access', patients.access.trouble),
-    advice('network configuration', patients.configWatcher?.trouble),
-    advice('lease renewal', holder?.trouble),
-    advice('lease contest', holder?.contest ?? grievance(holder?.fight)),
-    advice('other leases', grievance(oddLeases(watcher))),
-    advice('peers in grace', grievance(peersInGrace(watcher))),
+    kernelCondition(reconciler),
+    fileCondition(patients.announcer),
+    advice('etcd', watcher.trouble && withRespite(watcher.trouble, holder), watcher.hasSnapshot),
+    advice('etcd write access', access.trouble, access.isKnown),
+    advice('network configuration', configWatcher?.trouble, configWatcher?.isKnown === true),
+    advice('lease renewal', holder?.trouble, hasLease),
+    advice('lease contest', holder?.contest ?? grievance(holder?.fight), hasLease),
+    advice('other leases', grievance(oddLeases(watcher)), watcher.isJudged),
+    advice('peers in grace', grievance(peersInGrace(watcher)), watcher.isJudged),
     underlayCondition(patients.underlay),
-    advice('peers in the kernel', reconciler.trouble),
-    advice('fights', grievance(fights(reconciler))),
-    advice('firewall', firewall?.trouble ?? firewall?.obstacle),
-    advice('vxlan admission', patients.admission?.trouble),
-    advice('forwarding', surroundings.trouble('forwarding')),
-    advice('bridge', surroundings.trouble('bridge')),
-    advice('routes to peers', patients.routes.trouble),
-    advice('state file', patients.recorder.trouble),
-    ...(embeddedEtcd ? [advice('embedded etcd', embeddedEtcd.trouble)] : []),
+    advice('peers in the kernel', reconciler.trouble, reconciler.hasReadAll),
+    advice('fights', grievance(fights(reconciler)), reconciler.hasReadAll),
+    advice('firewall', firewall?.trouble ?? firewall?.obstacle, !firewall || firewall.isKnown),
+    advice('vxlan admission', admission?.trouble, !admission || admission.isInPlace),
+    advice('forwarding', surroundings.trouble('forwarding'), surroundings.isKnown),
+    advice('bridge', surroundings.trouble('bridge'), surroundings.isKnown),
+    advice('routes to peers', patients.routes.trouble, patients.routes.isKnown),
+    advice('state file', recorder.trouble, recorder.isKnown),
+    ...(embeddedEtcd ? [advice('embedded etcd', embeddedEtcd.trouble, embeddedEtcd.isUp !== false)] : []),
   ];
+}
+
+function kernelCondition(reconciler: Patients['reconciler']): Condition {
+  const found = condition('kernel', reconciler.isBaseInPlace ? undefined : missingBase(reconciler));
+  return reconciler.hasReadAll ? found : unknown(found);
+}
+
+function fileCondition({ isAnnounced, trouble }: Patients['announcer']): Condition {
+  const found = condition('subnet file', isAnnounced ? undefined : 'it is not written', trouble);
+  return isAnnounced || trouble ? found : unknown(found);
 }
 
 function leaseCondition(holder: Patients['holder']): Condition {
   const trouble = holder?.contest ?? holder?.trouble;
-  if (!holder?.lease) return condition('lease', 'there is no subnet lease yet', trouble);
+  if (!holder?.lease) {
+    const found = condition('lease', 'there is no subnet lease yet', trouble);
+    return trouble ? found : unknown(found);
+  }
   if (holder.hasGivenWay) return condition('lease', 'another host holds our lease', trouble);
   const problem = holder.absence ?? expiryOf(holder);
   return condition('lease', problem?.complaint, problem);
@@ -122,7 +137,8 @@ function missingBase({ missingBase: objects = [] }: Patients['reconciler']): str
 
 function underlayCondition(underlay: Patients['underlay']): Condition {
   const outage = underlay?.outage;
-  return outage ? condition('underlay', outage.complaint, outage) : advice('underlay', underlay?.trouble);
+  if (outage) return condition('underlay', outage.complaint, outage);
+  return advice('underlay', underlay?.trouble, underlay?.current !== undefined);
 }
 
 function oddLeases({ complaints }: Patients['watcher']): string | undefined {
@@ -158,13 +174,25 @@ function condition(name: string, reason: string | undefined, trouble?: Grievance
 }
 
 /** What a start cannot go on without. */
-function waitCondition(waits: Patients['waits']): Condition {
+function waitCondition({ waits, holder }: Patients): Condition {
   const troubles = [...waits].flatMap(({ current }) => current ?? []);
   const forMilliseconds = troubles.length > 0 ? Math.max(...troubles.map((each) => each.forMilliseconds)) : 0;
   const reason = troubles.map(({ complaint }) => complaint).join('; ') || undefined;
-  return { name: 'start', reason, forMilliseconds, advisory: false };
+  const found = { name: 'start', reason, forMilliseconds, advisory: false };
+  return holder?.lease || reason !== undefined ? found : unknown(found);
 }
 
-function advice(name: string, trouble: Grievance): Condition {
-  return { name, reason: trouble?.complaint, forMilliseconds: trouble?.forMilliseconds, advisory: true };
+/** `isKnown`: it has been looked at; what was found bad is known in any case. */
+function advice(name: string, trouble: Grievance, isKnown: boolean): Condition {
+  const found = {
+    name,
+    reason: trouble?.complaint,
+    forMilliseconds: trouble?.forMilliseconds,
+    advisory: true,
+  };
+  return isKnown || trouble ? found : unknown(found);
+}
+
+function unknown(condition: Condition): Condition {
+  return { ...condition, isUnknown: true };
 }

@@ -96,6 +96,11 @@ export class Reconciler {
     return this.#baseInPlace;
   }
 
+  /** True once everything has been looked at. */
+  get hasReadAll(): boolean {
+    return this.#hasReadAll;
+  }
+
   /** What of the base is not in place, where that is known. */
   get missingBase(): readonly string[] {
     return this.#missing;

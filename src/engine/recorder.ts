@@ -28,6 +28,11 @@ export class Recorder {
     this.#trouble = new Trouble(clock, log);
   }
 
+  /** True once something has been written. */
+  get isKnown(): boolean {
+    return this.#written !== undefined;
+  }
+
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
     return this.#trouble.current;
   }

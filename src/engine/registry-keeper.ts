@@ -38,6 +38,11 @@ export class RegistryKeeper {
     this.#moved.raise();
   }
 
+  /** True while the server may be asked. */
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
     return this.#trouble.current;
   }

@@ -73,6 +73,11 @@ export class RouteWatcher {
     return { complaint, forMilliseconds: this.clock.now() - since };
   }
 
+  /** False until rules and routes have been read, and where they cannot be. */
+  get isKnown(): boolean {
+    return this.#known !== undefined;
+  }
+
   /** Other peers: what is known of the routes of others stays as it is. */
   peersChanged(): void {
     this.#ask(Depth.PEERS);

@@ -7,6 +7,7 @@ import { linkNameOf, type Overlay } from '../model/overlay';
 import type { Peer } from '../model/peer';
 import type { AgentStatus, LeaseStatus, OverlayStatus, PeerStatus } from '../model/status';
 import type { AdmissionKeeper } from './admission-keeper';
+import { printSome } from './complaints';
 import type { Check } from './conditions';
 import type { FirewallKeeper } from './firewall-keeper';
 import type { LeaseHolder } from './lease-holder';
@@ -70,6 +71,48 @@ export function statusLineOf({ subnet, backend }: Overlay, { watcher, holder }: 
     ...(complaints.length > 0 ? [`${complaints.length} leases ignored or doubtful`] : []),
     ...(holder?.contest ? ['another host claims our lease'] : []),
   ].join(', ');
+}
+
+/** A line that systemd shows must not fill the screen. */
+const LONGEST_LINE = 400;
+
+/** What systemd is told at any time: what a start waits for, or how the overlay is, and what is not well. */
+export function serviceLineOf(checks: readonly Check[], witnesses: Witnesses): string {
+  const { overlay } = witnesses;
+  const bad = checks.filter(({ state }) => state === 'failing');
+  const reasons = bad
+    .filter(({ name, advisory }) => !advisory || TOLD_ADVICE.has(name))
+    .map(({ name, reason }) => (name === 'start' ? reason! : `${name}: ${reason}`));
+  const isReady = checks.every(({ ok, advisory }) => ok || advisory);
+  const line = overlay
+    ? [...(isReady ? [] : ['NOT READY']), statusLineOf(overlay, witnesses), ...reasons].join('; ')
+    : `starting: ${reasons.length > 0 ? reasons.join('; ') : `waiting for ${waitedFor(checks)}`}`;
+  return line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE - 1)}…` : line;
+}
+
+/** Of what does no harm yet, that which an administrator should hear of without asking. */
+const TOLD_ADVICE = new Set([
+  'etcd',
+  'etcd write access',
+  'lease renewal',
+  'underlay',
+  'network configuration',
+]);
+/** What a start needs, in this order. */
+const NEEDS: Readonly<Record<string, string>> = {
+  underlay: 'the underlay interface',
+  etcd: 'etcd',
+  'network configuration': 'the network configuration',
+  lease: 'a subnet lease',
+  kernel: 'the kernel',
+  'subnet file': 'the subnet file',
+};
+
+function waitedFor(checks: readonly Check[]): string {
+  const open = Object.keys(NEEDS).filter((need) =>
+    checks.some(({ name, state }) => name === need && state === 'unknown'),
+  );
+  return printSome(open.map((need) => NEEDS[need]!)) || 'the first look at everything';
 }
 
 function overlayStatusOf({ network, backend, underlay, resolve }: Overlay): OverlayStatus {

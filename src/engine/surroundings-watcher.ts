@@ -30,6 +30,7 @@ export class SurroundingsWatcher {
   readonly #troubles: Readonly<Record<keyof Obstacles, Trouble>>;
   #said: Partial<Obstacles> = {};
   #hasTold = false;
+  #isKnown = false;
 
   /** `overlay` and `peers` are asked anew for each look; no overlay while we have no subnet. */
   constructor(
@@ -40,6 +41,11 @@ export class SurroundingsWatcher {
     private readonly peers: () => Iterable<Peer>,
   ) {
     this.#troubles = { forwarding: new Trouble(clock, log), bridge: new Trouble(clock, log) };
+  }
+
+  /** True once it was looked at as long as we have a subnet. */
+  get isKnown(): boolean {
+    return this.#isKnown;
   }
 
   /** What is in the way, by topic. */
@@ -56,8 +62,10 @@ export class SurroundingsWatcher {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        if (await this.#wake.wait(this.clock, LOOK_MILLISECONDS, signal))
+        if (await this.#wake.wait(this.clock, LOOK_MILLISECONDS, signal)) {
+          if (!this.#isKnown) await this.#look(signal, true);
           await this.clock.sleep(SETTLING_MILLISECONDS, signal);
+        }
         await this.#look(signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -67,13 +75,17 @@ export class SurroundingsWatcher {
     }
   }
 
-  async #look(signal: AbortSignal): Promise<void> {
+  /** `isEarly`: others may be in the middle of their work; what is not right yet is not said. */
+  async #look(signal: AbortSignal, isEarly = false): Promise<void> {
     const interfaces = await this.kernel.interfaces(signal);
     const overlay = this.overlay();
     if (!overlay) return;
     const bridges = bridgesOf(overlay, interfaces).map(({ name }) => name);
     const settings = this.kernel.settings([linkNameOf(overlay.backend), ...bridges]);
-    this.#say(obstaclesIn(overlay, interfaces, settings, this.peers()));
+    const obstacles = obstaclesIn(overlay, interfaces, settings, this.peers());
+    if (isEarly && TOPICS.some((topic) => obstacles[topic] !== undefined)) return;
+    this.#isKnown = true;
+    this.#say(obstacles);
     if (this.#hasTold || bridges.length === 0 || settings.isBridgedFiltered) return;
     this.#hasTold = true;
     // Flannel refuses to start then. Nothing of the overlay needs it: what is routed passes the filters in any case.

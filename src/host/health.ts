@@ -11,6 +11,8 @@ export interface Check {
   /** One word for a person: `etcd`, `lease`. */
   readonly name: string;
   readonly ok: boolean;
+  /** `unknown`: nobody has found out yet. */
+  readonly state?: 'ok' | 'failing' | 'unknown';
   /** Since when it has been so: milliseconds of {@link Clock.now}. */
   readonly since: number;
   /** Why it is not well. */
@@ -107,7 +109,8 @@ function answerOf(options: HealthOptions, { method, target }: HttpRequest): Http
 }
 
 /** `[+] etcd: well for 12 s`, as Kubernetes prints checks; `[!]` for what is not well but does no harm yet. */
-function printCheck({ name, ok, since, reason, advisory }: Check, now: number): string {
+function printCheck({ name, state, ok, since, reason, advisory }: Check, now: number): string {
+  if (state === 'unknown') return `[?] ${name}: not known yet${reason ? `: ${reason}` : ''}`;
   const seconds = Math.max(0, Math.round((now - since) / 1000));
   if (ok) return `[+] ${name}: well for ${seconds} s`;
   return `[${advisory ? '!' : '-'}] ${name}: not well for ${seconds} s${reason ? `: ${reason}` : ''}`;

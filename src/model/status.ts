@@ -68,8 +68,14 @@ export interface WorkStatus {
   readonly missesOfNobody: number;
 }
 
+/** `unknown`: nobody has found out yet. */
+export type CheckState = 'ok' | 'failing' | 'unknown';
+
 export interface CheckStatus {
   readonly name: string;
+  /** Not told by version 0.1, for which what is not known was ok. */
+  readonly state?: CheckState;
+  /** True for `ok` alone. */
   readonly ok: boolean;
   readonly sinceSeconds: number;
   readonly reason?: string | undefined;

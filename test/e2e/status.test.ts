@@ -32,6 +32,14 @@ test('an agent that waits for its configuration says so', async () => {
   expect(code).toBe(1);
   expect(stdout).toMatch(/NOT READY/);
   expect(stdout).toMatch(/\[-\] start: .*there is none at \/coreos.com\/network\/config/);
+  expect(stdout).toMatch(/\[\?\] network configuration: not known yet$/m);
+  expect(stdout).toMatch(/\[\?\] lease: not known yet: there is no subnet lease yet$/m);
+  const { checks } = await status();
+  const wellKnown = checks.filter(({ state }) => state === 'ok').map(({ name }) => name);
+  expect(
+    wellKnown.filter((name) => !['etcd', 'underlay', 'firewall', 'vxlan admission'].includes(name)),
+  ).toEqual([]);
+  expect(checks.every(({ state, ok }) => ok === (state === 'ok'))).toBe(true);
 });
 
 test('one that is ready tells its lease and its peers', async () => {
@@ -44,6 +52,7 @@ test('one that is ready tells its lease and its peers', async () => {
   });
   expect(stdout).toContain(`${host.subnet} at ${host.publicIp}`);
   expect(await status()).toMatchObject({ isReady: true, peers: { count: 1 } });
+  await until('everything is known', async () => (await status()).checks.every(({ ok }) => ok));
 });
 
 test('etcd that went away is told, and harms no readiness', async () => {

@@ -57,6 +57,9 @@ describe('at boot, while there is no network configuration,', () => {
       ExecMainStartTimestampMonotonic: '0',
     });
     expect(machine.read(SUBNET_FILE)).toBeUndefined();
+    expect((await machine.show('vtepd', 'StatusText')).StatusText).toMatch(
+      /^starting: waiting for the network configuration: there is none at \/coreos\.com\/network\/config in etcd/,
+    );
   });
 
   test('the agent is ready once it has written subnet.env, and only then Docker starts, with that subnet', async () => {

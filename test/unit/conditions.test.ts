@@ -49,7 +49,21 @@ it('each is told by its name, with its reason, and whether packets need it', () 
       { name: 'kernel', reason: undefined, advisory: false },
     ]),
   ).toEqual([
-    { name: 'etcd', ok: false, since, reason: 'away', advisory: true },
-    { name: 'kernel', ok: true, since, reason: undefined, advisory: false },
+    { name: 'etcd', state: 'failing', ok: false, since, reason: 'away', advisory: true },
+    { name: 'kernel', state: 'ok', ok: true, since, reason: undefined, advisory: false },
   ]);
+});
+
+it('what is not known yet is neither well nor failing, and has been so since it was asked for', async () => {
+  const { clock, all } = conditions();
+  const ask = (changes: object) =>
+    all.check([{ name: 'etcd', reason: undefined, advisory: true, ...changes }])[0]!;
+  const since = clock.now();
+  expect(ask({ isUnknown: true })).toMatchObject({ state: 'unknown', ok: false, since });
+  await clock.advance(10);
+  expect(ask({ isUnknown: true, reason: 'none yet', forMilliseconds: 500 })).toMatchObject({
+    state: 'unknown',
+    since,
+  });
+  expect(ask({})).toMatchObject({ state: 'ok', ok: true, since: since + 10 });
 });

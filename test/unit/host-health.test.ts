@@ -75,6 +75,11 @@ describe('the health server answers', () => {
         '',
       ].join('\n'),
     );
+    ready = [{ name: 'lease', ok: false, state: 'unknown', since: 1 }];
+    expect(await get('/readyz?verbose')).toEqual({
+      status: 503,
+      text: '[?] lease: not known yet\nvtepd is not ready: lease\n',
+    });
     expect((await get('/healthz?verbose=1')).text).toBe('[+] loops: well for 60 s\nvtepd is running\n');
   });
 

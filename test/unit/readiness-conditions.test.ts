@@ -1,6 +1,6 @@
 /** What each part of the agent that is not well makes of readiness; readiness.test.ts shows it on a whole agent. */
 import { conditionsOf, type Grievance, type Patients } from '../../src/engine/readiness';
-import { exampleLease } from '../support/examples';
+import { exampleLease, exampleOverlay } from '../support/examples';
 
 const complaint = (text: string, forMilliseconds = 0) => ({ complaint: text, forMilliseconds });
 const lease = exampleLease(1);
@@ -14,29 +14,31 @@ const HOLDER = {
   remainingSeconds: 3_600,
   goodUntil: Date.UTC(2026, 11, 1, 23, 50, 12),
 };
-const WATCHER = { trouble: undefined, complaints: [], graced: [] };
-const RECONCILER = { isBaseInPlace: true, trouble: undefined, fights: [] };
+const WATCHER = { trouble: undefined, complaints: [], graced: [], hasSnapshot: true, isJudged: true };
+const RECONCILER = { isBaseInPlace: true, trouble: undefined, fights: [], hasReadAll: true };
 
 const WELL: Patients = {
   waits: [],
   watcher: WATCHER,
   holder: HOLDER,
-  underlay: { trouble: undefined, outage: undefined },
+  underlay: { trouble: undefined, outage: undefined, current: exampleOverlay().underlay },
   reconciler: RECONCILER,
   announcer: { isAnnounced: true, trouble: undefined },
-  configWatcher: { trouble: undefined },
-  access: { trouble: undefined },
-  firewall: { trouble: undefined, obstacle: undefined },
-  admission: { trouble: undefined },
-  surroundings: { trouble: () => undefined },
-  routes: { trouble: undefined },
-  recorder: { trouble: undefined },
+  configWatcher: { trouble: undefined, isKnown: true },
+  access: { trouble: undefined, isKnown: true },
+  firewall: { trouble: undefined, obstacle: undefined, isKnown: true },
+  admission: { trouble: undefined, isInPlace: true },
+  surroundings: { trouble: () => undefined, isKnown: true },
+  routes: { trouble: undefined, isKnown: true },
+  recorder: { trouble: undefined, isKnown: true },
   embeddedEtcd: undefined,
 };
 
 /** Those that are not well. */
 function illsOf(changes: Partial<Patients>) {
-  return conditionsOf({ ...WELL, ...changes }).filter(({ reason }) => reason !== undefined);
+  return conditionsOf({ ...WELL, ...changes })
+    .filter(({ reason }) => reason !== undefined)
+    .map(({ isUnknown: _, ...condition }) => condition);
 }
 
 it('of a host on which all is well every condition is named, and none has a reason', () => {
@@ -136,7 +138,13 @@ describe('packets may be lost', () => {
     ],
     [
       'while the underlay carries nothing',
-      { underlay: { trouble: complaint('the underlay carries no packets: eth0 is down'), outage: BAD } },
+      {
+        underlay: {
+          ...WELL.underlay!,
+          trouble: complaint('the underlay carries no packets: eth0 is down'),
+          outage: BAD,
+        },
+      },
       'underlay',
       'it is bad',
       7,
@@ -186,31 +194,31 @@ describe('packets may be lost', () => {
 });
 
 describe('it is worth knowing, and packets flow, that', () => {
-  const of = (trouble: Grievance) => ({ trouble: trouble as typeof BAD });
+  const of = (trouble: Grievance) => ({ trouble: trouble as typeof BAD, isKnown: true, isInPlace: false });
 
   it.each<[string, Partial<Patients>, string]>([
     ['our lease could not be written', { access: of(BAD) }, 'etcd write access'],
     ['the configuration is another', { configWatcher: of(BAD) }, 'network configuration'],
     ['the lease cannot be kept alive', { holder: { ...HOLDER, trouble: BAD } }, 'lease renewal'],
     ['another host claims our lease', { holder: { ...HOLDER, contest: BAD } }, 'lease contest'],
-    ['the underlay cannot be chosen again', { underlay: { trouble: BAD, outage: undefined } }, 'underlay'],
+    ['the underlay cannot be chosen again', { underlay: { ...WELL.underlay!, trouble: BAD } }, 'underlay'],
     ['peers cannot be written', { reconciler: { ...RECONCILER, trouble: BAD } }, 'peers in the kernel'],
     [
       'firewall rules cannot be written',
-      { firewall: { trouble: BAD, obstacle: complaint('a chain') } },
+      { firewall: { ...of(BAD), obstacle: complaint('a chain') } },
       'firewall',
     ],
-    ['a chain of others drops packets', { firewall: { trouble: undefined, obstacle: BAD } }, 'firewall'],
+    ['a chain of others drops packets', { firewall: { ...of(undefined), obstacle: BAD } }, 'firewall'],
     ['the VXLAN port is not guarded', { admission: of(BAD) }, 'vxlan admission'],
     [
       'packets of containers are not forwarded',
-      { surroundings: { trouble: (topic) => (topic === 'forwarding' ? BAD : undefined) } },
+      { surroundings: { isKnown: true, trouble: (topic) => (topic === 'forwarding' ? BAD : undefined) } },
       'forwarding',
     ],
     ['another route goes before ours', { routes: of(BAD) }, 'routes to peers'],
     [
       'a bridge does not fit',
-      { surroundings: { trouble: (topic) => (topic === 'bridge' ? BAD : undefined) } },
+      { surroundings: { isKnown: true, trouble: (topic) => (topic === 'bridge' ? BAD : undefined) } },
       'bridge',
     ],
     ['nothing can be remembered', { recorder: of(BAD) }, 'state file'],

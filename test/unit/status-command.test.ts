@@ -89,6 +89,7 @@ test('an agent that waits says what it waits for, and the exit code tells', asyn
   expect(code).toBe(1);
   expect(out).toContain('NOT READY');
   expect(out).toContain('[-] start: not well for 2 s: no configuration');
+  expect(out).not.toContain('[?]');
   expect(out).not.toContain('lease');
 });
 
@@ -149,3 +150,25 @@ test.each([
   [3_725, '1 h 2 min'],
   [90_000, '1 d 1 h'],
 ])('%i seconds are %s', (seconds, text) => expect(printDuration(seconds)).toBe(text));
+
+it.each<[string | undefined, string]>([
+  [undefined, '  [?] bridge: not known yet\n'],
+  ['nobody looked', '  [?] bridge: not known yet: nobody looked\n'],
+])('what is not known yet is neither called well nor not well', (reason, line) => {
+  const check = {
+    name: 'bridge',
+    state: 'unknown' as const,
+    ok: false,
+    sinceSeconds: 3,
+    reason,
+    advisory: true,
+  };
+  expect(printStatus({ ...STATUS, checks: [check] })).toContain(line);
+});
+
+it('of a lease that etcd has not any more it is said what etcd has, and not for how long it is good', () => {
+  const lease = { ...STATUS.lease!, remainingSeconds: 0, lost: 'our lease is not in etcd since noon' };
+  const page = printStatus({ ...STATUS, lease });
+  expect(page).toContain('            our lease is not in etcd since noon\n');
+  expect(page).not.toMatch(/good for|expired 0/);
+});

@@ -1,5 +1,5 @@
 /** What the agent says of itself, made of what its parts tell. */
-import { statusLineOf, statusOf, type Witnesses } from '../../src/engine/status';
+import { serviceLineOf, statusLineOf, statusOf, type Witnesses } from '../../src/engine/status';
 import { MutablePeerTable } from '../../src/model/peer';
 import { exampleLease, exampleOverlay, examplePeer } from '../support/examples';
 
@@ -27,6 +27,7 @@ const WITNESSES: Witnesses = {
 };
 const check = (name: string, ok: boolean, advisory: boolean, since = 0) => ({
   name,
+  state: ok ? ('ok' as const) : ('failing' as const),
   ok,
   since,
   reason: ok ? undefined : 'bad',
@@ -63,8 +64,8 @@ it('all that an administrator may want to know is told', () => {
       missesOfNobody: 2,
     },
     checks: [
-      { name: 'lease', ok: true, sinceSeconds: 9, reason: undefined, advisory: false },
-      { name: 'etcd', ok: false, sinceSeconds: 2, reason: 'bad', advisory: true },
+      { name: 'lease', state: 'ok', ok: true, sinceSeconds: 9, reason: undefined, advisory: false },
+      { name: 'etcd', state: 'failing', ok: false, sinceSeconds: 2, reason: 'bad', advisory: true },
     ],
   });
 });
@@ -138,4 +139,44 @@ it.each<[string, Partial<Witnesses>, string]>([
   ['before there is a lease', { holder: undefined }, '10.5.1.0/24 on flannel.1, 2 peers'],
 ])('systemd is told a line, %s', (_, changes, line) => {
   expect(statusLineOf(overlay, { ...WITNESSES, ...changes })).toBe(line);
+});
+
+describe('at any time systemd is told', () => {
+  const unknownCheck = (name: string) => ({
+    ...check(name, false, true),
+    state: 'unknown' as const,
+    reason: undefined,
+  });
+  const early = { ...WITNESSES, overlay: undefined, holder: undefined };
+
+  it.each<[string, Parameters<typeof serviceLineOf>, string]>([
+    ['how the overlay is', [[check('lease', true, false)], WITNESSES], '10.5.1.0/24 on flannel.1, 2 peers'],
+    [
+      'why it is not ready',
+      [[{ ...check('lease', false, false), reason: 'our lease is not in etcd' }], WITNESSES],
+      'NOT READY; 10.5.1.0/24 on flannel.1, 2 peers; lease: our lease is not in etcd',
+    ],
+    [
+      'that etcd is away, also after the start',
+      [[{ ...check('etcd', false, true), reason: 'nobody answers' }], WITNESSES],
+      '10.5.1.0/24 on flannel.1, 2 peers; etcd: nobody answers',
+    ],
+    [
+      'what a start waits for, in its own words',
+      [[{ ...check('start', false, false), reason: 'waiting for the network configuration: none' }], early],
+      'starting: waiting for the network configuration: none',
+    ],
+    [
+      'what a start waits for before it has failed',
+      [[unknownCheck('etcd'), unknownCheck('network configuration'), unknownCheck('bridge')], early],
+      'starting: waiting for etcd; the network configuration',
+    ],
+  ])('%s', (_, given, line) => {
+    expect(serviceLineOf(...given)).toBe(line);
+  });
+
+  it('no more than a few hundred characters', () => {
+    const long = [{ ...check('lease', false, false), reason: 'x'.repeat(5_000) }];
+    expect(serviceLineOf(long, WITNESSES)).toMatch(/^.{399}…$/);
+  });
 });

@@ -284,7 +284,13 @@ describe('the watcher', () => {
     stop.abort();
     await running;
     stop = new AbortController();
-    watcher = new SurroundingsWatcher(kernel, clock, log, () => undefined);
+    watcher = new SurroundingsWatcher(
+      kernel,
+      clock,
+      log,
+      () => undefined,
+      () => [],
+    );
     running = watcher.run(stop.signal);
     await see(bridge('172.17.0.1/16'));
     expect(log.lines).toEqual([]);
