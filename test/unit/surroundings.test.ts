@@ -277,7 +277,8 @@ describe('the watcher', () => {
   it('asks for the settings of our link and of the bridges that matter', async () => {
     const asked = jest.spyOn(kernel, 'settings') as unknown as jest.SpyInstance<unknown, [string[]]>;
     await see(bridge('10.5.1.1/24'), bridge('172.18.0.1/16', { name: 'br-4de2', index: 21 }));
-    expect(asked.mock.calls).toEqual([[['flannel.1', 'docker0']]]);
+    // At once, and again when the changes have settled.
+    expect(asked.mock.calls).toEqual([[['flannel.1', 'docker0']], [['flannel.1', 'docker0']]]);
   });
 
   it('says nothing while we have no subnet', async () => {
