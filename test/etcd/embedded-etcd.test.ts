@@ -161,7 +161,8 @@ test('a host whose address changes serves at the new one, and tells members that
   const before = pid();
   keeper.settle({ address: '127.0.0.9' as IpAddress, publicIp: '127.0.0.9' as IpAddress });
   await until('another one runs', () => pid() !== undefined && pid() !== before);
-  expect(await stored()).toContain('10.5.0.0/16');
+  // It runs before it listens.
+  expect(await until('it answers', stored)).toContain('10.5.0.0/16');
   const there = { method: 'POST', body: '{}' };
   await until('it has its new address', async () => {
     const response = await fetch(`http://127.0.0.9:${plan.clientPort}/v3/cluster/member/list`, there);
