@@ -2,16 +2,24 @@
  * Bundles the agent into few files, because reading 600 modules takes longer than everything else an agent does at its start.
  * The packages stay what they are; two things are done for them at build time instead of at every start: etcd3's protocol
  * becomes code, and modules that only a browser or a Windows machine would need stay out.
+ *
+ * `bundle.mjs [--outdir DIRECTORY] [--version TEXT]`: into dist and with the version of package.json unless it is told otherwise.
+ * Elsewhere than in dist it is not run, so not compiled ahead either: a package does that where it is installed.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, readFileSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { build } from 'esbuild';
 import { staticCodecOf } from './static-codec.cjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const { values: given } = parseArgs({
+  options: { outdir: { type: 'string', default: 'dist' }, version: { type: 'string' } },
+});
+const outdir = resolve(root, given.outdir);
 
 /** etcd3's protocol as a module, instead of a file that every start reads; see static-codec.mjs. */
 const staticCodec = {
@@ -70,9 +78,20 @@ const nativeOutside = {
   },
 };
 
+/** The agent reads one field of package.json. */
+const version = {
+  name: 'version',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/package\.json$/ }, ({ path }) => {
+      if (given.version === undefined || path !== join(root, 'package.json')) return undefined;
+      return { contents: JSON.stringify({ version: given.version }), loader: 'json' };
+    });
+  },
+};
+
 const options = {
   absWorkingDir: root,
-  outdir: 'dist',
+  outdir,
   bundle: true,
   platform: 'node',
   target: 'node20',
@@ -85,7 +104,7 @@ const options = {
   sourcemap: 'linked',
   legalComments: 'none',
   logLevel: 'warning',
-  plugins: [staticCodec, quickNet, nativeOutside],
+  plugins: [staticCodec, quickNet, nativeOutside, version],
 };
 await build({ ...options, entryPoints: { 'cni/main': 'src/cni/main.ts' } });
 await build({
@@ -96,7 +115,8 @@ await build({
   footer: { js: '})' },
 });
 
-rmSync(join(root, 'dist/vtepd.js.cache'), { force: true });
-copyFileSync(join(root, 'scripts/launcher.cjs'), join(root, 'dist/main.js'));
-chmodSync(join(root, 'dist/main.js'), 0o755);
-execFileSync(process.execPath, [join(root, 'scripts/compile.cjs'), join(root, 'dist/vtepd.js')]);
+rmSync(join(outdir, 'vtepd.js.cache'), { force: true });
+copyFileSync(join(root, 'scripts/launcher.cjs'), join(outdir, 'main.js'));
+chmodSync(join(outdir, 'main.js'), 0o755);
+if (outdir === join(root, 'dist'))
+  execFileSync(process.execPath, [join(root, 'scripts/compile.cjs'), join(outdir, 'vtepd.js')]);

@@ -58,7 +58,7 @@ export function parseCommandLine(
   readFile: ReadConfigFile = () => undefined,
 ): Command {
   const { words, asksFor, notices } = respell(argv);
-  if (asksFor === 'version') return { kind: 'print', text: `vtepd ${version}\n` };
+  if (asksFor === 'version') return { kind: 'print', text: `vtepd ${version}\nNode ${process.version}\n` };
   if (asksFor === 'help') return { kind: 'print', text: helpFor(words.find(isCommandName)) };
   const { choice, written } = parseWords(words);
   const options = () => readOptions(written, env, readFile, notices);
