@@ -2,7 +2,13 @@
 import { peerNames, peerObjects } from '../../src/core/desired';
 import { Reconciler, type Cause } from '../../src/engine/reconciler';
 import { subnet } from '../../src/model/address';
-import { ROUTE_PROTOCOL, keyOf, type Link, type Route } from '../../src/model/kernel-state';
+import {
+  ROUTE_PROTOCOL,
+  keyOf,
+  printKernelObject,
+  type Link,
+  type Route,
+} from '../../src/model/kernel-state';
 import { IDLE_MILLISECONDS, ON_DEMAND, exampleOverlay, examplePeer } from '../support/examples';
 import { FakeClock } from '../support/fake-clock';
 import { FakeKernel } from '../support/fake-kernel';
@@ -91,6 +97,21 @@ describe('how far the reconciler is', () => {
     await clock.advance(0);
     expect(kernel.state.has(keyOf(routeOf(3)))).toBe(true);
     expect(reconciler.isBaseInPlace).toBe(false);
+    await stop();
+  });
+
+  it('names what of its base is missing, and nothing else that is refused', async () => {
+    const kernel = new FakeKernel();
+    kernel.failPut(keyOf(routeOf(2)), 'ENOBUFS', Infinity);
+    const { clock, reconciler, stop } = await reconciling({ peers: [examplePeer(2)], kernel });
+    expect(reconciler.missingBase).toEqual([]);
+    const network = [...kernel.state.values()].find((object) => object.kind === 'route' && !object.gateway)!;
+    kernel.failPut(keyOf(network), 'EPERM', 1);
+    kernel.tamper({ verb: 'remove', object: network });
+    await clock.advance(0);
+    expect(reconciler.missingBase).toEqual([printKernelObject(network)]);
+    await clock.advance(10_000);
+    expect(reconciler.missingBase).toEqual([]);
     await stop();
   });
 
