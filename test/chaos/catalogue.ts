@@ -1,6 +1,7 @@
 /** Every fault there is, in the order they are provoked. */
 import type { Fault } from './fault';
 import { AGENT_FAULTS } from './faults/agent';
+import { CLIENT_FAULTS } from './faults/clients';
 import { CONFIGURATION_FAULTS } from './faults/configuration';
 import { DEVICE_FAULTS } from './faults/device';
 import { ENTRY_FAULTS } from './faults/entries';
@@ -21,6 +22,7 @@ export const FAULTS: readonly Fault[] = [
   ...UNDERLAY_FAULTS,
   ...IDENTITY_FAULTS,
   ...AGENT_FAULTS,
+  ...CLIENT_FAULTS,
   ...CONFIGURATION_FAULTS,
   ...LEASE_FAULTS,
   ...HOSTILE_FAULTS,
