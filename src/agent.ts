@@ -13,6 +13,7 @@ import { Conditions, type Check } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
 import { removeFormerLinks } from './engine/former-links';
+import { FlannelWatcher, isFlannelsFile } from './engine/flannel-watcher';
 import { Identity } from './engine/identity';
 import { LeaseHolder } from './engine/lease-holder';
 import { LinkedAbort } from './engine/linked-abort';
@@ -116,6 +117,7 @@ export class Agent {
   #underlay: UnderlayWatcher | undefined;
   #configWatcher: ConfigWatcher | undefined;
   readonly #access: AccessWatcher;
+  readonly #flannel: FlannelWatcher;
   #standing: StandingAnswers | undefined;
   /** What is known of this host, and what follows from it. */
   readonly #own: OwnHostState;
@@ -185,12 +187,22 @@ export class Agent {
       },
       options.peerGraceMilliseconds,
     );
-    this.#announcer = new Announcer(host, clock, log);
+    this.#flannel = new FlannelWatcher(host, clock, log);
+    this.#announcer = new Announcer(host, clock, log, (text) => {
+      if (isFlannelsFile(text)) this.#flannel.note('subnet file');
+    });
     this.#conditions = new Conditions(clock);
     const resyncMilliseconds = options.firewallResyncSeconds * 1000;
     this.#firewall =
       ports.firewall &&
-      new FirewallKeeper(ports.firewall, clock, log, resyncMilliseconds, () => this.#firewallWish());
+      new FirewallKeeper(
+        ports.firewall,
+        clock,
+        log,
+        resyncMilliseconds,
+        () => this.#firewallWish(),
+        () => this.#flannel.note('rules'),
+      );
     this.#admission =
       ports.guard && options.admitsPeersOnly
         ? new AdmissionKeeper(ports.guard, clock, log, () => this.#admissionSituation())
@@ -243,6 +255,7 @@ export class Agent {
       announcer: this.#announcer,
       configWatcher: this.#configWatcher,
       access: this.#access,
+      flannel: this.#flannel,
       firewall: this.#firewall,
       admission: this.#admission,
       surroundings: this.#surroundings,
@@ -480,6 +493,7 @@ export class Agent {
       this.#routes.run(until),
       this.#configWatcher!.run(until),
       this.#access.run(until),
+      this.#flannel.run(until),
       after(met, () => this.#recorder.run(until)),
       after(this.#tidy, () => this.#removeFormerLinks(until)),
     ];
@@ -620,6 +634,7 @@ export class Agent {
 
   #hearOfChange({ what, name }: KernelNotice & { kind: 'changed' }): void {
     const cause: Cause = { kind: 'external', what };
+    if (what.startsWith('link ') && what.endsWith(' made anew')) this.#flannel.note('device');
     if (name && this.#overlay) return this.#reconciler.lookAt([name], cause);
     this.#lookAtAll(cause);
     this.#underlay?.trigger();

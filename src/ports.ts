@@ -288,6 +288,11 @@ export interface Host {
   randomBytes(count: number): Uint8Array;
   /** Tells this machine from others, except for its clones, and stays the same when it is booted; undefined where it has no such ID. */
   machineId(): string | undefined;
+  /**
+   * The process ID of a program of that name in our network namespace; undefined where none runs, or none that this process may
+   * see.
+   */
+  findProcess(program: string): Promise<number | undefined>;
 }
 
 /** Time that never jumps, but for {@link wallTime}. */

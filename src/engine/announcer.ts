@@ -36,6 +36,8 @@ export class Announcer {
     private readonly host: Host,
     private readonly clock: Clock,
     private readonly log: Log,
+    /** Told what another program has written in the place of what we wanted. */
+    private readonly foreignText: (text: string) => void = () => undefined,
   ) {
     this.#trouble = new Trouble(clock, log);
     this.#patience = new Patience(clock, PATIENCE);
@@ -88,6 +90,7 @@ export class Announcer {
     const isThere = existing === wanted;
     const isRepair = !isThere && this.#written === text;
     if (isRepair) {
+      if (existing !== undefined) this.foreignText(existing);
       const { restMilliseconds } = this.#patience;
       if (restMilliseconds > 0) await this.clock.sleep(restMilliseconds, signal);
       this.#patience.count();

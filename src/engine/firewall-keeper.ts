@@ -10,6 +10,7 @@ import {
 import { familyOf, type Family } from '../model/address';
 import { HostError, describeError } from '../model/errors';
 import {
+  FLANNELD,
   printFirewallOperation,
   printFirewallPlace,
   type FailedFirewallOperation,
@@ -61,6 +62,8 @@ export class FirewallKeeper {
     private readonly log: Log,
     private readonly resyncMilliseconds: number,
     private readonly wish: () => FirewallWish | undefined,
+    /** Told when rules of real flannel are there that were not before. */
+    private readonly flannelSeen: () => void = () => undefined,
   ) {
     this.#trouble = new Trouble(clock, log);
     this.#unmet = new Trouble(clock, log);
@@ -147,6 +150,7 @@ export class FirewallKeeper {
     // Real flannel leaves tables of both families, whatever it carries.
     const families = this.#isFirst ? FAMILIES : wish.overlays.map(({ network }) => familyOf(network.address));
     const state = await this.firewall.observe(families, signal);
+    if (this.#inPlace && state.blocks.some(({ owner }) => owner === FLANNELD)) this.flannelSeen();
     const choice = chooseTool(wish, state);
     this.#complain(wish, choice?.unmet, state);
     if (!choice && wish.options.ipMasq) {
@@ -204,14 +208,18 @@ export class FirewallKeeper {
       chosen: because,
       changes: operations.map(printFirewallOperation).join('; '),
     };
-    if (isRepair) this.#reportRepair(fields);
+    const isFlannels = operations.some(({ block }) => block.owner === FLANNELD);
+    if (isRepair) this.#reportRepair(fields, isFlannels);
     else if (operations.length > 0 || this.#isFirst) this.log.info('firewall rules put in order', fields);
   }
 
-  #reportRepair(fields: LogFields): void {
+  /** `isFlannels`: flannel's own rules were there again; that it runs here is told by who knows more. */
+  #reportRepair(fields: LogFields, isFlannels: boolean): void {
     this.#repairs++;
     this.#patience.count();
-    if (!this.#patience.isFight)
+    if (isFlannels && this.#patience.streak > 1)
+      this.log.debug('flannel put its firewall rules back; removed again', fields);
+    else if (!this.#patience.isFight)
       this.log.info('firewall rules put in order after another program changed some', fields);
     else if (this.#patience.isNewFight)
       this.log.warn(

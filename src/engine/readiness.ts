@@ -6,6 +6,7 @@ import { printComplaints, printSome } from './complaints';
 import type { Condition } from './conditions';
 import type { ConfigWatcher } from './config-watcher';
 import type { FirewallKeeper } from './firewall-keeper';
+import type { FlannelWatcher } from './flannel-watcher';
 import type { LeaseHolder } from './lease-holder';
 import type { PeerWatcher } from './peer-watcher';
 import type { Reconciler } from './reconciler';
@@ -44,6 +45,7 @@ export interface Patients {
   readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'>;
   readonly configWatcher: Pick<ConfigWatcher, 'trouble' | 'isKnown'> | undefined;
   readonly access: Pick<AccessWatcher, 'trouble' | 'isKnown'>;
+  readonly flannel: Pick<FlannelWatcher, 'trouble' | 'isKnown'>;
   readonly firewall: Pick<FirewallKeeper, 'trouble' | 'obstacle' | 'isKnown'> | undefined;
   readonly admission: Pick<AdmissionKeeper, 'trouble' | 'isInPlace'> | undefined;
   readonly surroundings: Pick<SurroundingsWatcher, 'trouble' | 'isKnown'>;
@@ -73,6 +75,7 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('peers in the kernel', reconciler.trouble, reconciler.hasReadAll),
     advice('fights', grievance(fights(reconciler)), reconciler.hasReadAll),
     advice('firewall', firewall?.trouble ?? firewall?.obstacle, !firewall || firewall.isKnown),
+    advice('flanneld', patients.flannel.trouble, patients.flannel.isKnown),
     advice('vxlan admission', admission?.trouble, !admission || admission.isInPlace),
     advice('forwarding', surroundings.trouble('forwarding'), surroundings.isKnown),
     advice('bridge', surroundings.trouble('bridge'), surroundings.isKnown),

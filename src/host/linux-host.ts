@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Host } from '../ports';
 import { AgentLocks } from './lock';
 import { readMachineId } from './machine-id';
+import { findProcess } from './processes';
 import { SubnetFile } from './subnet-file';
 import { notifySystemd, type ServiceState } from './systemd';
 
@@ -80,6 +81,10 @@ export class LinuxHost implements Host {
 
   machineId(): string | undefined {
     return readMachineId();
+  }
+
+  findProcess(program: string): Promise<number | undefined> {
+    return findProcess(program);
   }
 
   /** Gives the locks back, as the end of the process would. */

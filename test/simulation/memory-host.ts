@@ -60,6 +60,10 @@ export class MemoryHost implements Host {
   /** Nobody listens. */
   notify(): void {}
 
+  findProcess(program: string): Promise<number | undefined> {
+    return this.inner.findProcess(program);
+  }
+
   machineId(): string | undefined {
     return this.inner.machineId();
   }

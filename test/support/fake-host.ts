@@ -7,6 +7,8 @@ export type ServiceState = Parameters<Host['notify']>[0];
 /** What the agents of one network namespace share. */
 export class FakeMachine {
   readonly locks = new Map<string, FakeHost>();
+  /** Other programs that run, and their process IDs. */
+  readonly processes = new Map<string, number>();
   /** Those that were locked once. */
   readonly links = new Set<string>();
   /** A clone has that of its original. */
@@ -32,7 +34,7 @@ export class FakeHost implements Host {
   #seed = 1;
 
   constructor(
-    private readonly machine = new FakeMachine(),
+    readonly machine = new FakeMachine(),
     readonly pid = 100,
   ) {}
 
@@ -87,6 +89,10 @@ export class FakeHost implements Host {
   watchSubnetFile(onChange: () => void, signal: AbortSignal): void {
     this.#watchers.add(onChange);
     signal.addEventListener('abort', () => this.#watchers.delete(onChange), { once: true });
+  }
+
+  findProcess(program: string): Promise<number | undefined> {
+    return Promise.resolve(this.machine.processes.get(program));
   }
 
   machineId(): string | undefined {

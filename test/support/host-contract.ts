@@ -57,6 +57,10 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       expect(await host.readSubnetFile()).toBeUndefined();
     });
 
+    test('finds no process of a program that does not run', async () => {
+      expect(await host.findProcess('no-such-program')).toBeUndefined();
+    });
+
     test('lets one agent run for a link, and tells the other who it is', () => {
       host.lock('flannel.1');
       expect(() => setup.other.lock('flannel.1')).toThrow(HostError);

@@ -26,6 +26,7 @@ const WELL: Patients = {
   announcer: { isAnnounced: true, trouble: undefined },
   configWatcher: { trouble: undefined, isKnown: true },
   access: { trouble: undefined, isKnown: true },
+  flannel: { trouble: undefined, isKnown: true },
   firewall: { trouble: undefined, obstacle: undefined, isKnown: true },
   admission: { trouble: undefined, isInPlace: true },
   surroundings: { trouble: () => undefined, isKnown: true },
@@ -59,6 +60,7 @@ it('of a host on which all is well every condition is named, and none has a reas
     'peers in the kernel',
     'fights',
     'firewall',
+    'flanneld',
     'vxlan admission',
     'forwarding',
     'bridge',
@@ -209,6 +211,7 @@ describe('it is worth knowing, and packets flow, that', () => {
       'firewall',
     ],
     ['a chain of others drops packets', { firewall: { ...of(undefined), obstacle: BAD } }, 'firewall'],
+    ['flanneld runs here, too', { flannel: of(BAD) }, 'flanneld'],
     ['the VXLAN port is not guarded', { admission: of(BAD) }, 'vxlan admission'],
     [
       'packets of containers are not forwarded',
