@@ -157,7 +157,10 @@ export class NoticeReader {
     const isOfMain = route.table === RoutingTable.MAIN;
     // IPv6 ones are refreshed by router advertisements, again and again.
     if (route.destination.prefixLength === 0 && route.family === 'ipv4' && isOfMain) this.#tellOfInterfaces();
-    const isOnLink = route.interfaceIndex !== undefined && route.interfaceIndex === this.#link?.index;
+    const index = route.interfaceIndex;
+    // With a link that we removed go the routes of its addresses.
+    if (isGone && index !== undefined && this.#forgotten.has(index)) return true;
+    const isOnLink = index !== undefined && index === this.#link?.index;
     const hasReplaced =
       !isGone &&
       message.flags & FlagsNew.REPLACE &&

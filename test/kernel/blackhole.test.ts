@@ -60,6 +60,6 @@ test('one that somebody else made is not ours; its loss is noticed for ours only
   expect([...state.keys()].filter((key) => key.includes('10.5.7.0'))).toEqual([]);
   sh('ip route del blackhole 10.5.7.0/24');
   sh(`ip route del blackhole ${OWN} proto 84 metric ${blackhole(OWN).metric}`);
-  await probe.until('the loss', ({ notices }) => notices.length > 0);
-  expect(probe.notices).toEqual([{ kind: 'changed', what: `route ${OWN} removed` }]);
+  await probe.until('the loss', ({ changes }) => changes.length > 0);
+  expect(probe.changes).toEqual([`route ${OWN} removed`]);
 });

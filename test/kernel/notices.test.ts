@@ -148,7 +148,9 @@ describe('with a link and a peer, it is told when somebody', () => {
   ])('%s', async (_what, command, change) => {
     sh(command);
     await probe.until(change, ({ changes }) => changes.includes(change));
-    expect(probe.notices.every(({ kind }) => kind === 'changed')).toBe(true);
+    // A route that is not ours may go before one that is.
+    const others = probe.notices.filter(({ kind }) => kind !== 'changed' && kind !== 'routing');
+    expect(others).toEqual([]);
   });
 
   test('takes the underlay down and up by another name', async () => {
