@@ -4,6 +4,7 @@ import { admissionOf } from './core/admission';
 import type { FirewallOptions, FirewallWish } from './core/firewall';
 import { peerNames } from './core/desired';
 import type { Network } from './core/network';
+import { printObstacle } from './core/network-route';
 import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/admission-keeper';
 import { Announcer } from './engine/announcer';
 import { AccessWatcher } from './engine/access-watcher';
@@ -12,9 +13,10 @@ import { ConfigWatcher } from './engine/config-watcher';
 import { Conditions, type Check } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
-import { removeFormerLinks } from './engine/former-links';
+import { formerLinksOf, removeFormerLinks } from './engine/former-links';
 import { FlannelWatcher, isFlannelsFile } from './engine/flannel-watcher';
 import { Identity } from './engine/identity';
+import { KnownAddresses } from './engine/known-addresses';
 import { LeaseHolder } from './engine/lease-holder';
 import { LinkedAbort } from './engine/linked-abort';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
@@ -97,6 +99,8 @@ const STUCK_MILLISECONDS = 120_000;
 const NOTES_MILLISECONDS = 5_000;
 /** An administrator may be waiting for a start, and look. */
 const STARTING_NOTES_MILLISECONDS = 1_000;
+/** Of a host that renumbers again and again the oldest subnets are forgotten. */
+const MOST_FORMER_SUBNETS = 16;
 /** A peer that etcd told of when it was asked is in the table by then, or it is gone. */
 const FOUND_MILLISECONDS = 5_000;
 
@@ -127,6 +131,9 @@ export class Agent {
   #arePeersLater = false;
   #past: Past | undefined;
   #identity: Identity | undefined;
+  readonly #known = new KnownAddresses(() => this.#watcher.leases);
+  /** Overlay devices whose routes are ours, too. */
+  #formerLinks: readonly string[] = [];
   readonly #conditions: Conditions;
   readonly #waiting: Waiting;
   #markStarted: () => void = () => undefined;
@@ -155,6 +162,11 @@ export class Agent {
       peers: this.#watcher.peers,
       isInSync: this.#watcher.isInSync,
       former: this.#former,
+      places: {
+        formerLinks: this.#formerLinks,
+        ownSubnets: this.#own.facts.formerSubnets ?? [],
+        peerAddresses: this.#known,
+      },
       absent: this.#responder.absentSubnets(),
     }));
     this.#responder = new MissResponder(
@@ -177,6 +189,7 @@ export class Agent {
         },
         tableChanged: (changes) => this.#noteTable(changes),
         peersChanged: (changes, each) => {
+          this.#known.peersChanged(each);
           this.#admission?.peersChanged(changes);
           this.#responder.peersChanged(changes);
           this.#reconciler.peersChanged(each);
@@ -261,6 +274,10 @@ export class Agent {
       surroundings: this.#surroundings,
       routes: this.#routes,
       recorder: this.#recorder,
+      unrouted:
+        this.options.resolve.kind === 'on-demand'
+          ? this.#own.current?.advice.map(printObstacle)[0]
+          : undefined,
       embeddedEtcd: this.options.embeddedEtcd,
     };
   }
@@ -333,6 +350,7 @@ export class Agent {
     this.#past = await readPast(host, log, this.options.configPlace);
     this.#underlay = new UnderlayWatcher(kernel, clock, log, this.options.underlay, {
       saved: this.#past.saved,
+      network: () => this.#own.facts.network?.range.network,
       subnets: () => this.#ownSubnets,
       isSettled: () => this.#announcer.isAnnounced,
       peers: () => publicIpsOf(this.#watcher.peers),
@@ -362,10 +380,13 @@ export class Agent {
       first,
     ]);
     for (const remark of network.remarks) log.warn(remark);
-    this.#own.set({ network });
+    await this.#meetNetwork(network, signal);
     this.#configWatcher = new ConfigWatcher(registry, clock, log, network, memory === undefined);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
+    const networks = [network.range.network, ...this.#ownSubnets];
+    const { interfaces } = this.#own.facts.hostNetwork!;
+    this.#formerLinks = formerLinksOf(interfaces, host, linkName, networks);
     if (this.ports.guard && !this.#admission) removeGuard(this.ports.guard, linkName, log);
     const scope = { link: linkName, networks: [network.range.network] };
     await awaitKernel(this.#waiting, signal, () =>
@@ -376,6 +397,15 @@ export class Agent {
     this.#holder = this.#makeHolder(network, existingMac);
     const remembered = memory ? this.#adoptFrom(memory, this.#identity!) : await this.#recallPeers();
     await this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
+  }
+
+  /** What this host has of that network already decides how it may be routed. */
+  async #meetNetwork(network: Network, signal: AbortSignal): Promise<void> {
+    const { kernel } = this.ports;
+    const read = () => kernel.networkRoutes(network.range.network, signal);
+    const networkRoutes = await awaitKernel(this.#waiting, signal, read);
+    const hostNetwork = { ...this.#own.facts.hostNetwork!, networkRoutes };
+    this.#own.set({ network, hostNetwork, formerSubnets: this.#ownSubnets });
   }
 
   #makeHolder(network: Network, existingMac: MacAddress | undefined): LeaseHolder {
@@ -542,7 +572,9 @@ export class Agent {
 
   /** Takes our place in the overlay as the lease says. */
   async #settle(lease: Lease): Promise<void> {
-    this.#own.set({ lease });
+    // A bridge keeps the subnet that it had for a while.
+    const formerSubnets = withSubnet(this.#own.facts.formerSubnets ?? [], lease.subnet);
+    this.#own.set({ lease, formerSubnets });
     this.#recorder.trigger();
     await this.#judged;
   }
@@ -710,4 +742,9 @@ export class Agent {
 
 function* publicIpsOf(peers: Iterable<Peer>): Iterable<IpAddress> {
   for (const { publicIp } of peers) yield publicIp;
+}
+
+/** Once each, and the latest only. */
+function withSubnet(subnets: readonly Subnet[], added: Subnet): Subnet[] {
+  return [...subnets.filter((subnet) => !sameSubnet(subnet, added)), added].slice(-MOST_FORMER_SUBNETS);
 }

@@ -11,8 +11,9 @@ import type { KernelState, ObjectName } from './model/kernel-state';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './model/lease';
 import type { Miss } from './model/miss';
 import type { MacAddress } from './model/mac';
-import type { NetworkInterface, ResolvedRoute } from './model/network-interface';
+import type { NetworkInterface, NetworkRoute, ResolvedRoute } from './model/network-interface';
 import type { FailedOperation, Operation } from './model/operation';
+import type { OwnPlaces } from './model/ownership';
 import type { PeerChange } from './model/peer';
 import type { RouteAnswer, RouteQuestion, Routing } from './model/routing';
 
@@ -184,6 +185,8 @@ export interface Kernel {
   routing(scope: Scope, signal: AbortSignal): Promise<Routing>;
   /** Which entry of which table each of these packets takes, in their order; yields to the event loop now and then. */
   routesOf(questions: readonly RouteQuestion[], signal: AbortSignal): Promise<readonly RouteAnswer[]>;
+  /** Routes of the main table to exactly this network, whoever made them, with whatever metric; also those that lead nowhere. */
+  networkRoutes(network: Subnet, signal: AbortSignal): Promise<readonly NetworkRoute[]>;
   /** What this host's administrator has set, as far as it concerns these links. Never throws: what cannot be read is undefined. */
   settings(links: readonly string[]): KernelSettings;
   /** Names of the vxlan links that carry routes with our protocol number, up or not: what `cleanup` removes. */
@@ -196,10 +199,8 @@ export interface StandingAnswers {
   peersChanged(changes: readonly PeerChange[]): void;
 }
 
-export interface Scope {
-  readonly link: string;
-  readonly networks: readonly Subnet[];
-}
+/** Whose kernel state is read: what tells ours and flannel's from that of others. */
+export type Scope = OwnPlaces;
 
 export type KernelNotice =
   | { readonly kind: 'miss'; readonly miss: Miss }
@@ -210,7 +211,7 @@ export type KernelNotice =
    * tells which object must be looked at; undefined: the change may have come to others, too.
    */
   | { readonly kind: 'changed'; readonly what: string; readonly name: ObjectName | undefined }
-  /** An interface that is neither our link nor our underlay got or lost an address, an IPv4 default route came or went, or forwarding was switched. */
+  /** An interface that is neither our link nor our underlay got or lost an address, a route of the whole network or an IPv4 default route came or went, or forwarding was switched. */
   | { readonly kind: 'interfaces' }
   /** Rules, or routes of others, changed in a way that may lead packets for our networks elsewhere. */
   | { readonly kind: 'routing' }

@@ -20,6 +20,7 @@ import type { Overlay, ResolveMode, Underlay } from '../model/overlay';
 import type { SubnetEnv } from '../model/subnet-env';
 import type { ReservedSubnet } from './acquisition';
 import type { Network } from './network';
+import { networkRouteObstacle } from './network-route';
 import type { Occupied, Self } from './peers';
 import { OVERLAY_DEVICE } from './underlay-candidates';
 import { overlayMtu } from './vxlan';
@@ -42,6 +43,8 @@ export interface OwnHostInputs {
   readonly lease: Lease;
   readonly underlay: Underlay;
   readonly hostNetwork: HostNetwork;
+  /** The subnets that our containers had before: what still has one is no other's. */
+  readonly formerSubnets?: readonly Subnet[];
 }
 
 /** A limit that an administrator should know of. It changes nothing by itself. */
@@ -69,9 +72,9 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
   const { subnet } = lease;
   const vtepMac = vtepMacOf(lease)!;
   const guarded = guardedAddresses(inputs).map(({ address }) => address);
-  // A route to the whole network would send it into the overlay.
-  const conflict = guarded.find((address) => contains(range.network, address));
-  const hasNetworkRoute = conflict === undefined;
+  const ownSubnets = [subnet, ...(inputs.formerSubnets ?? [])];
+  const obstacle = networkRouteObstacle(range.network, ownSubnets, guarded, inputs.hostNetwork);
+  const hasNetworkRoute = obstacle === undefined;
   const overlay = {
     network: range.network,
     subnet,
@@ -103,15 +106,7 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
       mtu: overlayMtu(backend, underlay),
       ipMasq: settings.ipMasq,
     },
-    advice:
-      conflict === undefined
-        ? []
-        : [
-            {
-              message: 'the network holds an address of the underlay: only peers are routed, all at once',
-              fields: { network: printSubnet(range.network), address: conflict },
-            },
-          ],
+    advice: obstacle ? [obstacle] : [],
   };
 }
 

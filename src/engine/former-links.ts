@@ -1,9 +1,10 @@
 /** Devices that an earlier agent of this host left, because the network had another VNI then. */
 import { backoffMilliseconds } from '../core/backoff';
-import type { Subnet } from '../model/address';
+import { contains, type Subnet } from '../model/address';
 import { HostError, KernelError } from '../model/errors';
 import type { Link } from '../model/kernel-state';
-import { linkNameOf, type Overlay } from '../model/overlay';
+import type { NetworkInterface } from '../model/network-interface';
+import { isOurLinkName, linkNameOf, type Overlay } from '../model/overlay';
 import type { Clock, Host, Kernel, Log } from '../ports';
 import { Trouble } from './trouble';
 
@@ -56,6 +57,31 @@ export async function removeFormerLinks(
   }
 }
 
+/**
+ * Overlay devices of another name whose routes are ours, too: each has an address of one of these networks, and no agent runs for it. So an
+ * earlier agent left it, because the network had another VNI then, or flannel.
+ */
+export function formerLinksOf(
+  interfaces: readonly NetworkInterface[],
+  host: Pick<Host, 'lock' | 'unlock' | 'lockedLinks'>,
+  own: string,
+  networks: readonly Subnet[],
+): string[] {
+  const locked = host.lockedLinks();
+  return interfaces
+    .filter(({ name, vtep }) => vtep && name !== own && isOurLinkName(name))
+    .filter(({ addresses }) =>
+      addresses.some(({ address }) => networks.some((each) => contains(each, address))),
+    )
+    .map(({ name }) => name)
+    .filter((name) => {
+      if (!locked.includes(name)) return true;
+      const isFree = lock(host, name);
+      if (isFree) host.unlock(name);
+      return isFree;
+    });
+}
+
 /** The vxlan device of that name, if it has an address of one of these networks. */
 async function formerLink(
   kernel: Kernel,
@@ -70,7 +96,7 @@ async function formerLink(
 }
 
 /** False while another agent runs for it. */
-function lock(host: Host, link: string): boolean {
+function lock(host: Pick<Host, 'lock'>, link: string): boolean {
   try {
     host.lock(link);
     return true;

@@ -60,9 +60,9 @@ export class OwnHostState {
   /** From now on this is so; what is not named stays as it was. */
   set(facts: Partial<OwnHostFacts>): void {
     this.#facts = { ...this.#facts, ...facts };
-    const { network, lease, underlay, hostNetwork } = this.#facts;
+    const { network, lease, underlay, hostNetwork, formerSubnets = [] } = this.#facts;
     if (!network || !lease || !underlay || !hostNetwork) return;
-    const now = ownHostOf({ settings: this.settings, network, lease, underlay, hostNetwork });
+    const now = ownHostOf({ settings: this.settings, network, lease, underlay, hostNetwork, formerSubnets });
     const before = this.#current;
     const parts = Object.keys(now) as (keyof OwnHost)[];
     const differs = new Set(parts.filter((part) => !before || !isSame(before[part], now[part])));

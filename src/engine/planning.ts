@@ -25,6 +25,8 @@ export interface Situation {
   readonly isInSync: boolean;
   /** Where else than in the network an address on our link is ours: what an earlier agent had, in another network. */
   readonly former: readonly Subnet[];
+  /** What else tells ours, ours from before and flannel's leftovers from what is somebody else's. */
+  readonly places?: Pick<Scope, 'formerLinks' | 'ownSubnets' | 'peerAddresses'>;
   /** Subnets that were answered for with "nobody has it". */
   readonly absent: Iterable<Subnet>;
 }
@@ -121,8 +123,8 @@ function withPeers({ overlay, peers }: Situation, work: Work) {
   return { names, wanted };
 }
 
-function scopeOf({ overlay, former }: Situation): Scope {
-  return { link: linkNameOf(overlay.backend), networks: [overlay.network, ...former] };
+function scopeOf({ overlay, former, places }: Situation): Scope {
+  return { ...places, link: linkNameOf(overlay.backend), networks: [overlay.network, ...former] };
 }
 
 /** Before the registry has been read, no peer is removed or changed. */

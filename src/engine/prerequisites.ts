@@ -2,7 +2,7 @@
 import { backoffMilliseconds } from '../core/backoff';
 import { chooseUnderlay, type UnderlayChoice, type UnderlayWish } from '../core/underlay';
 import { pastOf, type KnownPast } from '../core/underlay-past';
-import type { IpAddress } from '../model/address';
+import type { IpAddress, Subnet } from '../model/address';
 import { ConfigError, KernelError, RegistryError } from '../model/errors';
 import type { KernelState } from '../model/kernel-state';
 import type { HostNetwork } from '../model/network-interface';
@@ -75,17 +75,19 @@ export async function lookForUnderlay(
   kernel: Kernel,
   options: UnderlayOptions,
   signal: AbortSignal,
-  known: KnownPast = {},
+  known: KnownPast & { readonly network?: Subnet | undefined } = {},
 ): Promise<UnderlayLook> {
-  const [interfaces, defaultRoutes, route] = await Promise.all([
+  const [interfaces, defaultRoutes, networkRoutes, route] = await Promise.all([
     kernel.interfaces(signal),
     kernel.defaultRoutes(signal),
+    known.network && kernel.networkRoutes(known.network, signal),
     options.canReach && kernel.routeTo(options.canReach, signal),
   ]);
   const canReach = options.canReach ? { address: options.canReach, route: route || undefined } : undefined;
   const past = pastOf(known, interfaces);
   const choice = chooseUnderlay({ ...options, canReach }, interfaces, defaultRoutes, 'ipv4', past);
-  return { choice, hostNetwork: { interfaces, defaultRoutes }, home: past.home };
+  const hostNetwork = { interfaces, defaultRoutes, ...(networkRoutes ? { networkRoutes } : {}) };
+  return { choice, hostNetwork, home: past.home };
 }
 
 /** What `attempt` gives, as soon as it gives something; what is in the way is said once, and reminded of sparingly. */

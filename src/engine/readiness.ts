@@ -51,6 +51,8 @@ export interface Patients {
   readonly surroundings: Pick<SurroundingsWatcher, 'trouble' | 'isKnown'>;
   readonly routes: Pick<RouteWatcher, 'trouble' | 'isKnown'>;
   readonly recorder: Pick<Recorder, 'trouble' | 'isKnown'>;
+  /** Why peers are written all at once although the user wants them on demand. */
+  readonly unrouted?: string | undefined;
   readonly embeddedEtcd: { readonly trouble: Grievance; readonly isUp?: boolean } | undefined;
 }
 
@@ -81,6 +83,7 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('bridge', surroundings.trouble('bridge'), surroundings.isKnown),
     advice('routes to peers', patients.routes.trouble, patients.routes.isKnown),
     advice('state file', recorder.trouble, recorder.isKnown),
+    ...(patients.unrouted === undefined ? [] : [advice('network route', preloaded(patients.unrouted), true)]),
     ...(embeddedEtcd ? [advice('embedded etcd', embeddedEtcd.trouble, embeddedEtcd.isUp !== false)] : []),
   ];
 }
@@ -156,6 +159,11 @@ function peersInGrace({ graced }: Patients['watcher']): string | undefined {
   );
   if (names.length === 0) return undefined;
   return `${names.length} kept although their leases expired: ${printSome(names)}`;
+}
+
+function preloaded(unrouted: string): Grievance {
+  const complaint = `left out, because ${unrouted}; so all peers are written at once, as with --resolve=preload`;
+  return { complaint };
 }
 
 function fights({ fights: objects }: Patients['reconciler']): string | undefined {

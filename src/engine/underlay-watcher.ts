@@ -36,6 +36,8 @@ export interface SeenUnderlay {
 export interface UnderlaySituation {
   /** What the state file says. */
   readonly saved: SavedLease | undefined;
+  /** The overlay's network, once it is known. */
+  readonly network?: () => Subnet | undefined;
   /** Our subnets, now and before. */
   readonly subnets: () => readonly Subnet[];
   /** True once other hosts rely on our address. */
@@ -166,9 +168,9 @@ export class UnderlayWatcher {
   }
 
   async #look(signal: AbortSignal): Promise<UnderlayLook> {
-    const { saved, subnets, isSettled } = this.situation;
+    const { saved, subnets, network, isSettled } = this.situation;
     const current = isSettled() ? this.#underlay : undefined;
-    const known = { saved, subnets: subnets(), current, home: this.#home };
+    const known = { saved, subnets: subnets(), current, home: this.#home, network: network?.() };
     const look = await lookForUnderlay(this.kernel, this.options, signal, known);
     const { choice, hostNetwork, home } = look;
     // What carries the overlay from now on is waited for like what did before.

@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { familyOf } from '../model/address';
 import { keyOf, type KernelObject, type Link, type VxlanParameters } from '../model/kernel-state';
 import { printOperation, type FailedOperation, type Operation } from '../model/operation';
+import type { OwnPlaces } from '../model/ownership';
 import { writeAddress, writeAddressRemoval } from './addresses';
 import {
   writeLinkMac,
@@ -25,6 +26,7 @@ import { writeFdbEntry, writeFdbRemoval, writeNeighbor, writeNeighborRemoval } f
 import { findLink } from './observation';
 import type { Listening } from './listening';
 import { errnoName, kernelErrorOf, type Refusal } from './refusal';
+import { putBehind } from './route-places';
 import { writeRoute, writeRouteRemoval } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 
@@ -46,6 +48,8 @@ interface Sent {
 export class Changes {
   /** See `Observation.crowded`: what was observed last. */
   crowded: ReadonlyMap<string, number> = new Map();
+  /** Whose routes are ours or flannel's: what was observed last. */
+  places: OwnPlaces | undefined;
 
   constructor(
     private readonly netlink: Rtnetlink,
@@ -101,7 +105,13 @@ export class Changes {
         if (object.kind === 'fdb-entry') this.#expectFdbEntry(operation, object);
       }
     });
-    for (const [position, refusal] of refusals) fail(sent[position]!.operation, refusal);
+    for (const [position, refusal] of refusals) {
+      const { operation, object, index } = sent[position]!;
+      const isTaken =
+        operation.verb === 'put' && object.kind === 'route' && errnoName(refusal.errno) === 'EEXIST';
+      const left = isTaken ? putBehind(this.netlink, object, index, this.places) : refusal;
+      if (left) fail(operation, left);
+    }
   }
 
   /** Removes all routes that have the key of what is to be put, on whatever link, where there are several. */
@@ -254,7 +264,7 @@ function writePut(writer: MessageWriter, object: LinkedObject, index: number | u
     case 'neighbor':
       return writeNeighbor(writer, object, index!);
     case 'route':
-      return writeRoute(writer, object, index);
+      return writeRoute(writer, object, index, 'alone');
   }
 }
 

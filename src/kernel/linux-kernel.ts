@@ -1,11 +1,11 @@
 /** The Kernel port on Linux. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openRequestSocket } from '../../native';
-import type { IpAddress } from '../model/address';
+import type { IpAddress, Subnet } from '../model/address';
 import type { KernelSettings } from '../model/kernel-settings';
 import type { KernelObject, KernelState, ObjectName } from '../model/kernel-state';
 import type { Miss } from '../model/miss';
-import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
+import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../model/network-interface';
 import type { FailedOperation, Operation } from '../model/operation';
 import type { RouteAnswer, RouteQuestion, Routing } from '../model/routing';
 import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../ports';
@@ -22,7 +22,7 @@ import { readRouting, routeAsker } from './routing';
 import { Rtnetlink } from './rtnetlink';
 import { readSettings } from './settings';
 import { LinuxStandingAnswers } from './standing-answers';
-import { readDefaultRoutes, readInterfaces, readOwnLinks, resolveRoute } from './underlay';
+import { readDefaultRoutes, readInterfaces, readNetworkRoutes, readOwnLinks, resolveRoute } from './underlay';
 import { FAMILIES, StateBit } from './wire';
 
 /** Carried out without others having their turn: a millisecond or so. */
@@ -50,6 +50,7 @@ class LinuxKernel implements Kernel {
 
   observe(scope: Scope, signal: AbortSignal): Promise<KernelState> {
     for (const listening of this.#listenings) listening.networks = scope.networks;
+    this.#changes.places = scope;
     return this.#dumping(async (netlink) => {
       const { state, crowded } = await observe(netlink, scope, signal);
       this.#changes.crowded = crowded;
@@ -62,6 +63,7 @@ class LinuxKernel implements Kernel {
     scope: Scope,
     signal: AbortSignal,
   ): Promise<KernelState | undefined> {
+    this.#changes.places = scope;
     const found = new Map<string, KernelObject>();
     for (let at = 0; at < names.length; at += NAMES_AT_ONCE) {
       if (at > 0) await nextTurn();
@@ -169,6 +171,10 @@ class LinuxKernel implements Kernel {
       for (const answer of ask(questions.slice(at, at + NAMES_AT_ONCE))) answers.push(answer);
     }
     return answers;
+  }
+
+  networkRoutes(network: Subnet, signal: AbortSignal): Promise<readonly NetworkRoute[]> {
+    return this.#dumping((netlink) => readNetworkRoutes(netlink, network, signal), signal);
   }
 
   settings(links: readonly string[]): KernelSettings {

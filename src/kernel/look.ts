@@ -12,9 +12,10 @@ import type { Scope } from '../ports';
 import { RoutingTable } from './constants';
 import type { Message } from './message';
 import { getFdbEntry, getNeighbor, parseNeighbor } from './neighbors';
-import { isFlannelRoute, isOwnRoute, ownFdbEntry, ownNeighbor } from './ownership';
+import { findLink } from './observation';
+import { ownFdbEntry, ownNeighbor, ownRoute } from './ownership';
 import { errnoName, kernelErrorOf } from './refusal';
-import { getRouteMatch, parseRoute, routeTypeOf } from './routes';
+import { getRouteMatch, parseRoute, type RouteRecord } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 
 type RouteName = ObjectName & { kind: 'route' };
@@ -43,12 +44,21 @@ export function look(
   for (const name of names)
     if (name.kind === 'route' && !isAsked(name)) note(name, uncertain(name, scope.link));
   const asked = names.filter(isAsked);
+  // Judged once all answers are in: the name of a link is a question to the same socket.
+  const matches: [name: RouteName, record: RouteRecord | undefined][] = [];
   const refusals = netlink.askAll(
     (writer) => {
       for (const name of asked) questionOf(name, linkIndex)(writer, 0);
     },
-    (index, message) => note(asked[index]!, objectOf(asked[index]!, message, scope, linkIndex)),
+    (index, message) => {
+      const name = asked[index]!;
+      if (name.kind === 'route') matches.push([name, parseRoute(message)]);
+      else note(name, entryOf(name, message, scope, linkIndex));
+    },
   );
+  const linkName = (index: number) => (index === linkIndex ? scope.link : findLink(netlink, index)?.name);
+  for (const [name, record] of matches)
+    for (const route of routesOf(name, record, scope, linkName)) found.set(keyOf(route), route);
   for (const [index, refusal] of refusals) {
     const code = errnoName(refusal.errno);
     const name = asked[index]!;
@@ -71,31 +81,38 @@ function questionOf(name: ObjectName, index: number) {
   }
 }
 
-function objectOf(
-  name: ObjectName,
+function entryOf(
+  name: Exclude<ObjectName, RouteName>,
   message: Message,
   scope: Scope,
   linkIndex: number,
 ): KernelObject | undefined {
-  if (name.kind === 'route') return routeOf(name, message, scope, linkIndex);
   const record = parseNeighbor(message);
   if (record?.index !== linkIndex) return undefined;
   return name.kind === 'fdb-entry' ? ownFdbEntry(record, scope.link) : ownNeighbor(record, scope.link);
 }
 
-function routeOf(name: RouteName, message: Message, scope: Scope, linkIndex: number): Route | undefined {
-  const record = parseRoute(message);
+/** The route of that name, if it is there or may be, and the one of flannel's that hides it. */
+function routesOf(
+  name: RouteName,
+  record: RouteRecord | undefined,
+  scope: Scope,
+  linkName: (index: number) => string | undefined,
+): Route[] {
   // Rules may have led elsewhere.
-  if (record?.table !== RoutingTable.MAIN || record.tos !== 0) return uncertain(name, scope.link);
-  const { destination, metric, gateway, source, protocol, interfaceIndex } = record;
+  if (record?.table !== RoutingTable.MAIN || record.tos !== 0) return [uncertain(name, scope.link)];
+  const { destination, metric } = record;
   // The longest prefix is used, and of that the lowest metric.
-  if (destination.prefixLength < name.destination.prefixLength) return undefined;
-  if (!sameSubnet(destination, name.destination) || metric < name.metric) return uncertain(name, scope.link);
-  if (metric > name.metric) return undefined;
-  if (!isOwnRoute(record) && !isFlannelRoute(record, linkIndex, scope.networks)) return undefined;
-  if (interfaceIndex !== linkIndex) return uncertain(name, undefined);
-  const type = routeTypeOf(record.type)!;
-  return { kind: 'route', type, destination, link: scope.link, gateway, source, metric, protocol };
+  if (destination.prefixLength < name.destination.prefixLength) return [];
+  const isOther = !sameSubnet(destination, name.destination) || metric < name.metric;
+  if (!isOther && metric > name.metric) return [];
+  const route = ownRoute(record, scope, linkName);
+  if (isOther) {
+    const leftover = route && route.protocol !== ROUTE_PROTOCOL ? [route] : [];
+    return [uncertain(name, scope.link), ...leftover];
+  }
+  if (!route) return [];
+  return [route.link === scope.link ? route : uncertain(name, undefined)];
 }
 
 /** A route that may be there: none that anybody would want. Without a link, on whatever link. */

@@ -1,5 +1,5 @@
 /** What notifications mean for one link: misses, and changes that somebody else made. */
-import { contains, overlap, printSubnet, type Subnet } from '../model/address';
+import { contains, overlap, printSubnet, sameSubnet, type Subnet } from '../model/address';
 import type { ObjectName } from '../model/kernel-state';
 import type { KernelNotice } from '../ports';
 import { FlagsNew, MessageType, RoutingTable } from './constants';
@@ -9,7 +9,7 @@ import { parseLink, printLinkState, type LinkRecord } from './links';
 import { eachMessage, type Message } from './message';
 import { neighborIndexOf, parseNeighbor, type NeighborRecord } from './neighbors';
 import { OwnChanges } from './own-changes';
-import { isOwnRoute, isUnicastAddress } from './ownership';
+import { isOfOurs, isUnicastAddress } from './ownership';
 import { parseRule } from './rules';
 import { parseRoute, routeTypeOf, type RouteRecord } from './routes';
 import type { LinuxStandingAnswers } from './standing-answers';
@@ -165,13 +165,15 @@ export class NoticeReader {
       !isGone &&
       message.flags & FlagsNew.REPLACE &&
       this.networks.some((network) => contains(network, route.destination));
-    if (isOfMain && (isOwnRoute(route) || isOnLink || hasReplaced))
+    const isOfNetwork = this.networks.some((network) => sameSubnet(network, route.destination));
+    if (isOfMain && isOfNetwork && !isOnLink) this.#tellOfInterfaces();
+    if ((isOfMain && (isOnLink || hasReplaced)) || isOfOurs(route, this.networks))
       this.#change(
         `route ${printSubnet(route.destination)} ${isGone ? 'removed' : 'changed'}`,
         nameOfRoute(route, message),
       );
     // Our own protocol on another link is another overlay's. The address of our link has a route of its own, which the kernel makes.
-    const isOurs = isOwnRoute(route) && routeTypeOf(route.type) !== 'unicast';
+    const isOurs = isOfOurs(route, this.networks) && routeTypeOf(route.type) !== 'unicast';
     if (!isOurs && !isOnLink && this.#mayConcern(route.destination, isOfMain)) this.#tellOfRouting();
     return true;
   }

@@ -20,9 +20,10 @@ import { getLink, linkOf, parseLink, type LinkRecord } from './links';
 import type { Message } from './message';
 import { getFdbEntries, getNeighbors, parseNeighbor } from './neighbors';
 import { getNeighborParameters, parseNeighborParameters } from './neighbor-parameters';
-import { BOOT_PROTOCOL, isFlannelRoute, isOwnRoute, ownAddress, ownFdbEntry, ownNeighbor } from './ownership';
+import { BOOT_PROTOCOL } from '../model/ownership';
+import { candidateRoute, ownAddress, ownFdbEntry, ownNeighbor, ownRoute } from './ownership';
 import { errnoName, kernelErrorOf } from './refusal';
-import { getRoutes, parseRoute, routeTypeOf, type RouteRecord } from './routes';
+import { getRoutes, parseRoute } from './routes';
 import type { RequestWriter, Rtnetlink } from './rtnetlink';
 import { AF_BRIDGE, FAMILIES } from './wire';
 
@@ -196,28 +197,18 @@ async function readRoutes(
     if (!names.has(index)) names.set(index, findLink(netlink, index)?.name);
     return names.get(index);
   };
-  const records: RouteRecord[] = [];
+  const routes: Route[] = [];
   for (const family of FAMILIES) {
-    // Without IPv6, a kernel answers for all families.
-    const own = (message: Message) =>
-      select(message, (record) => record.family === family && isOwnRoute(record));
-    records.push(...(await dumpAll(netlink, getRoutes({ family, protocol: ROUTE_PROTOCOL }), own, signal)));
-    if (!link) continue;
-    const filter = { family, protocol: BOOT_PROTOCOL, interfaceIndex: link.index };
-    const flannels = (message: Message) =>
-      select(message, (record) => isFlannelRoute(record, link.index, scope.networks));
-    records.push(...(await dumpAll(netlink, getRoutes(filter), flannels, signal)));
+    for (const protocol of [ROUTE_PROTOCOL, BOOT_PROTOCOL]) {
+      // Without IPv6, a kernel answers for all families; and one that does not filter, for all protocols.
+      const parse = (message: Message) => {
+        const record = parseRoute(message);
+        const isWanted = record?.family === family && record.protocol === protocol;
+        return isWanted && candidateRoute(record) ? record : undefined;
+      };
+      const records = await dumpAll(netlink, getRoutes({ family, protocol }), parse, signal);
+      routes.push(...records.flatMap((record) => ownRoute(record, scope, nameOf) ?? []));
+    }
   }
-  return records.map((record) => {
-    const { destination, gateway, source, metric, protocol, interfaceIndex } = record;
-    const type = routeTypeOf(record.type)!;
-    // The kernel hangs an unreachable IPv6 route, and one that is a black hole, on lo.
-    const name = type === 'unicast' && interfaceIndex !== undefined ? nameOf(interfaceIndex) : undefined;
-    return { kind: 'route', type, destination, link: name, gateway, source, metric, protocol };
-  });
-}
-
-function select(message: Message, isWanted: (record: RouteRecord) => boolean): RouteRecord | undefined {
-  const record = parseRoute(message);
-  return record && isWanted(record) ? record : undefined;
+  return routes;
 }

@@ -1,14 +1,18 @@
 /** Which of the objects the kernel holds are ours: by their marks, never by memory. */
-import { contains, sameSubnet, type IpAddress, type Subnet } from '../model/address';
-import { ROUTE_PROTOCOL, type FdbEntry, type LinkAddress, type Neighbor } from '../model/kernel-state';
-import { RouteType, RoutingTable } from './constants';
+import { contains, type IpAddress, type Subnet } from '../model/address';
+import {
+  ROUTE_PROTOCOL,
+  type FdbEntry,
+  type LinkAddress,
+  type Neighbor,
+  type Route,
+} from '../model/kernel-state';
+import { BOOT_PROTOCOL, ownerOfRoute, type OwnPlaces } from '../model/ownership';
+import { RoutingTable } from './constants';
 import type { AddressRecord } from './addresses';
 import type { NeighborRecord } from './neighbors';
 import { routeTypeOf, type RouteRecord } from './routes';
 import { AF_BRIDGE, FlagBit, StateBit } from './wire';
-
-/** What flannel marks its routes with, as does everybody who says nothing else. */
-export const BOOT_PROTOCOL = 3;
 
 /** An address on our link that lies in one of our networks. */
 export function ownAddress(
@@ -43,23 +47,44 @@ export function ownFdbEntry(record: NeighborRecord, link: string): FdbEntry | un
   return { kind: 'fdb-entry', link, mac, destination };
 }
 
-/** True for a route with our protocol number in the main table, of one of the types we make. */
-export function isOwnRoute({ protocol, table, tos, type }: RouteRecord): boolean {
-  const isOurType = routeTypeOf(type) !== undefined;
-  return protocol === ROUTE_PROTOCOL && table === RoutingTable.MAIN && tos === 0 && isOurType;
+/** A route that may be ours or flannel's, as far as that can be told without the name of its link; undefined for all others. */
+export function candidateRoute(record: RouteRecord): Route['type'] | undefined {
+  const { protocol, table, tos, type } = record;
+  if (protocol !== ROUTE_PROTOCOL && protocol !== BOOT_PROTOCOL) return undefined;
+  return table === RoutingTable.MAIN && tos === 0 ? routeTypeOf(type) : undefined;
 }
 
-/**
- * True for what flannel left on our link: a peer's route (onlink via the first address of its subnet), or the route of the
- * whole network that flannel 0.5.5 made.
- */
-export function isFlannelRoute(record: RouteRecord, linkIndex: number, networks: readonly Subnet[]): boolean {
-  const { protocol, table, tos, type, interfaceIndex, destination, gateway, isOnlink } = record;
-  if (protocol !== BOOT_PROTOCOL || table !== RoutingTable.MAIN || tos !== 0) return false;
-  if (type !== RouteType.UNICAST || interfaceIndex !== linkIndex) return false;
-  if (gateway === undefined) return networks.some((network) => sameSubnet(network, destination));
-  const isPeers = isOnlink && gateway === destination.address;
-  return isPeers && networks.some((network) => contains(network, destination));
+/** The route as an object of ours, or of flannel's; undefined if it is somebody else's. `linkName` tells the name of an interface. */
+export function ownRoute(
+  record: RouteRecord,
+  places: OwnPlaces,
+  linkName: (index: number) => string | undefined,
+): Route | undefined {
+  const type = candidateRoute(record);
+  if (!type || !mayConcern(record, places)) return undefined;
+  const { destination, gateway, source, metric, protocol, interfaceIndex, isOnlink } = record;
+  // The kernel hangs an unreachable IPv6 route, and one that is a black hole, on lo.
+  const isOnLink = type === 'unicast' && interfaceIndex !== undefined;
+  const link = isOnLink ? linkName(interfaceIndex) : undefined;
+  const marks = { type, link, destination, gateway, metric, protocol, isOnlink };
+  if (ownerOfRoute(marks, places) === 'foreign') return undefined;
+  return { kind: 'route', type, destination, link, gateway, source, metric, protocol };
+}
+
+/** True for a route with our mark in our networks (in any, while these are not known), whatever its link: to be told of, not yet judged. */
+export function isOfOurs(record: RouteRecord, networks: readonly Subnet[]): boolean {
+  const isMarked = record.protocol === ROUTE_PROTOCOL && candidateRoute(record) !== undefined;
+  const isWithin = networks.length === 0 || networks.some((network) => contains(network, record.destination));
+  return isMarked && isWithin;
+}
+
+/** Spares looking up the link of most routes that others made. */
+function mayConcern(
+  { protocol, destination }: RouteRecord,
+  { networks, ownSubnets = [] }: OwnPlaces,
+): boolean {
+  if (protocol === ROUTE_PROTOCOL) return true;
+  return [...networks, ...ownSubnets].some((network) => contains(network, destination));
 }
 
 /** Neither multicast nor link-local. */

@@ -182,13 +182,31 @@ function writeQuestion(
   writer.end();
 }
 
+/** Where a new route goes among others of its destination and metric. */
+export type RoutePlacement = 'alone' | 'behind';
+
 /**
- * ip(8): `ip route replace [unreachable|blackhole] DESTINATION [via GATEWAY onlink] dev INDEX proto … metric … src …`, scope link where
+ * `alone`: refused (EEXIST) where the kernel has any route of that destination and metric, whoever's. `behind`: after all of them,
+ * refused only if just this route is there. `replace` would take the place of the first of them, somebody else's too. Of IPv6 routes,
+ * an appended one would become a further hop of the first.
+ */
+const PLACEMENTS: Readonly<Record<Family, Readonly<Record<RoutePlacement, number>>>> = {
+  ipv4: { alone: FlagsNew.CREATE | FlagsNew.EXCL, behind: FlagsNew.CREATE | FlagsNew.APPEND },
+  ipv6: { alone: FlagsNew.CREATE | FlagsNew.REPLACE, behind: FlagsNew.CREATE | FlagsNew.REPLACE },
+};
+
+/**
+ * ip(8): `ip route add|append [unreachable|blackhole] DESTINATION [via GATEWAY onlink] dev INDEX proto … metric … src …`, scope link where
  * there is no gateway, as ip(8) does.
  */
-export function writeRoute(writer: MessageWriter, object: Route, index: number | undefined): void {
+export function writeRoute(
+  writer: MessageWriter,
+  object: Route,
+  index: number | undefined,
+  placement: RoutePlacement,
+): void {
   const { type, gateway } = object;
-  begin(writer, MessageType.NEWROUTE, FlagsNew.CREATE | FlagsNew.REPLACE, object);
+  begin(writer, MessageType.NEWROUTE, PLACEMENTS[familyOf(object.destination.address)][placement], object);
   writer.headerU8(6, type === 'unicast' && !gateway ? RouteScope.LINK : RouteScope.UNIVERSE);
   writer.headerU8(7, TYPE_NUMBERS[type]);
   if (gateway) writer.headerU32(8, ONLINK);

@@ -11,7 +11,7 @@ import {
 import type { Scope } from '../ports';
 import type { Message } from './message';
 import { dumpAll, findLink } from './observation';
-import { isFlannelRoute, isOwnRoute } from './ownership';
+import { ownRoute } from './ownership';
 import { errnoName } from './refusal';
 import { destinationOf, getRouteOf, getRoutes, hopsOf, parseRoute, typeNameOf } from './routes';
 import type { Rtnetlink } from './rtnetlink';
@@ -32,20 +32,20 @@ export async function readRouting(netlink: Rtnetlink, scope: Scope, signal: Abor
       message.buffer[message.start] === FAMILY_NUMBERS[family] ? parseRule(message) : undefined;
     rules.push(...(await dumpAll(netlink, getRules(family), parse, signal)));
     const isNear = nearnessTo(shared);
-    const foreign = (message: Message) => {
+    const near = (message: Message) => {
       if (!isNear(message)) return undefined;
       const record = parseRoute(message);
-      if (record?.family !== family || isOurs(record, index, networks)) return undefined;
-      // The links are asked for when the dump is over.
-      return { record, hops: hopsOf(message) };
+      return record?.family === family ? { record, hops: hopsOf(message) } : undefined;
     };
     for (const { record, hops } of await dumpAll(
       netlink,
       getRoutes({ family, table: 'all' }),
-      foreign,
+      near,
       signal,
-    ))
-      routes.push(entryOf(record, hops, nameOf));
+    )) {
+      // The links are asked for when the dump is over.
+      if (!isOurs(record, index, scope, nameOf)) routes.push(entryOf(record, hops, nameOf));
+    }
   }
   return { rules: rules.sort((a, b) => a.priority - b.priority), routes };
 }
@@ -53,12 +53,14 @@ export async function readRouting(netlink: Rtnetlink, scope: Scope, signal: Abor
 type Record = NonNullable<ReturnType<typeof parseRoute>>;
 type Hops = ReturnType<typeof hopsOf>;
 
-function isOurs(record: Record, linkIndex: number | undefined, networks: readonly Subnet[]): boolean {
-  const { interfaceIndex, table } = record;
-  // Only where it leads nowhere does one of our routes have no link.
-  if (isOwnRoute(record) && typeNameOf(record.type) !== 'unicast') return true;
-  if (linkIndex === undefined || interfaceIndex !== linkIndex) return false;
-  return table === LOCAL_TABLE || isOwnRoute(record) || isFlannelRoute(record, linkIndex, networks);
+function isOurs(
+  record: Record,
+  linkIndex: number | undefined,
+  scope: Scope,
+  nameOf: (index: number) => string | undefined,
+): boolean {
+  const isOnLink = linkIndex !== undefined && record.interfaceIndex === linkIndex;
+  return (isOnLink && record.table === LOCAL_TABLE) || ownRoute(record, scope, nameOf) !== undefined;
 }
 
 /** True for a route that shares an address with one of the networks; of the main table, for one that is no shorter. */

@@ -1,13 +1,13 @@
 /** What choosing an underlay needs to know: interfaces with their addresses, and routes. */
-import { familyOf, type IpAddress } from '../model/address';
+import { familyOf, sameSubnet, type IpAddress, type Subnet } from '../model/address';
 import { ROUTE_PROTOCOL } from '../model/kernel-state';
-import type { NetworkInterface, ResolvedRoute } from '../model/network-interface';
+import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../model/network-interface';
 import { RouteType } from './constants';
 import { getAddresses, parseAddress, type AddressRecord } from './addresses';
 import { getLink, parseLink } from './links';
 import type { Message } from './message';
 import { dumpAll } from './observation';
-import { isOwnRoute } from './ownership';
+import { candidateRoute } from './ownership';
 import { errnoName, kernelErrorOf } from './refusal';
 import { hopsOf, getRouteTo, getRoutes, parseRoute, type RouteRecord } from './routes';
 import type { Rtnetlink } from './rtnetlink';
@@ -73,12 +73,31 @@ export async function readDefaultRoutes(netlink: Rtnetlink, signal: AbortSignal)
   return routes;
 }
 
+/** See `Kernel.networkRoutes`. */
+export async function readNetworkRoutes(
+  netlink: Rtnetlink,
+  network: Subnet,
+  signal: AbortSignal,
+): Promise<NetworkRoute[]> {
+  const family = familyOf(network.address);
+  const parse = (message: Message): NetworkRoute | undefined => {
+    // Before anything else: a host may have a million other routes.
+    if (message.buffer[message.start + 1] !== network.prefixLength) return undefined;
+    const route = parseRoute(message);
+    if (route?.family !== family || route.tos !== 0 || !sameSubnet(route.destination, network))
+      return undefined;
+    const { destination, interfaceIndex, gateway, protocol, metric } = route;
+    return { destination, interfaceIndex, gateway, protocol, metric };
+  };
+  return dumpAll(netlink, getRoutes({ family }), parse, signal);
+}
+
 /** See `Kernel.ownLinks`. */
 export async function readOwnLinks(netlink: Rtnetlink, signal: AbortSignal): Promise<string[]> {
   const indexes = new Set<number>();
   const parse = (message: Message) => {
     const route = parseRoute(message);
-    return route && isOwnRoute(route) ? route.interfaceIndex : undefined;
+    return route?.protocol === ROUTE_PROTOCOL && candidateRoute(route) ? route.interfaceIndex : undefined;
   };
   for (const family of FAMILIES) {
     const filter = { family, protocol: ROUTE_PROTOCOL };

@@ -1,5 +1,5 @@
 /** The interfaces and routes of this host, as far as choosing an underlay needs them. */
-import type { IpAddress } from './address';
+import type { IpAddress, Subnet } from './address';
 import type { MacAddress } from './mac';
 
 export interface NetworkInterface {
@@ -39,9 +39,20 @@ export interface ResolvedRoute {
   readonly gateway: IpAddress | undefined;
 }
 
+/** A route of the main table to a whole network, whoever made it. One over several links has neither link nor gateway. */
+export interface NetworkRoute {
+  readonly destination: Subnet;
+  readonly interfaceIndex: number | undefined;
+  readonly gateway: IpAddress | undefined;
+  readonly protocol: number;
+  readonly metric: number;
+}
+
 /** What a host's network looks like at one moment. */
 export interface HostNetwork {
   readonly interfaces: readonly NetworkInterface[];
   /** Of the main table, both families, in the kernel's order. */
   readonly defaultRoutes: readonly ResolvedRoute[];
+  /** Those of exactly the overlay's network; undefined while that is not known. */
+  readonly networkRoutes?: readonly NetworkRoute[];
 }

@@ -2,11 +2,11 @@
 import { setMaxListeners } from 'node:events';
 import { Overtaken } from '../../src/kernel/overtaken';
 import { KernelError } from '../../src/model/errors';
-import type { IpAddress } from '../../src/model/address';
+import type { IpAddress, Subnet } from '../../src/model/address';
 import type { KernelSettings } from '../../src/model/kernel-settings';
 import type { KernelState, ObjectName } from '../../src/model/kernel-state';
 import type { Miss } from '../../src/model/miss';
-import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
+import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
 import type { RouteAnswer, RouteQuestion, Routing } from '../../src/model/routing';
 import type { FailedOperation, Operation } from '../../src/model/operation';
 import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
@@ -118,6 +118,10 @@ export class SlowKernel implements Kernel {
 
   settings(): KernelSettings {
     return this.inner.settings();
+  }
+
+  networkRoutes(network: Subnet, signal: AbortSignal): Promise<readonly NetworkRoute[]> {
+    return this.#ask('networkRoutes', signal, () => this.inner.networkRoutes(network, NEVER));
   }
 
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]> {

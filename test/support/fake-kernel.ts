@@ -1,5 +1,13 @@
 /** Linux networking in memory: one network namespace, with the rules that matter to us. */
-import { contains, familyOf, printSubnet, subnet, ipAddress, type IpAddress } from '../../src/model/address';
+import {
+  contains,
+  familyOf,
+  sameSubnet,
+  subnet,
+  ipAddress,
+  type IpAddress,
+  type Subnet,
+} from '../../src/model/address';
 import { KernelError } from '../../src/model/errors';
 import {
   ROUTE_PROTOCOL,
@@ -17,7 +25,8 @@ import {
 import { macAddress } from '../../src/model/mac';
 import type { KernelSettings } from '../../src/model/kernel-settings';
 import type { Miss } from '../../src/model/miss';
-import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
+import { BOOT_PROTOCOL, ownerOfRoute } from '../../src/model/ownership';
+import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
 import { MutablePeerTable, type PeerChange } from '../../src/model/peer';
 import { printOperation, type FailedOperation, type Operation } from '../../src/model/operation';
 import { Overtaken } from '../../src/kernel/overtaken';
@@ -40,7 +49,6 @@ interface Fault {
   times: number;
 }
 
-const BOOT_PROTOCOL = 3;
 const KERNEL_PROTOCOL = 2;
 /** What Linux reads one after the other: a change in between is in one part and not in another. */
 const DUMPS: readonly (readonly KernelObject['kind'][])[] = [
@@ -257,8 +265,8 @@ export class FakeKernel implements Kernel {
     const found = new Map<string, KernelObject>();
     for (const part of DUMPS) {
       await this.#part(signal);
-      for (const [key, object] of this.state)
-        if (part.includes(object.kind) && this.#isOurs(object, scope)) found.set(key, object);
+      for (const object of this.state.values())
+        if (part.includes(object.kind) && this.#isOurs(object, scope)) found.set(keyOf(object), object);
     }
     return found;
   }
@@ -273,8 +281,18 @@ export class FakeKernel implements Kernel {
     if (isDue(this.#observeFault)) throw refusal(this.#observeFault!.code, 'cannot read the kernel state');
     if (this.isOld || !this.#link(scope.link)) return undefined;
     this.looks += names.length;
-    const found = names.flatMap((name) => this.state.get(keyOf(name)) ?? []);
+    const found = names.flatMap((name) => [...this.#under(keyOf(name)), ...this.#before(name)]);
     return kernelStateOf(found.filter((object) => this.#isOurs(object, scope)));
+  }
+
+  /** Of one key, somebody else's route may stand before ours. */
+  #under(key: string): KernelObject[] {
+    return [key, behind(key)].flatMap((each) => this.state.get(each) ?? []);
+  }
+
+  /** What flannel has before our route of that name. */
+  #before(name: ObjectName): KernelObject[] {
+    return name.kind === 'route' && name.metric > 0 ? this.#under(keyOf({ ...name, metric: 0 })) : [];
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
@@ -370,13 +388,18 @@ export class FakeKernel implements Kernel {
     return [...this.defaultRouteList];
   }
 
-  async routing({ link, networks }: Scope, signal: AbortSignal): Promise<Routing> {
+  async routing(scope: Scope, signal: AbortSignal): Promise<Routing> {
+    const { link, networks } = scope;
     await this.#turn(signal);
     this.routingReads.routing++;
-    const isOurs = ({ protocol, hops, table, type }: RouteEntry) => {
-      const isOnLink = hops.length === 1 && hops[0]!.link === link;
-      if (protocol === ROUTE_PROTOCOL && type !== 'unicast') return true;
-      return isOnLink && (protocol === ROUTE_PROTOCOL || protocol === BOOT_PROTOCOL || table === LOCAL_TABLE);
+    const isOurs = ({ hops, table, ...route }: RouteEntry) => {
+      const [hop] = hops;
+      if (hops.length === 1 && hop!.link === link && table === LOCAL_TABLE) return true;
+      const { destination, metric, protocol, type } = route;
+      if (table !== MAIN_TABLE || hops.length > 1) return false;
+      if (type !== 'unicast' && type !== 'unreachable' && type !== 'blackhole') return false;
+      const marks = { ...{ destination, metric, protocol, type }, link: hop?.link, gateway: hop?.gateway };
+      return ownerOfRoute({ ...marks, isOnlink: true }, scope) !== 'foreign';
     };
     return {
       rules: this.rules,
@@ -426,6 +449,17 @@ export class FakeKernel implements Kernel {
       }),
     );
     return [...put, ...defaults, ...connected, ...this.foreignRoutes];
+  }
+
+  async networkRoutes(network: Subnet, signal: AbortSignal): Promise<readonly NetworkRoute[]> {
+    await this.#turn(signal);
+    const index = (link: string | undefined) =>
+      this.#indexes.get(link ?? '') ?? this.networkInterfaces.find(({ name }) => name === link)?.index;
+    return [...this.state.values()].flatMap((object) =>
+      object.kind === 'route' && sameSubnet(object.destination, network)
+        ? [{ ...object, interfaceIndex: index(object.link) }]
+        : [],
+    );
   }
 
   async ownLinks(signal: AbortSignal): Promise<readonly string[]> {
@@ -492,7 +526,15 @@ export class FakeKernel implements Kernel {
       this.#pending.delete(object.address);
       this.#givenUp.delete(keyOf(object));
     }
-    this.state.set(keyOf(object), object);
+    const key = keyOf(object);
+    this.state.set(object.kind === 'route' && this.#isTaken(key, object) ? behind(key) : key, object);
+  }
+
+  /** Another program's route stays where it is; flannel's, and ours, make room. */
+  #isTaken(key: string, { protocol }: Route): boolean {
+    const first = this.state.get(key);
+    const isForeign = first?.kind === 'route' && ![ROUTE_PROTOCOL, BOOT_PROTOCOL].includes(first.protocol);
+    return isForeign && protocol === ROUTE_PROTOCOL;
   }
 
   #putLink(link: Link): void {
@@ -536,12 +578,17 @@ export class FakeKernel implements Kernel {
 
   #remove(object: KernelObject): void {
     if (object.kind === 'neighbor-parameters') return;
-    const existing = this.state.get(keyOf(object));
     // A route is removed only as it was named: with its protocol, and its link.
-    if (existing?.kind === 'route' && object.kind === 'route') {
-      if (existing.protocol !== object.protocol || existing.link !== object.link) return;
+    const isNamed = (existing: KernelObject | undefined) =>
+      existing?.kind !== 'route' ||
+      object.kind !== 'route' ||
+      (existing.protocol === object.protocol && existing.link === object.link);
+    const key = keyOf(object);
+    if (object.kind === 'route' && !isNamed(this.state.get(key))) {
+      if (isNamed(this.state.get(behind(key)))) this.state.delete(behind(key));
+      return;
     }
-    this.state.delete(keyOf(object));
+    this.state.delete(key);
     if (object.kind === 'link') this.#flush(object.name, () => true);
     if (object.kind === 'address') {
       this.#flush(undefined, (other) => other.kind === 'route' && other.source === object.address);
@@ -556,7 +603,8 @@ export class FakeKernel implements Kernel {
     if (linkName !== undefined) this.#pending.clear();
   }
 
-  #isOurs(object: KernelObject, { link, networks }: Scope): boolean {
+  #isOurs(object: KernelObject, scope: Scope): boolean {
+    const { link, networks } = scope;
     switch (object.kind) {
       case 'link':
         return object.name === link;
@@ -570,7 +618,7 @@ export class FakeKernel implements Kernel {
         // What was put as an answer is the kernel's to forget.
         return object.link === link && (object.state !== 'failed' || this.#givenUp.has(keyOf(object)));
       case 'route':
-        return object.protocol === ROUTE_PROTOCOL || isFlannels(object, { link, networks });
+        return ownerOfRoute({ ...object, isOnlink: true }, scope) !== 'foreign';
     }
   }
 
@@ -605,15 +653,9 @@ export class FakeKernel implements Kernel {
   }
 }
 
-/** A route as flannel leaves it: a peer's, or that of the whole network which flannel 0.5.5 made. */
-function isFlannels(route: Route, { link, networks }: Scope): boolean {
-  const { destination, gateway, protocol } = route;
-  if (route.link !== link || protocol !== BOOT_PROTOCOL || route.type !== 'unicast') return false;
-  const isPeers =
-    gateway === destination.address && networks.some((network) => contains(network, destination));
-  const isNetworks =
-    gateway === undefined && networks.some((network) => printSubnet(network) === printSubnet(destination));
-  return isPeers || isNetworks;
+/** Where a route is that another program's stands before. */
+function behind(key: string): string {
+  return `${key} behind`;
 }
 
 function linkOf(object: KernelObject): string | undefined {

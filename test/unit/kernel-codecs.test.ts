@@ -21,6 +21,8 @@ const INDEX = 7;
 const REQUEST = 1;
 const ACK = 4;
 const PUT = REQUEST | ACK | 0x100 | 0x400;
+/** NLM_F_EXCL: beside no other. */
+const ADD = REQUEST | ACK | 0x200 | 0x400;
 const REMOVE = REQUEST | ACK;
 const ONLINK = 4;
 
@@ -136,8 +138,8 @@ describe('what we write is, byte for byte, what the netlink package writes:', ()
           ...(metric === 0 ? {} : { priority: metric }),
         };
         const isOnLink = type === 'unicast' && !gateway;
-        expect(written((writer) => writeRoute(writer, object, index))).toBe(
-          formatted(rt.MessageType.NEWROUTE, PUT, (out) =>
+        expect(written((writer) => writeRoute(writer, object, index, 'alone'))).toBe(
+          formatted(rt.MessageType.NEWROUTE, familyOf(destination.address) === 'ipv4' ? ADD : PUT, (out) =>
             rt.formatRouteMessage(
               {
                 kind: 'route',
@@ -387,6 +389,7 @@ test('the largest metric survives', () => {
       protocol: 84,
     },
     undefined,
+    'alone',
   );
   expect(parseRoute(messageOf(Buffer.from(writer.finish())))?.metric).toBe(4_294_967_295);
 });

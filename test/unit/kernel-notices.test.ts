@@ -233,20 +233,33 @@ describe('a notification about a route', () => {
     message((writer) => writeRouteRemoval(writer, route, index));
 
   test('matters if the route is ours, on whatever link', () => {
-    expect(changes(readerOf().read(removed(ROUTE, INDEX)))).toEqual(['route 10.5.2.0/24 removed']);
-    expect(changes(readerOf().read(removed(ROUTE, 99)))).toEqual(['route 10.5.2.0/24 removed']);
+    const reader = readerOf();
+    reader.networks = [subnet('10.5.0.0/16')];
+    expect(changes(reader.read(removed(ROUTE, INDEX)))).toEqual(['route 10.5.2.0/24 removed']);
+    // Somebody turned it; until it is looked at, it may as well be another's.
+    expect(changes(reader.read(removed(ROUTE, 99)))).toEqual(['route 10.5.2.0/24 removed', 'routing']);
   });
 
+  test('does not matter if it is that of another overlay: one on another link, outside of our networks', () => {
+    const reader = readerOf();
+    reader.networks = [subnet('10.6.0.0/16')];
+    expect(reader.read(removed(ROUTE, 99))).toEqual([]);
+    expect(reader.read(removed({ ...ROUTE, type: 'unreachable' }, undefined))).toEqual([]);
+  });
+
+  const asReplaced = (added: Buffer) => {
+    const replaced = Buffer.from(added);
+    replaced.writeUInt16LE(added.readUInt16LE(6) | FlagsNew.REPLACE, 6);
+    return replaced;
+  };
   const named = (notices: readonly KernelNotice[]) =>
     notices.map((notice) => (notice.kind === 'changed' ? notice.name : notice));
 
   test('names it, but for one that leads nowhere, and one that may stand beside others of its name', () => {
     const name = { kind: 'route', destination: ROUTE.destination, metric: ROUTE.metric };
     expect(named(readerOf().read(removed(ROUTE, INDEX)))).toEqual([name]);
-    const replaced = message((writer) => writeRoute(writer, ROUTE, INDEX));
-    expect(named(readerOf().read(replaced))).toEqual([name]);
-    const added = Buffer.from(replaced);
-    added.writeUInt16LE(added.readUInt16LE(6) & ~FlagsNew.REPLACE, 6);
+    const added = message((writer) => writeRoute(writer, ROUTE, INDEX, 'alone'));
+    expect(named(readerOf().read(asReplaced(added)))).toEqual([name]);
     expect(named(readerOf().read(added))).toEqual([undefined]);
     const nowhere: Route = { ...ROUTE, type: 'unreachable', gateway: undefined, link: undefined };
     expect(named(readerOf().read(removed(nowhere, undefined)))).toEqual([undefined]);
@@ -262,10 +275,8 @@ describe('a notification about a route', () => {
     const reader = readerOf();
     reader.networks = [subnet('10.5.0.0/16')];
     const foreign: Route = { ...ROUTE, protocol: 3, gateway: undefined };
-    const replaced = message((writer) => writeRoute(writer, foreign, 99));
-    expect(changes(reader.read(replaced))).toEqual(['route 10.5.2.0/24 changed', 'routing']);
-    const added = Buffer.from(replaced);
-    added.writeUInt16LE(added.readUInt16LE(6) & ~FlagsNew.REPLACE, 6);
+    const added = message((writer) => writeRoute(writer, foreign, 99, 'alone'));
+    expect(changes(reader.read(asReplaced(added)))).toEqual(['route 10.5.2.0/24 changed', 'routing']);
     expect(reader.read(added)).toEqual([{ kind: 'routing' }]);
   });
 });
@@ -317,7 +328,7 @@ describe('what makes no sense', () => {
     const valid = [
       neighborMessage({ state: StateBit.INCOMPLETE, address: PEER }),
       neighborMessage({ type: MessageType.NEWNEIGH, family: AF_BRIDGE, flags: 2, state: 0x80, mac: MAC }),
-      message((writer) => writeRoute(writer, ROUTE, INDEX)),
+      message((writer) => writeRoute(writer, ROUTE, INDEX, 'alone')),
       message((writer) =>
         writeNewLink(
           writer,
@@ -378,7 +389,8 @@ describe('the filter in the kernel', () => {
   test('leaves out what we changed ourselves', () => {
     expect(neighbor({ portId: OWN })).toBe(false);
     expect(gone({ portId: OWN })).toBe(false);
-    const route = (portId: number) => passes(message((writer) => writeRoute(writer, ROUTE, INDEX), portId));
+    const route = (portId: number) =>
+      passes(message((writer) => writeRoute(writer, ROUTE, INDEX, 'alone'), portId));
     expect([route(OWN), route(OTHER), route(0)]).toEqual([false, true, true]);
   });
 
@@ -405,7 +417,7 @@ describe('the filter in the kernel', () => {
   const route = (destination: string, { protocol = 4, table = 254, portId = OTHER } = {}) => {
     const named = { ...ROUTE, protocol, destination: subnet(destination) };
     const gateway = destination.includes(':') ? ipAddress('fe80::1') : PEER;
-    const bytes = message((writer) => writeRoute(writer, { ...named, gateway }, INDEX), portId);
+    const bytes = message((writer) => writeRoute(writer, { ...named, gateway }, INDEX, 'alone'), portId);
     bytes[20] = table;
     return passes(bytes);
   };
@@ -450,7 +462,7 @@ describe('the filter in the kernel', () => {
           : address;
         const destination = subnetOf(integerToAddress('ipv4', BigInt(base >>> 0)), prefixLength);
         const bytes = message(
-          (writer) => writeRoute(writer, { ...ROUTE, protocol: 4, destination }, INDEX),
+          (writer) => writeRoute(writer, { ...ROUTE, protocol: 4, destination }, INDEX, 'alone'),
           OTHER,
         );
         expect(runFilter(notificationFilter(OWN, [network]), bytes) !== 0).toBe(

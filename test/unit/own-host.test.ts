@@ -1,8 +1,9 @@
 import { ownHostOf, reservedSubnets, type OwnHostInputs } from '../../src/core/own-host';
 import { readNetwork } from '../../src/core/network';
+import { printObstacle } from '../../src/core/network-route';
 import { ipAddress, printSubnet, subnet, type IpAddress, type Subnet } from '../../src/model/address';
 import type { Self } from '../../src/core/peers';
-import type { NetworkInterface, ResolvedRoute } from '../../src/model/network-interface';
+import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
 import { NETWORK_CONFIG } from '../support/agent-on-fakes';
 import { exampleLease, exampleOverlay, exampleRange, exampleSelf, ON_DEMAND } from '../support/examples';
 import { FAKE_UNDERLAY } from '../support/fake-kernel';
@@ -36,6 +37,99 @@ const underlayAt = (address: string, publicIp = address) => ({
   ...exampleOverlay().underlay,
   address: ipAddress(address),
   publicIp: ipAddress(publicIp),
+});
+
+describe('the network route', () => {
+  const nic = (name: string, text: string): NetworkInterface => {
+    const [own, prefixLength] = text.split('/');
+    const addresses = [
+      {
+        address: ipAddress(own!),
+        prefixLength: Number(prefixLength),
+        scope: 'global' as const,
+        permanent: true,
+        temporary: false,
+        deprecated: false,
+      },
+    ];
+    return { ...FAKE_UNDERLAY, name, index: 7, addresses };
+  };
+  const route = (changes: Partial<NetworkRoute> = {}): NetworkRoute => ({
+    destination: subnet('10.5.0.0/16'),
+    interfaceIndex: 7,
+    gateway: undefined,
+    protocol: 2,
+    metric: 0,
+    ...changes,
+  });
+  const derived = (
+    interfaces: readonly NetworkInterface[],
+    networkRoutes: readonly NetworkRoute[] = [],
+    changes: Partial<OwnHostInputs> = {},
+  ) => {
+    const hostNetwork = { interfaces: [FAKE_UNDERLAY, ...interfaces], defaultRoutes: [], networkRoutes };
+    return ownHostOf({ ...withSettings({ resolve: ON_DEMAND }), hostNetwork, ...changes });
+  };
+
+  it.each([
+    [
+      'of a second interface',
+      [nic('eth1', '10.99.0.5/24')],
+      [route()],
+      'another program has the route 10.5.0.0/16 dev eth1',
+    ],
+    [
+      'of whatever metric, and by a gateway',
+      [nic('eth1', '10.99.0.5/24')],
+      [route({ metric: 100, gateway: ipAddress('10.99.0.1'), protocol: 4 })],
+      'another program has the route 10.5.0.0/16 via 10.99.0.1 dev eth1 metric 100',
+    ],
+    [
+      'that leads nowhere',
+      [],
+      [route({ interfaceIndex: undefined, protocol: 3 })],
+      'another program has the route 10.5.0.0/16',
+    ],
+  ])('is left out where there is one of exactly the network, %s', (_, interfaces, routes, reason) => {
+    const { overlay, self, advice } = derived(interfaces, routes);
+    expect(overlay).toMatchObject({ hasNetworkRoute: false, resolve: { kind: 'preload' } });
+    expect(self.isNetworkRouted).toBe(false);
+    expect(advice.map(printObstacle)).toEqual([reason]);
+    expect(advice).toMatchObject([
+      { message: "another program's route has the network: only peers are routed, all at once" },
+    ]);
+  });
+
+  it('is left out where another interface has an address in the network', () => {
+    const { overlay, advice } = derived([nic('eth1', '10.5.200.5/24')]);
+    expect(overlay.hasNetworkRoute).toBe(false);
+    expect(advice.map(printObstacle)).toEqual(['the network holds 10.5.200.5 of eth1']);
+    expect(advice).toEqual([
+      {
+        message: 'the network holds an address of another interface: only peers are routed, all at once',
+        fields: { network: '10.5.0.0/16', address: '10.5.200.5', interface: 'eth1' },
+      },
+    ]);
+  });
+
+  it.each([
+    ['a bridge with an address of our subnet', [nic('docker0', '10.5.1.1/24')], []],
+    ['an address elsewhere', [nic('eth1', '10.6.200.5/24')], []],
+    ['what an overlay device has, ours or one from before', [nic('flannel.1', '10.5.3.0/16')], [route()]],
+    ['our own route', [nic('eth1', '10.6.200.5/24')], [route({ protocol: 84 })]],
+    ['a longer route, which wins by itself', [], [route({ destination: subnet('10.5.128.0/17') })]],
+  ])('is there beside %s', (_, interfaces, routes) => {
+    const { overlay, advice } = derived(interfaces, routes);
+    expect(overlay).toMatchObject({ hasNetworkRoute: true, resolve: ON_DEMAND });
+    expect(advice).toEqual([]);
+  });
+
+  it('is there beside a bridge that still has a subnet of ours from before', () => {
+    const bridge = [nic('docker0', '10.5.9.1/24')];
+    expect(derived(bridge).overlay.hasNetworkRoute).toBe(false);
+    const formerSubnets = [subnet('10.5.9.0/24')];
+    expect(derived(bridge, [], { formerSubnets }).overlay.hasNetworkRoute).toBe(true);
+  });
 });
 
 describe('what follows for this host', () => {

@@ -42,6 +42,18 @@ function illsOf(changes: Partial<Patients>) {
     .map(({ isUnknown: _, ...condition }) => condition);
 }
 
+it('a host that cannot wait for misses, as it was asked to, says so', () => {
+  expect(illsOf({ unrouted: 'another program has the route 10.5.0.0/16 dev eth1' })).toEqual([
+    {
+      name: 'network route',
+      reason:
+        'left out, because another program has the route 10.5.0.0/16 dev eth1; so all peers are written at once, as with --resolve=preload',
+      forMilliseconds: undefined,
+      advisory: true,
+    },
+  ]);
+});
+
 it('of a host on which all is well every condition is named, and none has a reason', () => {
   const all = conditionsOf(WELL);
   expect(all.map(({ name }) => name)).toEqual([
