@@ -1,27 +1,94 @@
 /** Leaving for good: what a stop of the agent does not do. */
 import { isLeaseOfAnother, type Past } from './engine/past';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
-import { subnet } from './model/address';
-import { ConfigError, HostError, KernelError } from './model/errors';
+import type { RememberedPlace } from './engine/remembered-place';
+import { contains, subnet } from './model/address';
+import { ConfigError, HostError, KernelError, UsageError } from './model/errors';
 import { ROUTE_PROTOCOL, keyOf, type Link } from './model/kernel-state';
 import { printOperation, type Operation } from './model/operation';
 import { isOurLinkName } from './model/overlay';
+import type { OwnPlaces } from './model/ownership';
 import type { Host, Kernel, LeaseRegistry, VxlanGuard } from './ports';
 
 /** Everything of ours, whatever the network was. */
 const EVERYWHERE = [subnet('0.0.0.0/0'), subnet('::/0')];
 
+/** What a command may touch on this host. */
+export interface Reach {
+  /** The device of its overlay, if that is known. */
+  readonly link: string | undefined;
+  /** What tells what is of its overlay from the rest. */
+  readonly places: Omit<OwnPlaces, 'link'>;
+  /** Devices of other overlays: nothing of theirs is touched. */
+  readonly others: ReadonlySet<string>;
+}
+
+const WHOLE_HOST: Reach = { link: undefined, places: { networks: EVERYWHERE }, others: new Set() };
+
+/**
+ * What is of the overlay of that place. Where nothing tells which is meant, all overlays of this host; throws a UsageError if these are
+ * several.
+ */
+export async function reachOf(
+  kernel: Kernel,
+  host: Host,
+  place: RememberedPlace | undefined,
+  signal: AbortSignal,
+): Promise<Reach> {
+  const interfaces = await kernel.interfaces(signal);
+  const device = (link: string) => interfaces.find(({ name, vtep }) => vtep && name === link);
+  const candidates = await candidatesOf(kernel, host, signal);
+  if (!place) {
+    const devices = candidates.filter((link) => (device(link)?.addresses.length ?? 0) > 0);
+    if (devices.length > 1)
+      throw new UsageError(
+        `there are several overlays on this host (${devices.join(', ')}): name the one that is meant by its --state-file or its --subnet-file`,
+      );
+    return WHOLE_HOST;
+  }
+  const isThis = (link: string) => {
+    const addresses = device(link)?.addresses ?? [];
+    const isWithin = addresses.some(({ address }) => place.networks.some((each) => contains(each, address)));
+    return link === place.link || isWithin;
+  };
+  // What is left of a device that is gone, and has no agent, is no other overlay's.
+  const isOther = (link: string) => !isThis(link) && (device(link) !== undefined || !isFree(host, link));
+  const { link, ...places } = place;
+  return { link, places, others: new Set(candidates.filter(isOther)) };
+}
+
+/** The links that vtepd has, or had, on this host. */
+async function candidatesOf(kernel: Kernel, host: Host, signal: AbortSignal): Promise<string[]> {
+  return [...new Set([...(await kernel.ownLinks(signal)), ...host.lockedLinks().filter(isOurLinkName)])];
+}
+
+function isFree(host: Host, link: string): boolean {
+  try {
+    host.lock(link);
+    host.unlock(link);
+    return true;
+  } catch (error) {
+    if (error instanceof HostError && error.code === 'EBUSY') return false;
+    throw error;
+  }
+}
+
 /** Says one line to the person who asked. */
 export type Say = (line: string) => void;
 
 /**
- * From now on, and until this process ends, no agent runs here: what it holds must not be taken from under it. Throws a HostError
+ * From now on, and until this process ends, no agent of the overlay runs here: what it holds must not be taken from under it. Throws a HostError
  * (EBUSY) while one does; the lock is the truth, whether its device is there just now or not.
  */
-export async function keepAgentsOut(kernel: Kernel, host: Host, signal: AbortSignal): Promise<void> {
-  const links = new Set([...(await kernel.ownLinks(signal)), ...host.lockedLinks().filter(isOurLinkName)]);
+export async function keepAgentsOut(
+  kernel: Kernel,
+  host: Host,
+  signal: AbortSignal,
+  { others }: Reach = WHOLE_HOST,
+): Promise<void> {
+  const links = await candidatesOf(kernel, host, signal);
   try {
-    for (const link of links) host.lock(link);
+    for (const link of links) if (!others.has(link)) host.lock(link);
   } catch (error) {
     if (!(error instanceof HostError) || error.code !== 'EBUSY') throw error;
     throw new HostError('EBUSY', 'stop the agent first; nothing was changed', { cause: error });
@@ -68,8 +135,8 @@ export async function giveBackLeases(
 }
 
 /**
- * Removes everything of ours from the kernel: the routes with our mark, and our links with all that is on them, unless they
- * are to be kept, for flannel. Says each thing it removed, and what the kernel refused; true if nothing of ours is left.
+ * Removes everything of ours from the kernel: our routes, and our links with all that is on them, unless they are to be kept, for flannel;
+ * and what flannel left. Says each thing it removed, what of other overlays stays, and what the kernel refused; true if nothing of ours is left.
  */
 export async function cleanUpKernel(
   kernel: Kernel,
@@ -77,14 +144,16 @@ export async function cleanUpKernel(
   keepsLinks: boolean,
   say: Say,
   signal: AbortSignal,
+  { link: own, places, others }: Reach = WHOLE_HOST,
 ): Promise<boolean> {
   const marked = await kernel.ownLinks(signal);
   const present = new Set((await kernel.interfaces(signal)).map(({ name }) => name));
-  const links = [...new Set([...marked, ...host.lockedLinks().filter((name) => present.has(name))])];
+  const all = [...new Set([...marked, ...host.lockedLinks().filter((name) => present.has(name))])];
+  const links = all.filter((link) => !others.has(link));
   // Routes that hang on no link (unreachable ones) are reported with any link, there or not.
   const removals = new Map<string, Operation>();
-  for (const link of links.length > 0 ? links : ['flannel.1']) {
-    for (const object of (await kernel.observe({ link, networks: EVERYWHERE }, signal)).values()) {
+  for (const link of links.length > 0 ? links : [own ?? 'flannel.1']) {
+    for (const object of (await kernel.observe({ ...places, link }, signal)).values()) {
       const isOurs =
         object.kind === 'route'
           ? !keepsLinks || object.protocol === ROUTE_PROTOCOL
@@ -100,14 +169,16 @@ export async function cleanUpKernel(
   say(
     `removed ${operations.length - failed.length} objects${gone.map(({ object }) => `, ${keyOf(object)}`).join('')}`,
   );
+  for (const link of all) if (others.has(link)) say(`${link} is another overlay's, and stays`);
   for (const { operation, error } of failed) say(`could not ${printOperation(operation)}: ${error.message}`);
   return failed.length === 0;
 }
 
-/** Lets anybody send to our VXLAN ports again, of whatever link. Says what it removed; true if nothing of ours is left. */
-export function removeGuards(guard: VxlanGuard, say: Say): boolean {
+/** Lets anybody send to our VXLAN ports again, but for those of `others`. Says what it removed; true if nothing of ours is left. */
+export function removeGuards(guard: VxlanGuard, say: Say, others: ReadonlySet<string> = new Set()): boolean {
   try {
     for (const link of guard.links()) {
+      if (others.has(link)) continue;
       guard.remove(link);
       say(`removed the guard of the VXLAN port of ${link}`);
     }

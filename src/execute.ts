@@ -6,12 +6,14 @@ import { version } from '../package.json';
 import type { Command } from './cli/command-line';
 import { needsRegistry, runConfigCommand } from './cli/config-command';
 import { processIo } from './cli/config-io';
+import { OPTIONS } from './cli/options';
 import { notEffective, printableOptions, type Options } from './cli/read-options';
-import { cleanUpKernel, giveBackLeases, keepAgentsOut, removeGuards } from './departure';
+import { cleanUpKernel, giveBackLeases, keepAgentsOut, reachOf, removeGuards } from './departure';
 import { optimizeFromNowOn, startFrugally } from './frugality';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { readPast } from './engine/past';
+import { placeInNetwork, rememberedPlace, type RememberedPlace } from './engine/remembered-place';
 import { keepServing } from './engine/serving';
 import { EtcdRegistry } from './etcd/registry';
 import { FirstHost } from './first-host';
@@ -23,6 +25,7 @@ import { startHealthServer } from './host/health';
 import { letHelpersGiveWay } from './host/helper-threads';
 import { incarnation } from './host/incarnation';
 import { LinuxHost } from './host/linux-host';
+import { stateFileFor } from './host/state-file';
 import type { ServiceState } from './host/systemd';
 import { beatWatchdog } from './host/watchdog';
 import { openFirewall } from './kernel/firewall/linux-firewall';
@@ -58,10 +61,10 @@ export async function execute(
 ): Promise<number> {
   switch (command.kind) {
     case 'run':
-      return run(command.options, hooks, stop);
+      return run(withOwnStateFile(command.options), hooks, stop);
     case 'leave':
     case 'cleanup':
-      return depart(command, stop);
+      return depart({ ...command, options: withOwnStateFile(command.options) }, stop);
     case 'config':
       return needsRegistry(command)
         ? withRegistry(command.options, undefined, (registry) =>
@@ -198,16 +201,17 @@ async function depart(
   const guard = openVxlanGuard();
   const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   try {
-    await keepAgentsOut(kernel, host, stop);
+    const reach = await reachOf(kernel, host, await placeFor(command, kernel, host, stop), stop);
+    await keepAgentsOut(kernel, host, stop, reach);
     if (kind === 'leave') {
       const past = await readPast(host, { warn: say }, placeOf(options));
       await withRegistry(options, kernel, (registry) =>
         giveBackLeases(registry, kernel, underlayOf(options), say, stop, past),
       );
     }
-    const isKernelClean = await cleanUpKernel(kernel, host, keepsLinks, say, stop);
-    const areGuardsGone = removeGuards(guard, say);
-    const left = await removeFirewallRules(openFirewall(), say, stop);
+    const isKernelClean = await cleanUpKernel(kernel, host, keepsLinks, say, stop, reach);
+    const areGuardsGone = removeGuards(guard, say, reach.others);
+    const left = await removeFirewallRules(openFirewall(), say, stop, reach.others);
     const isClean = isKernelClean && areGuardsGone && left.length === 0;
     // Its subnet is nobody's now: the next start is to take another's leavings, not ours.
     if (kind === 'leave') {
@@ -222,6 +226,32 @@ async function depart(
   } finally {
     guard.close();
     kernel.close();
+  }
+}
+
+/** Overlays of one host share no state file that the user did not name. */
+function withOwnStateFile(options: Options): Options {
+  const { stateFile, etcdPrefix, explicit } = options;
+  const isShared = stateFile !== undefined && explicit.has('etcdPrefix') && !explicit.has('stateFile');
+  if (!isShared || etcdPrefix === OPTIONS.etcdPrefix.fallback) return options;
+  return { ...options, stateFile: stateFileFor(etcdPrefix, stateFile) };
+}
+
+/** The overlay that is meant: what its agent's files say, or for `leave`, which needs etcd anyway, what etcd says. */
+async function placeFor(
+  { kind, options }: Extract<Command, { kind: 'leave' | 'cleanup' }>,
+  kernel: Kernel,
+  host: Host,
+  stop: AbortSignal,
+): Promise<RememberedPlace | undefined> {
+  const remembered = await rememberedPlace(host, placeOf(options));
+  if (remembered || kind === 'cleanup') return remembered;
+  try {
+    const stored = await withRegistry(options, kernel, (registry) => registry.readConfig(stop));
+    return stored && placeInNetwork(stored.text);
+  } catch (error) {
+    if (error instanceof RegistryError) return undefined;
+    throw error;
   }
 }
 

@@ -288,7 +288,7 @@ export const OPTIONS: { readonly [Key in OptionKey]: OptionSpec<OptionValues[Key
     since: undefined,
     help:
       'What was last seen in etcd, for a start while etcd is away: after a reboot the overlay is there without it. Empty: ' +
-      'nothing is remembered, and a start waits for etcd.',
+      'nothing is remembered, and a start waits for etcd. By default, another `--etcd-prefix` has a file of its own beside it.',
   },
 
   resolve: {

@@ -145,10 +145,13 @@ export function planFirewall(
   return { puts, removals };
 }
 
-/** Everything of ours, of whatever link: what `cleanup` removes. Real flannel's stays. */
-export function planFirewallRemoval(state: FirewallState): FirewallOperation[] {
+/** Everything of ours, but for what links of other overlays have: what `cleanup` removes. Real flannel's stays. */
+export function planFirewallRemoval(
+  state: FirewallState,
+  others: ReadonlySet<string> = new Set(),
+): FirewallOperation[] {
   return state.blocks
-    .filter(({ owner }) => owner !== FLANNELD)
+    .filter(({ owner }) => owner !== FLANNELD && !others.has(owner))
     .map((block) => ({ verb: 'remove', block }) as const);
 }
 

@@ -234,13 +234,14 @@ function isObstacle({ operation, error }: FailedFirewallOperation): boolean {
   return operation.block.place.chain !== undefined && error instanceof HostError && error.code === 'EPERM';
 }
 
-/** Removes all firewall rules of ours, of whatever link; says what it removed, and returns what it could not. */
+/** Removes all firewall rules of ours, but for those of `others`; says what it removed, and returns what it could not. */
 export async function removeFirewallRules(
   firewall: Firewall,
   say: (line: string) => void,
   signal: AbortSignal,
+  others?: ReadonlySet<string>,
 ): Promise<readonly FailedFirewallOperation[]> {
-  const operations = planFirewallRemoval(await firewall.observe(FAMILIES, signal));
+  const operations = planFirewallRemoval(await firewall.observe(FAMILIES, signal), others);
   const failed = await firewall.apply(operations, signal);
   const refused = new Set(failed.map(({ operation }) => operation));
   for (const operation of operations) {

@@ -1,5 +1,5 @@
 /** Leaving for good: what goes, and what stays. */
-import { cleanUpKernel, giveBackLeases, keepAgentsOut, removeGuards } from '../../src/departure';
+import { cleanUpKernel, giveBackLeases, keepAgentsOut, reachOf, removeGuards } from '../../src/departure';
 import type { Past } from '../../src/engine/past';
 import { ipAddress, subnet } from '../../src/model/address';
 import { vxlanDataOf } from '../../src/model/lease-codec';
@@ -203,6 +203,77 @@ describe('keeping agents out', () => {
     const machine = new FakeMachine();
     machine.host().lock('vtepd-first-host');
     await keepAgentsOut(new FakeKernel(), machine.host(), signal);
+  });
+});
+
+describe('of several overlays', () => {
+  const place = { link: 'flannel.1', networks: [subnet('10.5.0.0/16')] };
+  const kernelWith = () => {
+    const kernel = new FakeKernel();
+    kernel.tamper(...[...exampleBase(FAKE_UNDERLAY), ...PEER].map(put));
+    const [link] = exampleBase(FAKE_UNDERLAY);
+    if (link?.kind !== 'link') throw new Error('the base begins with the link');
+    kernel.tamper(
+      put({ ...link, name: 'flannel.6', vxlan: { ...link.vxlan!, vni: 6 } }),
+      put({ kind: 'address', link: 'flannel.6', address: ipAddress('10.6.1.0'), prefixLength: 32 }),
+      put(networkRoute(subnet('10.6.0.0/16'), undefined, { link: 'flannel.6' })),
+      put(unreachable('10.6.9.0/24')),
+      put(unreachable('10.5.9.0/24')),
+    );
+    return kernel;
+  };
+
+  test('a command reaches what is of its own, also while the agent of another runs', async () => {
+    const machine = new FakeMachine();
+    machine.host().lock('flannel.6');
+    const person = machine.host();
+    const kernel = kernelWith();
+    const reach = await reachOf(kernel, person, place, signal);
+    expect([...reach.others]).toEqual(['flannel.6']);
+    await keepAgentsOut(kernel, person, signal, reach);
+    expect(await cleanUpKernel(kernel, person, false, say, signal, reach)).toBe(true);
+    expect(said.at(-1)).toBe("flannel.6 is another overlay's, and stays");
+    const left = kernel.printedState().join('\n');
+    for (const each of ['link flannel.6', 'route 10.6.0.0/16 dev flannel.6', 'unreachable 10.6.9.0/24'])
+      expect(left).toContain(each);
+    expect(left).not.toMatch(/flannel\.1|10\.5\./);
+  });
+
+  test('its own device is known by its name, or by its address where the name is not known', async () => {
+    const machine = new FakeMachine();
+    const by = { ...place, link: undefined };
+    expect([...(await reachOf(kernelWith(), machine.host(), by, signal)).others]).toEqual(['flannel.6']);
+    const former = { link: 'flannel.7', networks: [subnet('10.5.0.0/16'), subnet('10.6.1.0/24')] };
+    expect([...(await reachOf(kernelWith(), machine.host(), former, signal)).others]).toEqual([]);
+  });
+
+  test('an agent that runs for a device that is gone is that of another; a lock that is free is no sign', async () => {
+    const machine = new FakeMachine();
+    machine.host().lock('flannel.8');
+    const ended = machine.host();
+    ended.lock('flannel.9');
+    ended.end();
+    const { others } = await reachOf(new FakeKernel(), machine.host(), place, signal);
+    expect([...others]).toEqual(['flannel.8']);
+  });
+
+  test('where nothing tells which is meant, the user is asked to; with one there is no question', async () => {
+    const host = new FakeMachine().host();
+    await expect(reachOf(kernelWith(), host, undefined, signal)).rejects.toThrow(
+      'there are several overlays on this host (flannel.1, flannel.6)',
+    );
+    const kernel = new FakeKernel();
+    kernel.tamper(...[...exampleBase(FAKE_UNDERLAY), ...PEER].map(put));
+    expect((await reachOf(kernel, host, undefined, signal)).others.size).toBe(0);
+  });
+
+  test('the guards of others stay', () => {
+    const guard = new FakeVxlanGuard();
+    const admission = ADMISSIONS['IPv4 over IPv4']!;
+    guard.install(admission);
+    guard.install({ ...admission, link: 'flannel.2' });
+    expect(removeGuards(guard, say, new Set(['flannel.2']))).toBe(true);
+    expect(guard.links()).toEqual(['flannel.2']);
   });
 });
 

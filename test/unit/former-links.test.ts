@@ -1,5 +1,5 @@
 import { desiredState } from '../../src/core/desired';
-import { removeFormerLinks } from '../../src/engine/former-links';
+import { formerLinksOf, removeFormerLinks } from '../../src/engine/former-links';
 import { subnet, type Subnet } from '../../src/model/address';
 import { HostError } from '../../src/model/errors';
 import { keyOf, type Link } from '../../src/model/kernel-state';
@@ -47,6 +47,17 @@ function hostWith(...earlier: Overlay[]) {
   const links = () => [...kernel.state.values()].filter(({ kind }) => kind === 'link').map(keyOf);
   return { machine, host, kernel, clock, log, gone, tidy, links, stop };
 }
+
+test('routes on the device of another VNI are ours if it is of our network, and no agent runs for it', async () => {
+  const { host, machine, kernel, stop } = hostWith(overlayOf(7), overlayOf(8, '10.8.0.0/16', '10.8.1.0/24'));
+  const interfaces = await kernel.interfaces(stop.signal);
+  const found = () => formerLinksOf(interfaces, host, 'flannel.1', [subnet('10.5.0.0/16')]);
+  expect(found()).toEqual(['flannel.7']);
+  // It may be asked again and again, and nothing stays locked.
+  const agent = machine.host();
+  agent.lock('flannel.7');
+  expect(found()).toEqual([]);
+});
 
 test('the device of another VNI of the same network goes, and its lock is free again', async () => {
   const { machine, links, tidy, gone } = hostWith(overlayOf(7));
