@@ -1,7 +1,8 @@
 /** Where our rules belong on this host, and what must be done so that they are there. */
-import { familyOf } from '../model/address';
+import { familyOf, type Subnet } from '../model/address';
 import {
   FLANNELD,
+  concernsNetworks,
   printFirewallPlace,
   printFirewallRule,
   type FilterTool,
@@ -127,11 +128,12 @@ export interface FirewallPlan {
   readonly removals: readonly FirewallOperation[];
 }
 
-/** The difference; empty when all is as it should be. What other links own stays; real flannel's goes. */
+/** The difference; empty when all is as it should be. What other links own stays; what real flannel has for our networks goes. */
 export function planFirewall(
   link: string,
   desired: readonly FirewallBlock[],
   state: FirewallState,
+  networks?: readonly Subnet[],
 ): FirewallPlan {
   const installed = new Map(state.blocks.map((block) => [keyOfBlock(block), block]));
   const wanted = new Set(desired.map(keyOfBlock));
@@ -140,8 +142,11 @@ export function planFirewall(
     .map((block) => ({ verb: 'put', block }) as const);
   const removals = state.blocks
     .filter(({ owner }) => owner === link || owner === FLANNELD)
-    .filter((block) => !wanted.has(keyOfBlock(block)))
-    .map((block) => ({ verb: 'remove', block }) as const);
+    .filter((block) => !wanted.has(keyOfBlock(block)) && concerns(block, networks))
+    .map((block) => {
+      const isFlannels = block.owner === FLANNELD && networks !== undefined;
+      return { verb: 'remove', block: isFlannels ? { ...block, networks } : block } as const;
+    });
   return { puts, removals };
 }
 
@@ -153,6 +158,11 @@ export function planFirewallRemoval(
   return state.blocks
     .filter(({ owner }) => owner !== FLANNELD && !others.has(owner))
     .map((block) => ({ verb: 'remove', block }) as const);
+}
+
+/** Flannel may carry another overlay on this host. */
+function concerns({ networks }: InstalledBlock, ours: readonly Subnet[] | undefined): boolean {
+  return networks === undefined || ours === undefined || concernsNetworks(networks, ours);
 }
 
 function isInPlace(block: FirewallBlock, installed: InstalledBlock | undefined): boolean {

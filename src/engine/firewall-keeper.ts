@@ -157,7 +157,12 @@ export class FirewallKeeper {
       throw new HostError('ENOENT', `no tool for masquerade rules: ${state.problems.join('; ')}`);
     }
     const desired = desiredBlocks(wish, choice?.tool ?? 'nftables', state);
-    const { puts, removals } = planFirewall(wish.link, desired, state);
+    const { puts, removals } = planFirewall(
+      wish.link,
+      desired,
+      state,
+      wish.overlays.map(({ network }) => network),
+    );
     const refused = await this.firewall.apply(puts, signal);
     const failed = refused.filter((failure) => !isObstacle(failure));
     this.#complainOf(refused.find(isObstacle));

@@ -1,5 +1,5 @@
 /** Rules for the host's packet filter, and where they hang: values without any tool's syntax. */
-import { printSubnet, type Family, type Subnet } from './address';
+import { familyOf, overlap, printSubnet, type Family, type Subnet } from './address';
 
 /**
  * What can hold rules: nftables itself, or one of the two iptables, which do not see each other's rules.
@@ -50,6 +50,8 @@ export interface FirewallBlock {
   /** The link they serve, or {@link FLANNELD}. */
   readonly owner: string;
   readonly rules: readonly FirewallRule[];
+  /** Of {@link FLANNELD}, to be removed: our networks; what flannel has for others stays. */
+  readonly networks?: readonly Subnet[];
 }
 
 /** A block as it was found. */
@@ -60,6 +62,8 @@ export interface InstalledBlock {
   readonly rules: readonly string[];
   /** False if packets do not get there: the jump is missing, doubled, or stands behind what drops. */
   readonly inEffect: boolean;
+  /** Of {@link FLANNELD}: the networks that its rules name. Absent: that cannot be told. */
+  readonly networks?: readonly Subnet[];
 }
 
 /** Somebody else's chain that arriving or forwarded packets must pass. */
@@ -91,7 +95,7 @@ export interface FirewallState {
 
 export type FirewallOperation =
   | { readonly verb: 'put'; readonly block: FirewallBlock }
-  | { readonly verb: 'remove'; readonly block: Pick<FirewallBlock, 'place' | 'owner'> };
+  | { readonly verb: 'remove'; readonly block: Pick<FirewallBlock, 'place' | 'owner' | 'networks'> };
 
 export interface FailedFirewallOperation {
   readonly operation: FirewallOperation;
@@ -121,4 +125,11 @@ export function printFirewallPlace({ tool, family, role, chain }: FirewallPlace)
 /** `put masquerade rules (ipv4, nftables) of flannel.1` */
 export function printFirewallOperation({ verb, block }: FirewallOperation): string {
   return `${verb} ${printFirewallPlace(block.place)} of ${block.owner}`;
+}
+
+/** True if rules that name these networks are of an overlay in one of ours; also if they name none of the same family. */
+export function concernsNetworks(named: readonly Subnet[], ours: readonly Subnet[]): boolean {
+  const families = new Set(ours.map(({ address }) => familyOf(address)));
+  const comparable = named.filter(({ address }) => families.has(familyOf(address)));
+  return comparable.length === 0 || comparable.some((each) => ours.some((own) => overlap(own, each)));
 }

@@ -230,6 +230,32 @@ describe.each([
     );
   });
 
+  it('so do the plain rules of its early versions, and its empty table; what it has for another network stays', async () => {
+    await sh('iptables-nft -t nat -P POSTROUTING ACCEPT');
+    const early = [
+      '-s 10.5.0.0/16 -d 10.5.0.0/16 -j RETURN',
+      '-s 10.5.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE',
+      '! -s 10.5.0.0/16 -d 10.5.1.0/24 -j RETURN',
+      '! -s 10.5.0.0/16 -d 10.5.0.0/16 -j MASQUERADE',
+      '-s 10.5.0.0/16 ! -d 10.5.0.0/16 -j MASQUERADE',
+    ];
+    const others = [
+      '! -s 10.8.0.0/16 -d 10.8.0.0/16 -j MASQUERADE',
+      '-s 10.5.0.0/16 ! -d 192.168.0.0/16 -j MASQUERADE',
+      '-s 192.168.122.0/24 ! -d 192.168.122.0/24 -j MASQUERADE',
+      '-s 10.8.0.0/16 -j FLANNEL',
+    ];
+    await sh('iptables-nft -t nat -N FLANNEL; iptables-nft -t nat -A FLANNEL -d 10.8.0.0/16 -j ACCEPT');
+    for (const rule of [...early, ...others]) await sh(`iptables-nft -t nat -A POSTROUTING ${rule}`);
+    await sh('nft add table ip6 flannel-ipv6');
+    await (await new Keeper({ enableNfTables }).settled()).stop();
+    const left = await sh('iptables-nft-save -t nat');
+    for (const rule of early) expect(left).not.toContain(`-A POSTROUTING ${rule}`);
+    for (const rule of others) expect(left).toContain(`-A POSTROUTING ${rule}`);
+    expect(left).toContain('-A FLANNEL -d 10.8.0.0/16 -j ACCEPT');
+    expect(await sh('nft list tables')).not.toContain('flannel-ipv6');
+  });
+
   it('another network takes the place of the old one', async () => {
     await (
       await new Keeper({ enableNfTables }, { network: '10.9.0.0/16', subnet: '10.9.3.0/24' }).settled()

@@ -9,6 +9,7 @@ import {
   type FirewallRole,
 } from '../../model/firewall';
 import type { Execute } from './execute';
+import { flannelRulesIn, removalOfFlannels } from './flannel-rules';
 import {
   ANY_LINK,
   dropPosition,
@@ -28,7 +29,7 @@ import {
   type SavedTable,
 } from './iptables-syntax';
 import type { FilterReading } from './nftables';
-import { CHAIN_PREFIX, FLANNEL_CHAINS, FLANNEL_COMMENTS, commentOf, linkOfChain } from './owner-marks';
+import { CHAIN_PREFIX, FLANNEL_CHAINS, commentOf, linkOfChain } from './owner-marks';
 
 /** The built-in chain that the jump stands in, by table. */
 const HOMES = {
@@ -128,9 +129,9 @@ export class Iptables {
       const rules = table.rules.filter((rule) => rule.chain === chain).map(readIptablesRule);
       into.blocks.push({ place, owner, rules, inEffect: isJumpInEffect(table, role, owner, this.outside()) });
     }
-    if (flannelRules(table, role).length > 0 || flannelChains(table, role).length > 0) {
-      into.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true });
-    }
+    const { marked, chains, plain, networks } = flannelRulesIn(table, role, HOMES[role].chain);
+    if (marked.length + chains.length + plain.length > 0)
+      into.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true, networks });
     if (role === 'masquerade') return;
     const others = withoutOurs(table);
     const drops =
@@ -157,13 +158,14 @@ function linesOf(
 ): string[] {
   const { role } = block.place;
   const home = HOMES[role].chain;
-  const isFlannel = block.owner === FLANNELD;
+  if (block.owner === FLANNELD)
+    return table ? removalOfFlannels(flannelRulesIn(table, role, home), home, block.networks) : [];
   const chain = chainOf(role, block.owner);
-  const jumps = table ? (isFlannel ? flannelRules(table, role) : jumpsTo(chain, table, role)) : [];
+  const jumps = table ? jumpsTo(chain, table, role) : [];
   const withoutJumps = jumps.map(({ text }) => `-D ${home} ${text}`);
   if (verb === 'remove') {
-    const chains = isFlannel ? flannelChains(table, role) : table?.policies.has(chain) ? [chain] : [];
-    return [...withoutJumps, ...chains.flatMap((each) => [`-F ${each}`, `-X ${each}`])];
+    const isThere = table?.policies.has(chain) ?? false;
+    return [...withoutJumps, ...(isThere ? [`-F ${chain}`, `-X ${chain}`] : [])];
   }
   // To name the chain makes it, or empties it.
   const lines = [`:${chain} - [0:0]`, ...block.rules.map((rule) => `-A ${chain} ${printIptablesRule(rule)}`)];
@@ -250,21 +252,6 @@ function withoutOurs(table: SavedTable): SavedTable {
 /** What others have in the built-in chain. */
 function othersIn(table: SavedTable, role: FirewallRole): SavedRule[] {
   return withoutOurs(table).rules.filter((rule) => rule.chain === HOMES[role].chain);
-}
-
-/** What real flannel has in the built-in chain. */
-function flannelRules(table: SavedTable, role: FirewallRole): SavedRule[] {
-  return table.rules.filter(
-    (rule) =>
-      rule.chain === HOMES[role].chain &&
-      FLANNEL_CHAINS[role].length > 0 &&
-      (FLANNEL_CHAINS[role].includes(optionOf(rule, '-j') ?? '') ||
-        optionOf(rule, '--comment') === FLANNEL_COMMENTS[role]),
-  );
-}
-
-function flannelChains(table: SavedTable | undefined, role: FirewallRole): string[] {
-  return FLANNEL_CHAINS[role].filter((chain) => table?.policies.has(chain));
 }
 
 function isUsedByOthers({ policies, rules }: SavedTable): boolean {

@@ -1,5 +1,5 @@
 /** Our rules in nftables: a table of our own, and what we put into filters of others. */
-import type { Family } from '../../model/address';
+import { parseSubnet, type Family, type Subnet } from '../../model/address';
 import { HostError } from '../../model/errors';
 import {
   FLANNELD,
@@ -45,6 +45,12 @@ interface ForeignFilter {
   readonly outside: Outside;
 }
 
+interface NftListed {
+  readonly table?: { readonly family: string; readonly name: string };
+  readonly chain?: NftChain;
+  readonly rule?: NftRule;
+}
+
 export class Nftables {
   constructor(
     private readonly execute: Execute,
@@ -65,10 +71,12 @@ export class Nftables {
         const place = { tool: 'nftables', family, role: 'masquerade' } as const;
         const owner = linkOfTable(table);
         if (owner) reading.blocks.push(await this.#ownBlock(family, owner, signal));
-        if (table === FLANNEL_TABLES[family])
-          reading.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true });
+        if (table !== FLANNEL_TABLES[family]) continue;
+        const networks = (await this.#rules(NFT_FAMILY[family], table, signal)).flatMap(prefixesIn);
+        reading.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true, networks });
       }
     }
+    reading.blocks.push(...(await this.#emptyFlannelTables(families, chains, signal)));
     for (const base of chains.filter((chain) => isForeignFilter(chain, skipped))) {
       const rules = await this.#rules(base.family, base.table, signal);
       for (const family of families) {
@@ -153,6 +161,26 @@ export class Nftables {
     return (await this.#list('chains', signal)).flatMap(({ chain }) => (chain ? [chain] : []));
   }
 
+  /** Flannel makes a table for IPv6, too, and puts nothing into it where it carries IPv4 alone: no chain tells of it. */
+  async #emptyFlannelTables(
+    families: readonly Family[],
+    chains: readonly NftChain[],
+    signal: AbortSignal,
+  ): Promise<InstalledBlock[]> {
+    // Both families are asked for once, at the start, and for a cleanup.
+    if (families.length < 2) return [];
+    const tables = (await this.#list('tables', signal)).flatMap(({ table }) => table ?? []);
+    return families.flatMap((family) => {
+      const isFlannels = ({ family: of, name }: { family: string; name: string }) =>
+        of === NFT_FAMILY[family] && name === FLANNEL_TABLES[family];
+      const isEmpty = !chains.some((chain) => isFlannels({ family: chain.family, name: chain.table }));
+      const place = { tool: 'nftables', family, role: 'masquerade' } as const;
+      return isEmpty && tables.some(isFlannels)
+        ? [{ place, owner: FLANNELD, rules: [], inEffect: true }]
+        : [];
+    });
+  }
+
   async #rules(family: string, table: string, signal: AbortSignal): Promise<NftRule[]> {
     const objects = await this.#list(`table ${family} ${table}`, signal);
     return objects.flatMap(({ rule }) => (rule ? [rule] : []));
@@ -162,7 +190,7 @@ export class Nftables {
   async #list(what: string, signal: AbortSignal) {
     const text = await this.execute('nft', ['-j', '-t', '-a', 'list', ...what.split(' ')], undefined, signal);
     try {
-      return (JSON.parse(text) as { nftables: { chain?: NftChain; rule?: NftRule }[] }).nftables;
+      return (JSON.parse(text) as { nftables: NftListed[] }).nftables;
     } catch (cause) {
       throw new HostError('FAILED', `cannot read the answer of 'nft -j list ${what}'`, { cause });
     }
@@ -272,6 +300,14 @@ function filterOf({ base, rules, outside }: ForeignFilter): Filter {
     chains.set(rule.chain, chain);
   }
   return { chains, base: base.name, dropsByPolicy: base.policy === 'drop', outside };
+}
+
+/** All prefixes that a rule names. */
+function prefixesIn({ expr = [] }: NftRule): Subnet[] {
+  const found = JSON.stringify(expr).matchAll(/\{"addr":"([^"]+)","len":(\d+)\}/g);
+  return Array.from(found, ([, address, length]) => parseSubnet(`${address}/${length}`)).filter(
+    (subnet) => subnet !== undefined,
+  );
 }
 
 /** Which family's addresses the rule looks at. */

@@ -21,6 +21,7 @@ function oldIptables(network: string): string {
 -A FLANNEL -d ${network} -j ACCEPT
 -A FLANNEL ! -d 224.0.0.0/4 -j MASQUERADE
 -A POSTROUTING -s ${network} -j FLANNEL
+-A POSTROUTING ! -s ${network} -d ${network} -j MASQUERADE
 COMMIT
 `;
 }
