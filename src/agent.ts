@@ -728,7 +728,9 @@ export class Agent {
   /** Before the base is in place, nothing that is there shows where packets will go. */
   #routedOverlay(): RoutedOverlay | undefined {
     if (!this.#overlay || !this.#reconciler.isBaseInPlace) return undefined;
-    return { overlay: this.#overlay, peers: this.#watcher.peers };
+    const servers = this.ports.host.nameServers().map((address) => ({ address, what: 'a name server' }));
+    const etcd = this.options.etcdAddresses.map((address) => ({ address, what: 'etcd' }));
+    return { overlay: this.#overlay, peers: this.#watcher.peers, needed: [...servers, ...etcd] };
   }
 
   #firewallWish(): FirewallWish | undefined {

@@ -287,6 +287,8 @@ export interface Host {
   /** Tells systemd, if it is there: READY=1, RELOADING=1, STOPPING=1, STATUS=…. Never throws. */
   notify(state: { ready?: boolean; reloading?: boolean; stopping?: boolean; status?: string }): void;
   randomBytes(count: number): Uint8Array;
+  /** The name servers that programs of this host ask, as far as files name them. Never throws. */
+  nameServers(): readonly IpAddress[];
   /** Tells this machine from others, except for its clones, and stays the same when it is booted; undefined where it has no such ID. */
   machineId(): string | undefined;
   /**

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { parseIpAddress } from '../model/address';
 import { HostError } from '../model/errors';
+import { parseNameServers } from '../model/resolv-conf';
 import { readRegularFile } from '../regular-file';
 import type { NeededAddress } from './config-remarks';
 import { readInput } from './input';
@@ -40,13 +41,10 @@ function addressOf(text: string | undefined, what: string): NeededAddress[] {
   return address === undefined ? [] : [{ address, what }];
 }
 
-/** resolv.conf(5) */
 function nameServers(): NeededAddress[] {
   try {
-    const lines = readRegularFile('/etc/resolv.conf').content.toString().split('\n');
-    return lines.flatMap((line) =>
-      addressOf(/^\s*nameserver\s+(\S+)/.exec(line)?.[1], "this host's name server"),
-    );
+    const text = readRegularFile('/etc/resolv.conf').content.toString();
+    return parseNameServers(text).map((address) => ({ address, what: "this host's name server" }));
   } catch {
     return [];
   }

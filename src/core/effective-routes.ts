@@ -2,7 +2,15 @@
  * Whether what we put is what packets follow. Rules, better metrics and longer prefixes of others go before our routes: the kernel is
  * asked which way packets take, and what overrides ours is named.
  */
-import { familyOf, offsetAddress, printSubnet, sizeOf, type IpAddress, type Subnet } from '../model/address';
+import {
+  contains,
+  familyOf,
+  offsetAddress,
+  printSubnet,
+  sizeOf,
+  type IpAddress,
+  type Subnet,
+} from '../model/address';
 import type { NetworkInterface } from '../model/network-interface';
 import { linkNameOf, type Overlay } from '../model/overlay';
 import {
@@ -237,5 +245,39 @@ function isDelivered(answer: RouteAnswer, overlay: Overlay, bridges: ReadonlySet
   return hops.every(
     ({ link, gateway }) =>
       link !== undefined && (bridges.has(link) || (gateway === undefined && link !== overlay.underlay.name)),
+  );
+}
+
+/** An address that this host needs by its underlay, and what for: `its name server`. */
+export interface Needed {
+  readonly address: IpAddress;
+  readonly what: string;
+}
+
+/** Those that lie in the network, and in no subnet of a host: the route of the network may hide them. */
+export function hideable(overlay: Overlay, needed: readonly Needed[], peers: readonly Subnet[]): Needed[] {
+  const isLeased = (address: IpAddress) =>
+    contains(overlay.subnet, address) || peers.some((subnet) => contains(subnet, address));
+  return needed.filter(({ address }) => contains(overlay.network, address) && !isLeased(address));
+}
+
+/** What this host looks for in the overlay, by the kernel's answers: each a part of a sentence; undefined for nothing. */
+export function printHidden(
+  overlay: Overlay,
+  needed: readonly Needed[],
+  answers: readonly RouteAnswer[],
+): string | undefined {
+  const link = linkNameOf(overlay.backend);
+  // On demand, where no host is, our own route says unreachable.
+  const isHidden = (answer: RouteAnswer) =>
+    answer.kind === 'refused'
+      ? answer.code === 'EHOSTUNREACH'
+      : answer.route.hops.some((hop) => hop.link === link);
+  const hidden = needed.filter((_, at) => isHidden(answers[at]!));
+  if (hidden.length === 0) return undefined;
+  const names = hidden.map(({ address, what }) => `${address}, ${what}`).join('; ');
+  return (
+    `${names}: in the network ${printSubnet(overlay.network)}, and of no host, so it is looked for in the overlay; ` +
+    `if it is elsewhere, configure another Network, or give it a route of its own: ip route add ${hidden[0]!.address} via GATEWAY`
   );
 }

@@ -49,7 +49,7 @@ export interface Patients {
   readonly firewall: Pick<FirewallKeeper, 'trouble' | 'obstacle' | 'isKnown'> | undefined;
   readonly admission: Pick<AdmissionKeeper, 'trouble' | 'isInPlace'> | undefined;
   readonly surroundings: Pick<SurroundingsWatcher, 'trouble' | 'isKnown'>;
-  readonly routes: Pick<RouteWatcher, 'trouble' | 'isKnown'>;
+  readonly routes: Pick<RouteWatcher, 'trouble' | 'isKnown' | 'hidden'>;
   readonly recorder: Pick<Recorder, 'trouble' | 'isKnown'>;
   /** Why peers are written all at once although the user wants them on demand. */
   readonly unrouted?: string | undefined;
@@ -82,6 +82,7 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('forwarding', surroundings.trouble('forwarding'), surroundings.isKnown),
     advice('bridge', surroundings.trouble('bridge'), surroundings.isKnown),
     advice('routes to peers', patients.routes.trouble, patients.routes.isKnown),
+    advice('hidden addresses', patients.routes.hidden, patients.routes.isKnown),
     advice('state file', recorder.trouble, recorder.isKnown),
     ...(patients.unrouted === undefined ? [] : [advice('network route', preloaded(patients.unrouted), true)]),
     ...(embeddedEtcd ? [advice('embedded etcd', embeddedEtcd.trouble, embeddedEtcd.isUp !== false)] : []),

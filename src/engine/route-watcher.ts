@@ -1,10 +1,13 @@
 /** Looks at whether packets for peers really go by our routes, and says what of others goes before them. */
 import {
   doubtfulInSteps,
+  hideable,
   inquiriesIn,
   inquiriesInSteps,
   overridesInSteps,
+  printHidden,
   sendersOf,
+  type Needed,
   type Override,
 } from '../core/effective-routes';
 import { printOverrides } from '../core/override-causes';
@@ -17,6 +20,7 @@ import { linkNameOf, type Overlay } from '../model/overlay';
 import type { Peer } from '../model/peer';
 import type { Routing } from '../model/routing';
 import type { Clock, Kernel, Log, Scope } from '../ports';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 /** After a look nothing is looked at for so long, or for so many times as long as it took. */
@@ -36,6 +40,8 @@ type Depth = (typeof Depth)[keyof typeof Depth];
 export interface RoutedOverlay {
   readonly overlay: Overlay;
   readonly peers: Iterable<Peer>;
+  /** What this host needs by its underlay. */
+  readonly needed: readonly Needed[];
 }
 
 /** What is known of what others have set. */
@@ -57,6 +63,7 @@ export class RouteWatcher {
   #found: { readonly complaint: string; readonly since: number } | undefined;
   #said: string | undefined;
   #silentUntil = -Infinity;
+  readonly #hidden: Trouble;
 
   /** `situation` is asked anew for each look; undefined while there is nothing in the kernel that could be overridden. */
   constructor(
@@ -64,7 +71,9 @@ export class RouteWatcher {
     private readonly clock: Clock,
     private readonly log: Log,
     private readonly situation: () => RoutedOverlay | undefined,
-  ) {}
+  ) {
+    this.#hidden = new Trouble(clock, log);
+  }
 
   /** What leads packets for peers elsewhere, and what to do about it. */
   get trouble(): { complaint: string; forMilliseconds: number } | undefined {
@@ -76,6 +85,11 @@ export class RouteWatcher {
   /** False until rules and routes have been read, and where they cannot be. */
   get isKnown(): boolean {
     return this.#known !== undefined;
+  }
+
+  /** What of this host's needs our network route hides. */
+  get hidden(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#hidden.current;
   }
 
   /** Other peers: what is known of the routes of others stays as it is. */
@@ -143,6 +157,26 @@ export class RouteWatcher {
     const targets = [...doubtful, ...others];
     this.#overrides = await this.#overridesOf(targets, subnets[0], { overlay, routing, interfaces }, signal);
     this.#say(printOverrides(this.#overrides, overlay));
+    await this.#lookForHidden(situation, subnets, signal);
+  }
+
+  /** Not in doubt, but a fact: said again when it is another one. */
+  async #lookForHidden(
+    { overlay, needed }: RoutedOverlay,
+    subnets: readonly Subnet[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const asked = hideable(overlay, needed, subnets);
+    const questions = asked.map(({ address }) => ({
+      destination: address,
+      source: undefined,
+      input: undefined,
+    }));
+    const answers = questions.length > 0 ? await this.kernel.routesOf(questions, signal) : [];
+    const hidden = printHidden(overlay, asked, answers);
+    if (hidden === undefined)
+      this.#hidden.clear('what this host needs is not looked for in the overlay any more');
+    else this.#hidden.report('the network hides what this host needs', hidden);
   }
 
   async #read(overlay: Overlay, signal: AbortSignal): Promise<Known> {

@@ -1,8 +1,10 @@
 /** The host as it is. */
 import { randomBytes } from 'node:crypto';
+import type { IpAddress } from '../model/address';
 import type { Host } from '../ports';
 import { AgentLocks } from './lock';
 import { readMachineId } from './machine-id';
+import { readNameServers } from './name-servers';
 import { findProcess } from './processes';
 import { SubnetFile } from './subnet-file';
 import { notifySystemd, type ServiceState } from './systemd';
@@ -77,6 +79,10 @@ export class LinuxHost implements Host {
 
   randomBytes(count: number): Uint8Array {
     return randomBytes(count);
+  }
+
+  nameServers(): readonly IpAddress[] {
+    return readNameServers();
   }
 
   machineId(): string | undefined {

@@ -1,4 +1,5 @@
 /** A host as one process reaches it: its disk takes its time and is full now and then. */
+import type { IpAddress } from '../../src/model/address';
 import { HostError } from '../../src/model/errors';
 import type { Host } from '../../src/ports';
 import type { FakeHost } from '../support/fake-host';
@@ -62,6 +63,10 @@ export class MemoryHost implements Host {
 
   findProcess(program: string): Promise<number | undefined> {
     return this.inner.findProcess(program);
+  }
+
+  nameServers(): readonly IpAddress[] {
+    return this.inner.nameServers();
   }
 
   machineId(): string | undefined {

@@ -1,4 +1,5 @@
 /** Hosts in memory. Those of one machine share its locks; each has its own subnet.env. Passes the contract of the real one. */
+import type { IpAddress } from '../../src/model/address';
 import { HostError } from '../../src/model/errors';
 import type { Host } from '../../src/ports';
 
@@ -93,6 +94,13 @@ export class FakeHost implements Host {
 
   findProcess(program: string): Promise<number | undefined> {
     return Promise.resolve(this.machine.processes.get(program));
+  }
+
+  /** Whom this host asks for names. */
+  servers: IpAddress[] = [];
+
+  nameServers(): readonly IpAddress[] {
+    return this.servers;
   }
 
   machineId(): string | undefined {

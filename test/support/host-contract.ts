@@ -1,4 +1,5 @@
 /** What every Host does, the real one and the fake. */
+import { parseIpAddress } from '../../src/model/address';
 import { HostError } from '../../src/model/errors';
 import type { Host } from '../../src/ports';
 import { until } from './lab/until';
@@ -135,6 +136,11 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       expect(first).toHaveLength(6);
       expect(Buffer.from(first)).not.toEqual(Buffer.from(second));
       expect(host.randomBytes(0)).toHaveLength(0);
+    });
+
+    test('names its name servers, each once', () => {
+      const servers = host.nameServers();
+      expect(servers.map((address) => parseIpAddress(address))).toEqual([...new Set(servers)]);
     });
 
     test('knows its machine by the same ID each time, as each process of that machine', () => {

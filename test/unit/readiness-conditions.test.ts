@@ -30,7 +30,7 @@ const WELL: Patients = {
   firewall: { trouble: undefined, obstacle: undefined, isKnown: true },
   admission: { trouble: undefined, isInPlace: true },
   surroundings: { trouble: () => undefined, isKnown: true },
-  routes: { trouble: undefined, isKnown: true },
+  routes: { trouble: undefined, hidden: undefined, isKnown: true },
   recorder: { trouble: undefined, isKnown: true },
   embeddedEtcd: undefined,
 };
@@ -77,6 +77,7 @@ it('of a host on which all is well every condition is named, and none has a reas
     'forwarding',
     'bridge',
     'routes to peers',
+    'hidden addresses',
     'state file',
   ]);
   expect(all.filter(({ reason }) => reason !== undefined)).toHaveLength(0);
@@ -230,7 +231,12 @@ describe('it is worth knowing, and packets flow, that', () => {
       { surroundings: { isKnown: true, trouble: (topic) => (topic === 'forwarding' ? BAD : undefined) } },
       'forwarding',
     ],
-    ['another route goes before ours', { routes: of(BAD) }, 'routes to peers'],
+    ['another route goes before ours', { routes: { ...of(BAD), hidden: undefined } }, 'routes to peers'],
+    [
+      'the network hides what this host needs',
+      { routes: { ...of(undefined), hidden: BAD } },
+      'hidden addresses',
+    ],
     [
       'a bridge does not fit',
       { surroundings: { isKnown: true, trouble: (topic) => (topic === 'bridge' ? BAD : undefined) } },

@@ -1,3 +1,4 @@
+import type { Needed } from '../../src/core/effective-routes';
 import { RouteWatcher } from '../../src/engine/route-watcher';
 import { desiredState } from '../../src/core/desired';
 import { ipAddress, subnet } from '../../src/model/address';
@@ -29,6 +30,7 @@ let watcher: RouteWatcher;
 let stop: AbortController;
 let running: Promise<void>;
 let peers: Peer[];
+let needed: Needed[] = [];
 
 async function start(overlay: Overlay = exampleOverlay(), count = 5) {
   [kernel, clock, log, stop] = [new FakeKernel(), new FakeClock(), new FakeLog(), new AbortController()];
@@ -36,7 +38,7 @@ async function start(overlay: Overlay = exampleOverlay(), count = 5) {
   peers = Array.from({ length: count }, (_, n) => examplePeer(n + 2));
   const programmed = overlay.resolve.kind === 'preload' ? peers : [];
   expect(kernel.applyNow([...desiredState(overlay, programmed, []).values()].map(put))).toEqual([]);
-  watcher = new RouteWatcher(kernel, clock, log, () => ({ overlay, peers }));
+  watcher = new RouteWatcher(kernel, clock, log, () => ({ overlay, peers, needed }));
   kernel.listen(
     { link: 'flannel.1', networks: [overlay.network] },
     () => watcher.routingChanged(),
@@ -55,6 +57,7 @@ const complaint = () => watcher.trouble?.complaint;
 
 beforeEach(() => start());
 afterEach(async () => {
+  needed = [];
   stop.abort();
   await running;
 });
@@ -251,4 +254,36 @@ it('what cannot be read is read again at the next audit', async () => {
   await clock.advance(1_000);
   expect(complaint()).toMatch(/10\.5\.3\.0\/24/);
   read.mockRestore();
+});
+
+describe('of what this host needs', () => {
+  const need = async (...addresses: string[]) => {
+    needed = addresses.map((address) => ({ address: ipAddress(address), what: 'a name server' }));
+    watcher.audit();
+    await clock.advance(1_000);
+  };
+
+  it('it is said once what the network hides, and that it does so no more', async () => {
+    await need('10.5.77.2', '192.0.2.53');
+    await clock.advance(30_000);
+    watcher.audit();
+    await clock.advance(1_000);
+    expect(watcher.hidden?.complaint).toBe(
+      'the network hides what this host needs: 10.5.77.2, a name server: in the network 10.5.0.0/16, and of no host, so it is looked for ' +
+        'in the overlay; if it is elsewhere, configure another Network, or give it a route of its own: ip route add 10.5.77.2 via GATEWAY',
+    );
+    expect(log.messages('warn')).toEqual(['the network hides what this host needs']);
+    expect(complaint()).toBeUndefined();
+    await set([foreignRoute('10.5.77.2/32')]);
+    expect(watcher.hidden).toBeUndefined();
+    expect(log.messages('info')).toEqual(['what this host needs is not looked for in the overlay any more']);
+  });
+
+  it('a name server that is a container, here or at a peer, is not hidden', async () => {
+    await need('10.5.1.53', '10.5.3.53');
+    expect(watcher.hidden).toBeUndefined();
+    peers = peers.filter(({ subnet: { address } }) => address !== '10.5.3.0');
+    await need('10.5.3.53');
+    expect(watcher.hidden?.complaint).toMatch(/10\.5\.3\.53, a name server/);
+  });
 });
