@@ -4,7 +4,6 @@ import { admissionOf } from './core/admission';
 import type { FirewallOptions, FirewallWish } from './core/firewall';
 import { peerNames } from './core/desired';
 import type { Network } from './core/network';
-import { printObstacle } from './core/network-route';
 import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/admission-keeper';
 import { Announcer } from './engine/announcer';
 import { AccessWatcher } from './engine/access-watcher';
@@ -274,10 +273,7 @@ export class Agent {
       surroundings: this.#surroundings,
       routes: this.#routes,
       recorder: this.#recorder,
-      unrouted:
-        this.options.resolve.kind === 'on-demand'
-          ? this.#own.current?.advice.map(printObstacle)[0]
-          : undefined,
+      unrouted: this.options.resolve.kind === 'on-demand' ? this.#own.current?.unrouted : undefined,
       embeddedEtcd: this.options.embeddedEtcd,
     };
   }

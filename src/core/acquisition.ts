@@ -54,8 +54,12 @@ export type Acquisition =
   | { readonly kind: 'create'; readonly subnet: Subnet }
   /** The previous subnet is another host's, and no other is wanted. */
   | { readonly kind: 'lost'; readonly subnet: Subnet; readonly holder: Lease }
-  /** `blocked`: what keeps us from those that nobody leases. */
-  | { readonly kind: 'exhausted'; readonly blocked?: readonly ReservedSubnet[] };
+  /** `blocked`: what keeps us from those that nobody leases; `oversized`: leases of the network that are larger than a host's. */
+  | {
+      readonly kind: 'exhausted';
+      readonly blocked?: readonly ReservedSubnet[];
+      readonly oversized?: readonly Lease[];
+    };
 
 /**
  * Decides as flannel does: the lease with our PublicIP, else our previous subnet if nobody has it, else a random free one.
@@ -94,7 +98,12 @@ function createOne(claim: Claim, last: Subnet | undefined, leases: readonly Leas
     return { kind: 'create', subnet: last };
   const subnet = freeSubnet(range, taken, random);
   if (subnet) return { kind: 'create', subnet };
-  if (!freeSubnet(range, leased, random)) return { kind: 'exhausted' };
+  if (!freeSubnet(range, leased, random)) {
+    const oversized = leases.filter(
+      (lease) => lease.subnet.prefixLength < range.subnetLength && overlap(lease.subnet, range.network),
+    );
+    return oversized.length > 0 ? { kind: 'exhausted', oversized } : { kind: 'exhausted' };
+  }
   const blocked = reserved.filter((each) => overlap(each.subnet, range.network));
   return { kind: 'exhausted', blocked };
 }

@@ -20,10 +20,10 @@ import type { Overlay, ResolveMode, Underlay } from '../model/overlay';
 import type { SubnetEnv } from '../model/subnet-env';
 import type { ReservedSubnet } from './acquisition';
 import type { Network } from './network';
-import { networkRouteObstacle } from './network-route';
+import { networkRouteObstacle, printObstacle } from './network-route';
 import type { Occupied, Self } from './peers';
 import { OVERLAY_DEVICE } from './underlay-candidates';
-import { overlayMtu } from './vxlan';
+import { mtuRemark, overlayMtu } from './vxlan';
 
 /** What the user wants of this host. It never changes. */
 export interface OwnHostSettings {
@@ -63,6 +63,8 @@ export interface OwnHost {
   /** What subnet.env says. */
   readonly subnetEnv: SubnetEnv;
   readonly advice: readonly Advice[];
+  /** Why the network has no route; undefined where it has one. */
+  readonly unrouted: string | undefined;
 }
 
 /** Derives all of it. Equal inputs give equal results. */
@@ -75,6 +77,7 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
   const ownSubnets = [subnet, ...(inputs.formerSubnets ?? [])];
   const obstacle = networkRouteObstacle(range.network, ownSubnets, guarded, inputs.hostNetwork);
   const hasNetworkRoute = obstacle === undefined;
+  const remark = mtuRemark(backend, underlay);
   const overlay = {
     network: range.network,
     subnet,
@@ -106,7 +109,13 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
       mtu: overlayMtu(backend, underlay),
       ipMasq: settings.ipMasq,
     },
-    advice: obstacle ? [obstacle] : [],
+    advice: [
+      ...(obstacle ? [obstacle] : []),
+      ...(remark === undefined
+        ? []
+        : [{ message: 'the configured MTU is not that of the overlay', fields: { reason: remark } }]),
+    ],
+    unrouted: obstacle && printObstacle(obstacle),
   };
 }
 

@@ -13,6 +13,16 @@ export function overlayMtu(backend: VxlanBackend, underlay: Underlay): number {
   return outer - OVERHEAD_BYTES[familyOf(underlay.address)];
 }
 
+/** What there is to say of `Backend.MTU`; undefined where it is as it should be, or not configured. */
+export function mtuRemark(backend: VxlanBackend, underlay: Underlay): string | undefined {
+  const { name, mtu } = underlay;
+  if (backend.mtu === undefined || backend.mtu <= mtu) return undefined;
+  return (
+    `Backend.MTU ${backend.mtu} is above the MTU ${mtu} of ${name}: ` +
+    `the overlay has ${overlayMtu(backend, underlay)}, by ${name}; lower Backend.MTU, or raise that of ${name} where its network carries it`
+  );
+}
+
 export function desiredLink(overlay: Overlay): Link {
   const { backend, underlay } = overlay;
   return {

@@ -81,9 +81,25 @@ export class Claims {
 /** Why there is no subnet, and what to do. */
 export function describeExhaustion(
   network: Subnet,
-  { blocked = [] }: Extract<Acquisition, { kind: 'exhausted' }>,
+  { blocked = [], oversized = [] }: Extract<Acquisition, { kind: 'exhausted' }>,
+  /** Keys that cannot be read count as taken. */
+  unreadable: readonly string[] = [],
 ): string {
   const name = printSubnet(network);
+  if (oversized.length > 0) {
+    const keys = oversized.map(
+      (lease) => `${lease.name} (PublicIP ${lease.attributes.publicIp ?? 'unknown'})`,
+    );
+    return (
+      `larger leases than this network gives to a host take the subnets of ${name}: ${printSome(keys)}; ` +
+      'delete such a key in etcd if no host uses it (it may be of an earlier configuration)'
+    );
+  }
+  if (blocked.length === 0 && unreadable.length > 0)
+    return (
+      `every subnet of ${name} is leased, or has a key that cannot be read (${printSome(unreadable)}); ` +
+      'delete such keys in etcd, free another subnet, or enlarge the network'
+    );
   if (blocked.length === 0) return `every subnet of ${name} is leased; free one, or enlarge the network`;
   const whats = [...new Set(blocked.map(({ what }) => what))];
   return (

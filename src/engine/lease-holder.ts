@@ -168,10 +168,15 @@ export class LeaseHolder {
    */
   async acquire(known: readonly Lease[] | undefined, signal: AbortSignal): Promise<Lease> {
     let leases = known;
+    let unreadable: readonly string[] = [];
     const avoid: Subnet[] = [];
     for (let attempt = 0, races = 0; ;) {
       try {
-        leases ??= (await this.registry.list(signal)).leases;
+        if (!leases) {
+          const snapshot = await this.registry.list(signal);
+          leases = snapshot.leases;
+          unreadable = snapshot.malformed.map(({ name }) => name);
+        }
         const outcome = await this.#try(leases, avoid, signal);
         leases = undefined;
         if (outcome && !('kind' in outcome)) {
@@ -189,7 +194,7 @@ export class LeaseHolder {
           avoid.length = 0;
           this.#trouble.report(
             'no free subnet left',
-            describeExhaustion(this.options.range.network, outcome),
+            describeExhaustion(this.options.range.network, outcome, unreadable),
           );
           await this.clock.sleep(backoffMilliseconds(attempt++, BACKOFF, this.clock.random()), signal);
         } else {
@@ -550,9 +555,13 @@ export class LeaseHolder {
       isWritten = true;
       this.#contest.claim();
       this.#etcdLeases.keepFor(LEASE_TTL_SECONDS);
-      this.log.info('lease claimed: its key hung on an etcd lease of another host, or of an earlier boot', {
-        lease: lease.name,
-      });
+      this.log.info(
+        // Our device does not outlive a boot: who wrote its MAC did so in this one.
+        this.options.isProven(lease)
+          ? 'lease of this host taken over from the program that made our device: flannel, or an earlier version of vtepd'
+          : 'lease claimed: its key hung on an etcd lease of another host, or of an earlier boot',
+        { lease: lease.name },
+      );
       return result.lease;
     } finally {
       if (!isWritten) await this.#etcdLeases.giveBack(id, signal);

@@ -1,4 +1,6 @@
 /** Whether the agent does what it should: everything that can be well or not, by name. */
+import { mtuRemark } from '../core/vxlan';
+import type { Overlay } from '../model/overlay';
 import type { AccessWatcher } from './access-watcher';
 import type { AdmissionKeeper } from './admission-keeper';
 import type { Announcer } from './announcer';
@@ -39,6 +41,7 @@ export interface Patients {
       >
     | undefined;
   readonly underlay: Pick<UnderlayWatcher, 'trouble' | 'outage' | 'current'> | undefined;
+  readonly overlay: Overlay | undefined;
   readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights' | 'hasReadAll'> & {
     readonly missingBase?: readonly string[];
   };
@@ -74,6 +77,7 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('other leases', grievance(oddLeases(watcher)), watcher.isJudged),
     advice('peers in grace', grievance(peersInGrace(watcher)), watcher.isJudged),
     underlayCondition(patients.underlay),
+    mtuCondition(patients.overlay),
     advice('peers in the kernel', reconciler.trouble, reconciler.hasReadAll),
     advice('fights', grievance(fights(reconciler)), reconciler.hasReadAll),
     advice('firewall', firewall?.trouble ?? firewall?.obstacle, !firewall || firewall.isKnown),
@@ -146,6 +150,11 @@ function underlayCondition(underlay: Patients['underlay']): Condition {
   const outage = underlay?.outage;
   if (outage) return condition('underlay', outage.complaint, outage);
   return advice('underlay', underlay?.trouble, underlay?.current !== undefined);
+}
+
+function mtuCondition(overlay: Overlay | undefined): Condition {
+  const remark = overlay && mtuRemark(overlay.backend, overlay.underlay);
+  return advice('mtu', grievance(remark), overlay !== undefined);
 }
 
 function oddLeases({ complaints }: Patients['watcher']): string | undefined {

@@ -1,6 +1,5 @@
 import { ownHostOf, reservedSubnets, type OwnHostInputs } from '../../src/core/own-host';
 import { readNetwork } from '../../src/core/network';
-import { printObstacle } from '../../src/core/network-route';
 import { ipAddress, printSubnet, subnet, type IpAddress, type Subnet } from '../../src/model/address';
 import type { Self } from '../../src/core/peers';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
@@ -91,19 +90,19 @@ describe('the network route', () => {
       'another program has the route 10.5.0.0/16',
     ],
   ])('is left out where there is one of exactly the network, %s', (_, interfaces, routes, reason) => {
-    const { overlay, self, advice } = derived(interfaces, routes);
+    const { overlay, self, advice, unrouted } = derived(interfaces, routes);
     expect(overlay).toMatchObject({ hasNetworkRoute: false, resolve: { kind: 'preload' } });
     expect(self.isNetworkRouted).toBe(false);
-    expect(advice.map(printObstacle)).toEqual([reason]);
+    expect(unrouted).toBe(reason);
     expect(advice).toMatchObject([
       { message: "another program's route has the network: only peers are routed, all at once" },
     ]);
   });
 
   it('is left out where another interface has an address in the network', () => {
-    const { overlay, advice } = derived([nic('eth1', '10.5.200.5/24')]);
+    const { overlay, advice, unrouted } = derived([nic('eth1', '10.5.200.5/24')]);
     expect(overlay.hasNetworkRoute).toBe(false);
-    expect(advice.map(printObstacle)).toEqual(['the network holds 10.5.200.5 of eth1']);
+    expect(unrouted).toBe('the network holds 10.5.200.5 of eth1');
     expect(advice).toEqual([
       {
         message: 'the network holds an address of another interface: only peers are routed, all at once',

@@ -22,6 +22,7 @@ const WELL: Patients = {
   watcher: WATCHER,
   holder: HOLDER,
   underlay: { trouble: undefined, outage: undefined, current: exampleOverlay().underlay },
+  overlay: exampleOverlay(),
   reconciler: RECONCILER,
   announcer: { isAnnounced: true, trouble: undefined },
   configWatcher: { trouble: undefined, isKnown: true },
@@ -69,6 +70,7 @@ it('of a host on which all is well every condition is named, and none has a reas
     'other leases',
     'peers in grace',
     'underlay',
+    'mtu',
     'peers in the kernel',
     'fights',
     'firewall',
@@ -306,6 +308,12 @@ describe('it is worth knowing, and packets flow, that', () => {
       },
       'peers in grace',
       '2 kept although their leases expired: a (for 5 s); b (for 60 s)',
+    ],
+    [
+      'Backend.MTU is more than the interface has',
+      { overlay: { ...exampleOverlay(), backend: { ...exampleOverlay().backend, mtu: 9_000 } } },
+      'mtu',
+      'Backend.MTU 9000 is above the MTU 1500 of eth0: the overlay has 1450, by eth0; lower Backend.MTU, or raise that of eth0 where its network carries it',
     ],
     [
       'another program undoes what we write',
