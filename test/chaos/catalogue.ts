@@ -11,6 +11,7 @@ import { HOSTILE_FAULTS } from './faults/hostile';
 import { IDENTITY_FAULTS } from './faults/identity';
 import { LEASE_FAULTS } from './faults/leases';
 import { MACHINE_FAULTS } from './faults/machine';
+import { FAULTS_BY_OTHERS } from './faults/others';
 import { QUIET } from './faults/quiet';
 import { SECURED_ETCD_FAULTS } from './faults/secured-etcd';
 import { UNDERLAY_FAULTS } from './faults/underlay';
@@ -21,6 +22,7 @@ export const FAULTS: readonly Fault[] = [
   ...DEVICE_FAULTS,
   ...UNDERLAY_FAULTS,
   ...IDENTITY_FAULTS,
+  ...FAULTS_BY_OTHERS,
   ...AGENT_FAULTS,
   ...CLIENT_FAULTS,
   ...CONFIGURATION_FAULTS,
