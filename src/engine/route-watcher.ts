@@ -142,7 +142,7 @@ export class RouteWatcher {
     const { overlay } = situation;
     if (depth > Depth.PEERS || this.#known?.overlay !== overlay)
       this.#known = await this.#read(overlay, signal);
-    const { routing, interfaces } = this.#known!;
+    const { routing, interfaces } = this.#known;
     // The table may change between the turns.
     const subnets = [...situation.peers].map(({ subnet }) => subnet);
     const doubtful =

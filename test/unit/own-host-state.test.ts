@@ -51,7 +51,7 @@ describe('the state of this host', () => {
       {
         now: own.current,
         before: undefined,
-        differs: new Set(['overlay', 'self', 'range', 'subnetEnv', 'advice']),
+        differs: new Set(['overlay', 'self', 'range', 'subnetEnv', 'advice', 'unrouted']),
       },
     ]);
   });
@@ -78,7 +78,7 @@ describe('the state of this host', () => {
     own.set(FACTS);
     const inside = { ...FACTS.underlay, address: ipAddress('10.5.200.1') };
     own.set({ underlay: inside });
-    expect(changes.at(-1)!.differs).toEqual(new Set(['overlay', 'self', 'advice']));
+    expect(changes.at(-1)!.differs).toEqual(new Set(['overlay', 'self', 'advice', 'unrouted']));
     expect(own.current!.overlay.hasNetworkRoute).toBe(false);
     own.set({ underlay: { ...inside, mtu: 1400 } });
     expect(log.messages('warn')).toEqual([

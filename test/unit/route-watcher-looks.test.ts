@@ -19,7 +19,7 @@ async function looking() {
   expect(kernel.applyNow([...desiredState(overlay, peers, []).values()].map(put))).toEqual([]);
   const state = { isThere: true };
   const watcher = new RouteWatcher(kernel, clock, log, () =>
-    state.isThere ? { overlay, peers } : undefined,
+    state.isThere ? { overlay, peers, needed: [] } : undefined,
   );
   const stop = new AbortController();
   const end = watcher.run(stop.signal);
