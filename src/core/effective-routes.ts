@@ -111,8 +111,7 @@ function suspectsIn({ network }: Overlay, { rules, routes }: Routing): Subnet[] 
   const usual = new Set(rules.filter(isUsual).map(({ table }) => table));
   if (!usual.has(LOCAL_TABLE) || !usual.has(MAIN_TABLE)) return undefined;
   const byTable = new Map<number, Subnet[]>();
-  for (const { table, destination, type } of routes) {
-    if (type === 'throw') continue;
+  for (const { table, destination } of routes) {
     const others = byTable.get(table);
     if (others) others.push(destination);
     else byTable.set(table, [destination]);

@@ -92,6 +92,7 @@ function obstacleTo(
   { rules, routes }: Routing,
   overlay: Overlay,
 ): Cause | undefined {
+  let thrown: RouteEntry | undefined;
   for (const rule of rules) {
     if (!takes(rule, sender, destination)) continue;
     if (isRefusal(rule.action))
@@ -102,11 +103,16 @@ function obstacleTo(
       };
     if (rule.action !== 'lookup') continue;
     const longest = longestIn(routes, rule.table, destination);
-    if (!longest || longest.type === 'throw') continue;
+    if (!longest) continue;
+    if (longest.type === 'throw') {
+      // What our routes say is not looked at; what comes after them may say nothing.
+      if (rule.table === MAIN_TABLE) thrown = longest;
+      continue;
+    }
     if (!isRefusal(longest.type)) return undefined;
     return rule.table === MAIN_TABLE ? causeOfRoute(longest, overlay) : endOf(longest, rule);
   }
-  return undefined;
+  return thrown && causeOfRoute(thrown, overlay);
 }
 
 function endOf(route: RouteEntry, rule: RoutingRule): Cause {
