@@ -12,6 +12,7 @@ import { IDENTITY_FAULTS } from './faults/identity';
 import { LEASE_FAULTS } from './faults/leases';
 import { MACHINE_FAULTS } from './faults/machine';
 import { FAULTS_BY_OTHERS } from './faults/others';
+import { OVERLAY_FAULTS } from './faults/overlays';
 import { QUIET } from './faults/quiet';
 import { SECURED_ETCD_FAULTS } from './faults/secured-etcd';
 import { UNDERLAY_FAULTS } from './faults/underlay';
@@ -23,6 +24,7 @@ export const FAULTS: readonly Fault[] = [
   ...UNDERLAY_FAULTS,
   ...IDENTITY_FAULTS,
   ...FAULTS_BY_OTHERS,
+  ...OVERLAY_FAULTS,
   ...AGENT_FAULTS,
   ...CLIENT_FAULTS,
   ...CONFIGURATION_FAULTS,
