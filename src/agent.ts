@@ -96,6 +96,8 @@ const MANY_LEASES = 250;
 /** No pass takes so long, with however many peers: what it waits for will not come. */
 const STUCK_MILLISECONDS = 120_000;
 const NOTES_MILLISECONDS = 5_000;
+/** A storm of notifications may overrun us many times a second. */
+const OVERRUN_REST_MILLISECONDS = 60_000;
 /** An administrator may be waiting for a start, and look. */
 const STARTING_NOTES_MILLISECONDS = 1_000;
 /** Of a host that renumbers again and again the oldest subnets are forgotten. */
@@ -143,6 +145,9 @@ export class Agent {
   readonly started = new Promise<void>((resolve) => (this.#markStarted = resolve));
   #isReloading = false;
   #toldSystemd: string | undefined;
+  /** Since it was last told. */
+  #overruns = 0;
+  #overrunToldAt = -Infinity;
 
   constructor(
     private readonly options: AgentOptions,
@@ -669,7 +674,15 @@ export class Agent {
   }
 
   #recoverFromOverrun(signal: AbortSignal): void {
-    this.ports.log.warn('the kernel had more to tell than we could read; reading everything anew');
+    const now = this.ports.clock.now();
+    this.#overruns++;
+    if (now - this.#overrunToldAt >= OVERRUN_REST_MILLISECONDS) {
+      this.ports.log.warn('the kernel had more to tell than we could read; reading everything anew', {
+        times: this.#overruns,
+      });
+      this.#overruns = 0;
+      this.#overrunToldAt = now;
+    }
     this.#lookAtAll({ kind: 'external', what: 'overrun' });
     this.#answerPendingMisses(signal);
   }

@@ -344,7 +344,7 @@ export class LeaseHolder {
     }
     if (!isPublicIpOurs) {
       const holder = stored.attributes.publicIp;
-      this.log.error('our subnet was taken by another host', {
+      this.#tell('error', 'our subnet was taken by another host', {
         subnet: printSubnet(held.subnet),
         publicIp: holder,
       });
@@ -422,7 +422,7 @@ export class LeaseHolder {
     const lease = await this.acquire(undefined, signal);
     if (printSubnet(lease.subnet) === subnet) this.#tell('info', 'subnet lease taken back', { subnet });
     else
-      this.log.error('another host has our subnet; we have a new one', {
+      this.#tell('error', 'another host has our subnet; we have a new one', {
         old: subnet,
         subnet: printSubnet(lease.subnet),
       });
@@ -611,7 +611,7 @@ export class LeaseHolder {
   }
 
   /** Something that happened to our lease: said each time, but while it happens again and again. */
-  #tell(level: 'info' | 'warn', message: string, fields: LogFields): void {
+  #tell(level: 'info' | 'warn' | 'error', message: string, fields: LogFields): void {
     this.log[this.#patience.isFight ? 'debug' : level](message, fields);
   }
 

@@ -66,18 +66,31 @@ export class HostError extends Error {
   }
 }
 
-/** The message of an error and of all its causes on one line: `what failed: why: why that`. */
+/** The message of an error and of all its causes on one line: `what failed: why: why that`. Never empty. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let current = error; current !== undefined && parts.length < 8;) {
-    const text =
-      current instanceof Error
-        ? current.message
-        : typeof current === 'string'
-          ? current
-          : JSON.stringify(current);
+    const text = textOf(current);
     if (!parts.some((part) => part.includes(text))) parts.push(text);
     current = current instanceof Error ? current.cause : undefined;
   }
-  return parts.join(': ');
+  return parts.join(': ') || 'no reason was given';
+}
+
+/** Of an error without a message, what else it has: Node gives one such where a name has several addresses. */
+function textOf(error: unknown): string {
+  if (typeof error === 'string') return error;
+  if (!(error instanceof Error)) return plainText(error);
+  if (error.message !== '') return error.message;
+  if (error instanceof AggregateError && error.errors.length > 0) return textOf(error.errors[0]);
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? code : error.name;
+}
+
+function plainText(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
 }

@@ -45,3 +45,22 @@ describe('an error is described on one line', () => {
     expect(describeError(chain(...letters))).toBe(letters.slice(0, 8).join(': '));
   });
 });
+
+it.each<[string, unknown, string]>([
+  ['nothing', undefined, 'no reason was given'],
+  ['an empty text', '', 'no reason was given'],
+  ['an error without a message', new TypeError(''), 'TypeError'],
+  ['one with a code alone', Object.assign(new Error(''), { code: 'ECONNREFUSED' }), 'ECONNREFUSED'],
+  ['several at once', new AggregateError([new Error('connection refused')]), 'connection refused'],
+  [
+    'what leads back to itself',
+    (() => {
+      const a: Record<string, unknown> = {};
+      a['a'] = a;
+      return a;
+    })(),
+    '[object Object]',
+  ],
+])('of %s there is a reason in words, whatever was thrown', (_, thrown, words) => {
+  expect(describeError(thrown)).toBe(words);
+});
