@@ -39,7 +39,7 @@ export async function reachOf(
   const device = (link: string) => interfaces.find(({ name, vtep }) => vtep && name === link);
   const candidates = await candidatesOf(kernel, host, signal);
   if (!place) {
-    const devices = candidates.filter((link) => (device(link)?.addresses.length ?? 0) > 0);
+    const devices = candidates.filter((link) => (device(link)?.addresses.length ?? 0) > 0).sort();
     if (devices.length > 1)
       throw new UsageError(
         `there are several overlays on this host (${devices.join(', ')}): name the one that is meant by its --state-file or its --subnet-file`,
