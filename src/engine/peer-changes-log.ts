@@ -2,7 +2,7 @@
 import { printSubnet } from '../model/address';
 import type { PeerChange } from '../model/peer';
 import type { Clock, Log } from '../ports';
-import { OnceASecond } from './once-a-second';
+import { SummedLines } from './summed-lines';
 
 /** Changes of at most so many peers are logged one by one. */
 const LOGGED_PEERS = 8;
@@ -19,14 +19,14 @@ interface Changes {
 
 /** Counts the changes, and logs them: one by one, or as one line when many come at once or within a second. */
 export class PeerChangesLog {
-  readonly #lines: OnceASecond<Changes>;
+  readonly #lines: SummedLines<Changes>;
   #count = 0;
 
   constructor(
     clock: Clock,
     private readonly log: Log,
   ) {
-    this.#lines = new OnceASecond(clock, summedUp, (changes) => this.#say(changes));
+    this.#lines = new SummedLines(clock, summedUp, (changes) => this.#say(changes));
   }
 
   /** Peers that joined, left or changed since the start. */

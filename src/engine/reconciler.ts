@@ -7,7 +7,7 @@ import { printOperation, type FailedOperation, type Operation } from '../model/o
 import type { PeerChange } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
 import { LinkedAbort } from './linked-abort';
-import { OnceASecond } from './once-a-second';
+import { SummedLines } from './summed-lines';
 import { PendingWork, type Cause, type Work } from './pending-work';
 import { isTooMuch, planNamed, planWhole, type Planned, type Situation } from './planning';
 import { RepairLedger } from './repair-ledger';
@@ -56,7 +56,7 @@ export class Reconciler {
   readonly #trouble: Trouble;
   readonly #pending = new PendingWork();
   readonly #ledger = new RepairLedger();
-  readonly #lines: OnceASecond<OrderLine>;
+  readonly #lines: SummedLines<OrderLine>;
   /** By key: whose repair is held back, and what else is to be looked at in a while. */
   readonly #later = new Map<string, Later>();
   #laterAt = Infinity;
@@ -82,7 +82,7 @@ export class Reconciler {
     private readonly situation: () => Situation,
   ) {
     this.#trouble = new Trouble(clock, log);
-    this.#lines = new OnceASecond(clock, summedUp, (line) => this.#say(line));
+    this.#lines = new SummedLines(clock, summedUp, (line) => this.#say(line));
   }
 
   /** True after a pass that left nothing to do. */
