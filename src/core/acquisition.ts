@@ -84,7 +84,7 @@ export function decideAcquisition(claim: Claim, leases: readonly Lease[]): Acqui
   if (claim.previous && isLeasable(range, claim.previous) && !claim.mayRenumber) {
     const { previous } = claim;
     // Lost races do not count here: the winner's lease does.
-    const holder = leases.find((lease) => overlap(lease.subnet, previous));
+    const holder = leases.find((lease) => mayHave(lease, previous, range));
     return holder ? { kind: 'lost', subnet: previous, holder } : { kind: 'create', subnet: previous };
   }
   return createOne(claim, last, leases);
@@ -94,7 +94,7 @@ function createOne(claim: Claim, last: Subnet | undefined, leases: readonly Leas
   const { range, avoid, reserved = [], random } = claim;
   const leased = [...leases.map((lease) => lease.subnet), ...avoid];
   const taken = [...leased, ...reserved.map(({ subnet }) => subnet)];
-  if (last && isLeasable(range, last) && !taken.some((subnet) => overlap(subnet, last)))
+  if (last && isLeasable(range, last) && !isTaken(last, claim, leases))
     return { kind: 'create', subnet: last };
   const subnet = freeSubnet(range, taken, random);
   if (subnet) return { kind: 'create', subnet };
@@ -106,6 +106,27 @@ function createOne(claim: Claim, last: Subnet | undefined, leases: readonly Leas
   }
   const blocked = reserved.filter((each) => overlap(each.subnet, range.network));
   return { kind: 'exhausted', blocked };
+}
+
+/** Whether another has the subnet that was ours last, or it turned out to be no good. */
+function isTaken(
+  last: Subnet,
+  { range, previous, avoid, reserved = [] }: Claim,
+  leases: readonly Lease[],
+): boolean {
+  const isHeld = previous !== undefined && sameSubnet(previous, last);
+  const isLeased = leases.some((lease) =>
+    isHeld ? mayHave(lease, last, range) : overlap(lease.subnet, last),
+  );
+  return isLeased || [...avoid, ...reserved.map(({ subnet }) => subnet)].some((each) => overlap(each, last));
+}
+
+/**
+ * True for a lease that goes before ours of this subnet, which our containers have. One that does not fit the network does not: hosts
+ * believe a lease that fits before it ({@link Rivals}), and a single key over half of the network would renumber half of them.
+ */
+function mayHave(lease: Lease, held: Subnet, range: SubnetRange): boolean {
+  return isLeasable(range, lease.subnet) && overlap(lease.subnet, held);
 }
 
 /** What is odd about the leases with our PublicIP, a sentence for each. */

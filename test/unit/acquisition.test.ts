@@ -71,15 +71,32 @@ describe('acquiring a subnet', () => {
     expect(decision).toEqual({ kind: 'create', subnet: subnet('10.5.1.0/24') });
   });
 
-  it('does not take the previous subnet when part of it is leased, or it is part of what is', () => {
-    for (const [leased, expected] of [
-      ['10.5.4.128/25', '10.5.1.0/24'],
-      ['10.5.0.0/20', '10.5.16.0/24'],
-    ] as const) {
-      const wide = exampleLease(2, { subnet: subnet(leased) });
-      const decision = decideAcquisition({ ...claim, previous: subnet('10.5.4.0/24') }, [wide]);
-      expect(decision).toEqual({ kind: 'create', subnet: subnet(expected) });
-    }
+  describe.each([
+    ['10.5.4.128/25', '10.5.1.0/24'],
+    ['10.5.0.0/20', '10.5.16.0/24'],
+  ])('where a lease of another length, %s, has part of the subnet that was ours', (leased, free) => {
+    const odd = exampleLease(2, { subnet: subnet(leased) });
+    const last = subnet('10.5.4.0/24');
+
+    it.each([true, false])(
+      'takes the subnet that our containers have: hosts believe a lease that fits first',
+      (mayRenumber) => {
+        const decision = decideAcquisition({ ...claim, previous: last, mayRenumber }, [odd]);
+        expect(decision).toEqual({ kind: 'create', subnet: last });
+      },
+    );
+
+    it('takes another after a reboot, when nothing has ours any more', () => {
+      const remembered = { subnet: last, publicIp: claim.publicIp, vtepMac: undefined, isThisHosts: true };
+      expect(decideAcquisition({ ...claim, remembered }, [odd])).toEqual({
+        kind: 'create',
+        subnet: subnet(free),
+      });
+    });
+
+    it('takes another when the free ones are asked for', () => {
+      expect(decideAcquisition(claim, [odd])).toEqual({ kind: 'create', subnet: subnet(free) });
+    });
   });
 
   it('does not take the previous subnet where a race for it was just lost', () => {
