@@ -201,14 +201,21 @@ async function depart(
   const guard = openVxlanGuard();
   const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   try {
-    const reach = await reachOf(kernel, host, await placeFor(command, kernel, host, stop), stop);
-    await keepAgentsOut(kernel, host, stop, reach);
-    if (kind === 'leave') {
-      const past = await readPast(host, { warn: say }, placeOf(options));
-      await withRegistry(options, kernel, (registry) =>
-        giveBackLeases(registry, kernel, underlayOf(options), say, stop, past),
-      );
-    }
+    const reachFrom = async (place: RememberedPlace | undefined) => {
+      const found = await reachOf(kernel, host, place, stop);
+      await keepAgentsOut(kernel, host, stop, found);
+      return found;
+    };
+    const remembered = await rememberedPlace(host, placeOf(options));
+    const reach =
+      kind === 'cleanup'
+        ? await reachFrom(remembered)
+        : await withRegistry(options, kernel, async (registry) => {
+            const found = await reachFrom(remembered ?? (await storedPlace(registry, stop)));
+            const past = await readPast(host, { warn: say }, placeOf(options));
+            await giveBackLeases(registry, kernel, underlayOf(options), say, stop, past);
+            return found;
+          });
     const isKernelClean = await cleanUpKernel(kernel, host, keepsLinks, say, stop, reach);
     const areGuardsGone = removeGuards(guard, say, reach.others);
     const left = await removeFirewallRules(openFirewall(), say, stop, reach.others);
@@ -237,17 +244,10 @@ function withOwnStateFile(options: Options): Options {
   return { ...options, stateFile: stateFileFor(etcdPrefix, stateFile) };
 }
 
-/** The overlay that is meant: what its agent's files say, or for `leave`, which needs etcd anyway, what etcd says. */
-async function placeFor(
-  { kind, options }: Extract<Command, { kind: 'leave' | 'cleanup' }>,
-  kernel: Kernel,
-  host: Host,
-  stop: AbortSignal,
-): Promise<RememberedPlace | undefined> {
-  const remembered = await rememberedPlace(host, placeOf(options));
-  if (remembered || kind === 'cleanup') return remembered;
+/** The overlay that is meant, where no file of its agent says so: `leave` needs etcd anyway. */
+async function storedPlace(registry: LeaseRegistry, stop: AbortSignal): Promise<RememberedPlace | undefined> {
   try {
-    const stored = await withRegistry(options, kernel, (registry) => registry.readConfig(stop));
+    const stored = await registry.readConfig(stop);
     return stored && placeInNetwork(stored.text);
   } catch (error) {
     if (error instanceof RegistryError) return undefined;
