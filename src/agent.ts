@@ -521,10 +521,11 @@ export class Agent {
       ...(firewall ? [after(firstPass, () => firewall.run(until, () => this.#afterFirewallPass()))] : []),
       ...(this.#admission ? [this.#admission.run(until)] : []),
       this.#surroundings.run(until),
-      this.#routes.run(until),
       this.#configWatcher!.run(until),
-      this.#access.run(until),
-      this.#flannel.run(until),
+      // What only tells is no hurry of a start.
+      after(met, () => this.#routes.run(until)),
+      after(met, () => this.#access.run(until)),
+      after(met, () => this.#flannel.run(until)),
       after(met, () => this.#recorder.run(until)),
       after(this.#tidy, () => this.#removeFormerLinks(until)),
     ];

@@ -33,6 +33,13 @@ const LONG_WAIT_MILLISECONDS = 3_600_000;
 /** Between two log lines. What comes and goes meanwhile is told by the next, if it is still so. */
 const LINE_REST_MILLISECONDS = 10_000;
 
+/** Asking about all peers costs as much as a whole pass, and tells hardly ever what rules and routes do not. */
+const ALL_AGAIN_MILLISECONDS = 600_000;
+/** A start has more urgent things to do. */
+const ALL_FIRST_MILLISECONDS = 30_000;
+/** Peers that the kernel is asked about before the next are. */
+const TARGETS_AT_ONCE = 256;
+
 /** What is asked about: nothing yet; peers in doubt, by what was read last or by what is there now; all of them. */
 const Depth = { NONE: 0, PEERS: 1, ROUTING: 2, ALL: 3 } as const;
 type Depth = (typeof Depth)[keyof typeof Depth];
@@ -58,6 +65,7 @@ interface Known {
 export class RouteWatcher {
   readonly #wake = new Wake();
   #depth: Depth = Depth.NONE;
+  #askedAllAt: number;
   #known: Known | undefined;
   #overrides: readonly Override[] = [];
   #found: { readonly complaint: string; readonly since: number } | undefined;
@@ -72,6 +80,7 @@ export class RouteWatcher {
     private readonly log: Log,
     private readonly situation: () => RoutedOverlay | undefined,
   ) {
+    this.#askedAllAt = clock.now() - ALL_AGAIN_MILLISECONDS + ALL_FIRST_MILLISECONDS;
     this.#hidden = new Trouble(clock, log);
   }
 
@@ -102,9 +111,10 @@ export class RouteWatcher {
     this.#ask(Depth.ROUTING);
   }
 
-  /** All is asked about, whatever is known. */
+  /** What others have is read again, and now and then all peers are asked about, whatever is known. */
   audit(): void {
-    this.#ask(Depth.ALL);
+    const isDue = this.clock.now() - this.#askedAllAt >= ALL_AGAIN_MILLISECONDS;
+    this.#ask(isDue ? Depth.ALL : Depth.ROUTING);
   }
 
   #ask(depth: Depth): void {
@@ -140,6 +150,7 @@ export class RouteWatcher {
     const situation = this.situation();
     if (!situation || depth === Depth.NONE) return;
     const { overlay } = situation;
+    if (depth === Depth.ALL) this.#askedAllAt = this.clock.now();
     if (depth > Depth.PEERS || this.#known?.overlay !== overlay)
       this.#known = await this.#read(overlay, signal);
     const { routing, interfaces } = this.#known;
@@ -185,6 +196,7 @@ export class RouteWatcher {
     return { overlay, interfaces, routing: await this.kernel.routing(scope, signal) };
   }
 
+  /** A part of the targets at a time: what is asked and answered takes more memory than the peers. */
   async #overridesOf(
     targets: readonly Subnet[],
     anyPeer: Subnet | undefined,
@@ -192,12 +204,18 @@ export class RouteWatcher {
     signal: AbortSignal,
   ): Promise<Override[]> {
     const senders = sendersOf(overlay, interfaces);
-    const inquiries = await inTurns(inquiriesInSteps(targets, senders, routing), this.clock);
-    if (anyPeer) inquiries.push(...inquiriesIn(overlay, interfaces, anyPeer, routing));
-    const questions = inquiries.map(({ question }) => question);
-    const answers = await this.kernel.routesOf(questions, signal);
     const bridges = new Set(bridgesOf(overlay, interfaces).map(({ name }) => name));
-    return inTurns(overridesInSteps(overlay, routing, inquiries, answers, bridges), this.clock);
+    const overrides: Override[] = [];
+    for (let at = 0; at < targets.length || at === 0; at += TARGETS_AT_ONCE) {
+      const part = targets.slice(at, at + TARGETS_AT_ONCE);
+      const inquiries = await inTurns(inquiriesInSteps(part, senders, routing), this.clock);
+      if (at === 0 && anyPeer) inquiries.push(...inquiriesIn(overlay, interfaces, anyPeer, routing));
+      const questions = inquiries.map(({ question }) => question);
+      const answers = await this.kernel.routesOf(questions, signal);
+      const found = overridesInSteps(overlay, routing, inquiries, answers, bridges);
+      overrides.push(...(await inTurns(found, this.clock)));
+    }
+    return overrides;
   }
 
   get #isUnsaid(): boolean {

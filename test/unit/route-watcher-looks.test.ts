@@ -45,8 +45,20 @@ it('nothing is known, and nothing asked, before there is something that could be
   await stop();
 });
 
-it('an audit asks about all peers, also where something smaller is asked for meanwhile', async () => {
-  const { watcher, asked, stop } = await looking();
+it('half a minute after the start an audit asks about all peers, and then every ten minutes', async () => {
+  const { watcher, clock, asked, stop } = await looking();
+  const [few] = await asked(() => watcher.audit());
+  await clock.advance(29_000);
+  for (let n = 0; n < 3; n++) {
+    expect((await asked(() => watcher.audit()))[0]).toBe(PEERS + few!);
+    expect((await asked(() => watcher.audit(), 599_000))[0]).toBe(few);
+  }
+  await stop();
+});
+
+it('an audit that asks about all peers does so also where something smaller is asked for meanwhile', async () => {
+  const { watcher, clock, asked, stop } = await looking();
+  await clock.advance(30_000);
   const [all] = await asked(() => watcher.audit());
   const [few] = await asked(() => watcher.peersChanged());
   expect(all).toBe(PEERS + few!);
@@ -55,6 +67,7 @@ it('an audit asks about all peers, also where something smaller is asked for mea
     watcher.routingChanged();
     watcher.peersChanged();
   };
+  await clock.advance(600_000);
   expect(await asked(both)).toEqual([all, 1]);
   await stop();
 });

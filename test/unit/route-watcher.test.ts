@@ -230,6 +230,7 @@ it('of 1000 peers it asks about those that a foreign route may concern, and abou
     await clock.advance(1_000);
     return kernel.routingReads.questions - questions;
   };
+  await clock.advance(600_000);
   // As this host and as a container; and a few for what comes in.
   const own = 3;
   expect(await asked(() => watcher.audit())).toBe(2_000 + own);
