@@ -1,22 +1,11 @@
 import { forwardRules, masqueradeRules } from '../../src/core/masquerade';
-import { executeWith } from '../../src/kernel/firewall/execute';
-import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
+import type { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
 import { subnet } from '../../src/model/address';
 import type { FirewallBlock } from '../../src/model/firewall';
 import { describeFirewallContract } from '../support/firewall-contract';
-import { FirewallLab } from '../support/firewall-lab';
+import { FirewallLab, firewallOf } from '../support/firewall-lab';
 
 const signal = new AbortController().signal;
-
-const firewallOf = (lab: FirewallLab) =>
-  new LinuxFirewall(
-    executeWith(['nsenter', `--net=${lab.host.path}`]),
-    () => {
-      throw new Error('nobody listens in this test');
-    },
-    () => undefined,
-    () => new Set(),
-  );
 
 describeFirewallContract('Linux', async () => {
   const lab = await FirewallLab.bare();

@@ -1,12 +1,10 @@
 /** Where our rules stand in chains of others: no farther in front than what drops the overlay asks for, whatever was there before. */
-import { desiredBlocks, planFirewall, type FirewallWish } from '../../src/core/firewall';
+import type { FirewallWish } from '../../src/core/firewall';
 import type { Family } from '../../src/model/address';
 import type { FilterTool } from '../../src/model/firewall';
-import { executeWith } from '../../src/kernel/firewall/execute';
-import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
-import { ADDRESSES, FirewallLab } from '../support/firewall-lab';
+import type { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
+import { ADDRESSES, FirewallLab, firewallOf, onePass } from '../support/firewall-lab';
 
-const SIGNAL = new AbortController().signal;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
 const OURS = 'ours';
 
@@ -16,14 +14,7 @@ let outside: ReadonlySet<string>;
 
 beforeAll(async () => {
   lab = await FirewallLab.make();
-  firewall = new LinuxFirewall(
-    executeWith(['nsenter', `--net=${lab.host.path}`]),
-    () => {
-      throw new Error('nobody listens in this test');
-    },
-    () => undefined,
-    () => outside,
-  );
+  firewall = firewallOf(lab, () => outside);
 });
 afterAll(() => lab.remove());
 beforeEach(async () => {
@@ -41,14 +32,7 @@ function wishOf(family: Family, link = 'flannel.1'): FirewallWish {
   };
 }
 
-/** One pass of the keeper, with that tool; returns how much there was to do. */
-async function pass(tool: FilterTool, wish: FirewallWish): Promise<number> {
-  const state = await firewall.observe(FAMILIES, SIGNAL);
-  const { puts, removals } = planFirewall(wish.link, desiredBlocks(wish, tool, state), state);
-  expect(await firewall.apply(puts, SIGNAL)).toEqual([]);
-  expect(await firewall.apply(removals, SIGNAL)).toEqual([]);
-  return puts.length + removals.length;
-}
+const pass = (tool: FilterTool, wish: FirewallWish) => onePass(firewall, tool, wish);
 
 /** The rules of a chain, in order; ours by that word. */
 async function chain(command: string, table: string, name: string): Promise<string[]> {

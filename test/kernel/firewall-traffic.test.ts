@@ -1,14 +1,12 @@
 /** What the rules do to packets: one suite for every tool and both families. */
-import { desiredBlocks, planFirewall, type FirewallWish } from '../../src/core/firewall';
+import type { FirewallWish } from '../../src/core/firewall';
 import type { Family } from '../../src/model/address';
 import type { FilterTool } from '../../src/model/firewall';
-import { executeWith } from '../../src/kernel/firewall/execute';
-import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
-import { ADDRESSES, FirewallLab, MARKED_PORT, PORT } from '../support/firewall-lab';
+import type { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
+import { ADDRESSES, FirewallLab, MARKED_PORT, PORT, firewallOf, onePass } from '../support/firewall-lab';
 
 const TOOLS = ['nftables', 'iptables-nft', 'iptables-legacy'] as const;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
-const SIGNAL = new AbortController().signal;
 const LINK = 'flannel.1';
 
 let lab: FirewallLab;
@@ -16,14 +14,7 @@ let firewall: LinuxFirewall;
 
 beforeAll(async () => {
   lab = await FirewallLab.make();
-  firewall = new LinuxFirewall(
-    executeWith(['nsenter', `--net=${lab.host.path}`]),
-    () => {
-      throw new Error('nobody listens in this test');
-    },
-    () => undefined,
-    () => new Set(),
-  );
+  firewall = firewallOf(lab);
 });
 afterAll(() => lab.remove());
 beforeEach(() => lab.clearRules());
@@ -36,14 +27,7 @@ function wishOf(family: Family, options: Partial<FirewallWish['options']> = {}):
   };
 }
 
-/** One pass of the keeper, with that tool; returns how much there was to do. */
-async function install(tool: FilterTool, wish: FirewallWish): Promise<number> {
-  const state = await firewall.observe(FAMILIES, SIGNAL);
-  const { puts, removals } = planFirewall(wish.link, desiredBlocks(wish, tool, state), state);
-  expect(await firewall.apply(puts, SIGNAL)).toEqual([]);
-  expect(await firewall.apply(removals, SIGNAL)).toEqual([]);
-  return puts.length + removals.length;
-}
+const install = (tool: FilterTool, wish: FirewallWish) => onePass(firewall, tool, wish);
 
 /** Who is seen by whom, on all the ways there are. */
 async function sources(family: Family): Promise<Record<string, string>> {

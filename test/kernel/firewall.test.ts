@@ -5,9 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { removeFirewallRules } from '../../src/engine/firewall-keeper';
-import { executeWith } from '../../src/kernel/firewall/execute';
-import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
-import { FirewallLab, ADDRESSES } from '../support/firewall-lab';
+import { ADDRESSES, FirewallLab, firewallOf } from '../support/firewall-lab';
 import type { KeeperOptions } from '../support/firewall-keeper-process';
 import { exitOf } from '../support/lab/command';
 import { until } from '../support/lab/until';
@@ -200,14 +198,7 @@ describe.each([
     const before = await lab.ruleset();
     await (await new Keeper({ enableNfTables }).settled()).stop();
     expect(await isMasqueraded()).toBe(true);
-    const firewall = new LinuxFirewall(
-      executeWith(['nsenter', `--net=${lab.host.path}`]),
-      () => {
-        throw new Error('nobody listens here');
-      },
-      () => undefined,
-      () => new Set(),
-    );
+    const firewall = firewallOf(lab);
     const said: string[] = [];
     expect(await removeFirewallRules(firewall, (line) => said.push(line), SIGNAL)).toEqual([]);
     expect(said).toHaveLength(3);

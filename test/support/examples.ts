@@ -5,6 +5,7 @@ import type { Lease } from '../../src/model/lease';
 import type { SubnetRange } from '../../src/model/network-config';
 import type { Overlay, ResolveMode } from '../../src/model/overlay';
 import type { Peer } from '../../src/model/peer';
+import type { Claim } from '../../src/core/acquisition';
 import type { Self } from '../../src/core/peers';
 
 export const IDLE_MILLISECONDS = 300_000;
@@ -88,6 +89,19 @@ export function exampleSelf(changes: Partial<Self> = {}): Self {
 }
 
 /** How the subnets of {@link exampleOverlay}'s network are cut. */
+/** Host 7, which never had a subnet, asks for one. */
+export function exampleClaim(changes: Partial<Claim> = {}): Claim {
+  return {
+    range: exampleRange(),
+    publicIp: ipAddress('192.168.0.7'),
+    previous: undefined,
+    mayRenumber: true,
+    avoid: [],
+    random: 0,
+    ...changes,
+  };
+}
+
 export function exampleRange(changes: Partial<SubnetRange> = {}): SubnetRange {
   return {
     network: subnet('10.5.0.0/16'),

@@ -11,7 +11,11 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { desiredBlocks, planFirewall, type FirewallWish } from '../../src/core/firewall';
+import { executeWith } from '../../src/kernel/firewall/execute';
+import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
 import { ipAddress, subnet, type Family } from '../../src/model/address';
+import type { FilterTool } from '../../src/model/firewall';
 import { run } from './lab/command';
 import { Namespace } from './lab/namespace';
 import { until } from './lab/until';
@@ -287,6 +291,35 @@ async function silence(asking: Station, asked: Station, signal: AbortSignal): Pr
     await station.turn();
   }
   return 'no answer';
+}
+
+/** The firewall of the host of that lab, which tells of no changes. `outside`: interfaces that lead out of it. */
+export function firewallOf(
+  lab: FirewallLab,
+  outside: () => ReadonlySet<string> = () => new Set(),
+): LinuxFirewall {
+  return new LinuxFirewall(
+    executeWith(['nsenter', `--net=${lab.host.path}`]),
+    () => {
+      throw new Error('nobody listens in this test');
+    },
+    () => undefined,
+    outside,
+  );
+}
+
+/** One pass of the keeper, with that tool; returns how much there was to do. */
+export async function onePass(
+  firewall: LinuxFirewall,
+  tool: FilterTool,
+  wish: FirewallWish,
+): Promise<number> {
+  const signal = new AbortController().signal;
+  const state = await firewall.observe(['ipv4', 'ipv6'], signal);
+  const { puts, removals } = planFirewall(wish.link, desiredBlocks(wish, tool, state), state);
+  expect(await firewall.apply(puts, signal)).toEqual([]);
+  expect(await firewall.apply(removals, signal)).toEqual([]);
+  return puts.length + removals.length;
 }
 
 let made = 0;

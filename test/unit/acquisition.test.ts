@@ -1,20 +1,8 @@
-import { decideAcquisition, type Claim } from '../../src/core/acquisition';
-import { ipAddress, subnet } from '../../src/model/address';
-import { exampleLease, examplePeer } from '../support/examples';
+import { decideAcquisition } from '../../src/core/acquisition';
+import { subnet } from '../../src/model/address';
+import { exampleClaim, exampleLease, examplePeer } from '../support/examples';
 
-const claim: Claim = {
-  range: {
-    network: subnet('10.5.0.0/16'),
-    subnetLength: 24,
-    subnetMin: ipAddress('10.5.1.0'),
-    subnetMax: ipAddress('10.5.255.0'),
-  },
-  publicIp: ipAddress('192.168.0.7'),
-  previous: undefined,
-  mayRenumber: true,
-  avoid: [],
-  random: 0,
-};
+const claim = exampleClaim();
 
 describe('acquiring a subnet', () => {
   it('keeps the lease with our PublicIP', () => {

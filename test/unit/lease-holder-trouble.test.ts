@@ -255,14 +255,19 @@ describe('a lease from memory', () => {
     expect(one.holder.remainingSeconds).toBe(90);
   });
 
-  it('of an earlier boot is claimed once the store shows it', async () => {
+  /** A host that has been booted, with the lease that it held before from memory, and the store that has it still. */
+  async function afterBoot() {
     const store = newStore();
     const earlier = store.grant(LEASE_TTL_SECONDS, 'host before its boot');
     store.put('subnets/10.5.7.0-24', printLeaseAttributes(OWN), earlier);
     const [stored] = (await store.client().list(signal)).leases;
     const one = host(store);
     one.holder.adopt({ ...stored!, modRevision: '0' }, 3_600);
-    const { stop } = one.run();
+    return { store, earlier, stored, one, stop: one.run().stop };
+  }
+
+  it('of an earlier boot is claimed once the store shows it', async () => {
+    const { store, stored, one, stop } = await afterBoot();
     one.holder.noticeStored(stored);
     await one.clock.advance(1_000);
     const { etcdLeaseId } = store.entries.get('subnets/10.5.7.0-24')!;
@@ -273,13 +278,7 @@ describe('a lease from memory', () => {
   });
 
   it('of an earlier boot is had as well where its key changes just when it is claimed', async () => {
-    const store = newStore();
-    const earlier = store.grant(LEASE_TTL_SECONDS, 'host before its boot');
-    store.put('subnets/10.5.7.0-24', printLeaseAttributes(OWN), earlier);
-    const [stored] = (await store.client().list(signal)).leases;
-    const one = host(store);
-    one.holder.adopt({ ...stored!, modRevision: '0' }, 3_600);
-    const { stop } = one.run();
+    const { store, earlier, stored, one, stop } = await afterBoot();
     before(one.registry, 'update', () =>
       store.put('subnets/10.5.7.0-24', printLeaseAttributes(OWN), earlier),
     );

@@ -1,27 +1,15 @@
 /** Lines of the log that name what is so, and not what it looks like. */
-import { decideAcquisition, type Claim } from '../../src/core/acquisition';
+import { decideAcquisition } from '../../src/core/acquisition';
 import { mtuRemark } from '../../src/core/vxlan';
 import { describeExhaustion } from '../../src/engine/claims';
-import { ipAddress, subnet } from '../../src/model/address';
+import { subnet } from '../../src/model/address';
 import { printLeaseAttributes, vtepMacOf } from '../../src/model/lease-codec';
 import { AgentOnFakes } from '../support/agent-on-fakes';
-import { exampleLease, exampleOverlay } from '../support/examples';
+import { exampleClaim, exampleLease, exampleOverlay } from '../support/examples';
 
 describe('a network without a free subnet', () => {
   const network = subnet('10.5.0.0/16');
-  const claim: Claim = {
-    range: {
-      network,
-      subnetLength: 24,
-      subnetMin: ipAddress('10.5.1.0'),
-      subnetMax: ipAddress('10.5.255.0'),
-    },
-    publicIp: ipAddress('192.168.0.7'),
-    previous: undefined,
-    mayRenumber: true,
-    avoid: [],
-    random: 0,
-  };
+  const claim = exampleClaim();
   const whole = exampleLease(9, { name: '10.5.0.0-16', subnet: network });
 
   it('names the key that covers it, and does not want it enlarged', () => {
