@@ -169,7 +169,7 @@ export class Agent {
       places: {
         formerLinks: this.#formerLinks,
         ownSubnets: this.#own.facts.formerSubnets ?? [],
-        peerAddresses: this.#known,
+        peerAddresses: this.#known.now(),
       },
       absent: this.#responder.absentSubnets(),
     }));
@@ -666,9 +666,9 @@ export class Agent {
     }
   }
 
-  #hearOfChange({ what, name }: KernelNotice & { kind: 'changed' }): void {
+  #hearOfChange({ what, name, isNewLink }: KernelNotice & { kind: 'changed' }): void {
     const cause: Cause = { kind: 'external', what };
-    if (what.startsWith('link ') && what.endsWith(' made anew')) this.#flannel.note('device');
+    if (isNewLink) this.#flannel.note('device');
     if (name && this.#overlay) return this.#reconciler.lookAt([name], cause);
     this.#lookAtAll(cause);
     this.#underlay?.trigger();
@@ -712,7 +712,8 @@ export class Agent {
     if (report.kind === 'whole') this.#announce();
     if (report.kind === 'whole' && report.failed.length === 0 && report.isInSync) this.#markTidy();
     if (this.#admission?.isInPlace === false) this.#admission.trigger();
-    this.#tellSystemd();
+    // All checks are gone through for it: too much for each peer that joins. Of those it is told in a few seconds.
+    if (report.kind === 'whole') this.#tellSystemd();
   }
 
   #afterFirewallPass(): void {

@@ -1,4 +1,5 @@
 /** Leaving for good: what a stop of the agent does not do. */
+import { hasNoAgent } from './engine/former-links';
 import { isLeaseOfAnother, type Past } from './engine/past';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import type { RememberedPlace } from './engine/remembered-place';
@@ -52,7 +53,7 @@ export async function reachOf(
     return link === place.link || isWithin;
   };
   // What is left of a device that is gone, and has no agent, is no other overlay's.
-  const isOther = (link: string) => !isThis(link) && (device(link) !== undefined || !isFree(host, link));
+  const isOther = (link: string) => !isThis(link) && (device(link) !== undefined || !hasNoAgent(host, link));
   const { link, ...places } = place;
   return { link, places, others: new Set(candidates.filter(isOther)) };
 }
@@ -60,17 +61,6 @@ export async function reachOf(
 /** The links that vtepd has, or had, on this host. */
 async function candidatesOf(kernel: Kernel, host: Host, signal: AbortSignal): Promise<string[]> {
   return [...new Set([...(await kernel.ownLinks(signal)), ...host.lockedLinks().filter(isOurLinkName)])];
-}
-
-function isFree(host: Host, link: string): boolean {
-  try {
-    host.lock(link);
-    host.unlock(link);
-    return true;
-  } catch (error) {
-    if (error instanceof HostError && error.code === 'EBUSY') return false;
-    throw error;
-  }
 }
 
 /** Says one line to the person who asked. */

@@ -208,9 +208,14 @@ export type KernelNotice =
   | { readonly kind: 'unanswered'; readonly address: IpAddress; readonly mac: MacAddress }
   /**
    * Somebody else changed something of ours, or the underlay changed. `what` is for the log: `route 10.5.2.0/24 removed`. `name`
-   * tells which object must be looked at; undefined: the change may have come to others, too.
+   * tells which object must be looked at; undefined: the change may have come to others, too. `isNewLink`: our link was made anew.
    */
-  | { readonly kind: 'changed'; readonly what: string; readonly name: ObjectName | undefined }
+  | {
+      readonly kind: 'changed';
+      readonly what: string;
+      readonly name: ObjectName | undefined;
+      readonly isNewLink?: boolean;
+    }
   /** An interface that is neither our link nor our underlay got or lost an address, a route of the whole network or an IPv4 default route came or went, or forwarding was switched. */
   | { readonly kind: 'interfaces' }
   /** Rules, or routes of others, changed in a way that may lead packets for our networks elsewhere. */

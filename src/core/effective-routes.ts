@@ -151,21 +151,24 @@ function isUsual({
   );
 }
 
-/** What is to be asked about these subnets: their first address, and each from which on other routes or rules count. */
+/** The prefixes of others: where they begin and end, packets may go another way. */
+export function prefixesOf({ rules, routes }: Routing): PrefixIndex {
+  return new PrefixIndex([
+    ...routes.map(({ destination }) => destination),
+    ...rules.flatMap(({ destination }) => destination ?? []),
+  ]);
+}
+
+/** What is to be asked about these subnets: their first address, and each from which on other routes or rules (`prefixes`) count. */
 export function* inquiriesInSteps(
   targets: Iterable<Subnet>,
   senders: readonly Sender[],
-  { rules, routes }: Routing,
+  prefixes: PrefixIndex,
 ): Steps<Inquiry[]> {
-  const prefixes = [
-    ...routes.map(({ destination }) => destination),
-    ...rules.flatMap(({ destination }) => destination ?? []),
-  ];
-  const index = new PrefixIndex(prefixes);
   const inquiries: Inquiry[] = [];
   for (const target of targets) {
     yield;
-    for (const destination of [target.address, ...index.edgesIn(target, MOST_EDGES)])
+    for (const destination of [target.address, ...prefixes.edgesIn(target, MOST_EDGES)])
       for (const sender of senders) {
         const { source, input } = sender;
         inquiries.push({ target, sender, question: { destination, source, input } });

@@ -2,6 +2,7 @@
 import { contains, printSubnet, sameSubnet, type IpAddress, type Subnet } from '../model/address';
 import { ROUTE_PROTOCOL } from '../model/kernel-state';
 import type { HostNetwork, NetworkRoute } from '../model/network-interface';
+import { MAIN_TABLE, printRouteEntry } from '../model/routing';
 import { OVERLAY_DEVICE } from './underlay-candidates';
 
 /** What stands in the way, for the log. */
@@ -70,14 +71,8 @@ function linkOf({ interfaceIndex }: NetworkRoute, { interfaces }: HostNetwork): 
   return interfaces.find(({ index }) => index === interfaceIndex)?.name;
 }
 
-/** `10.200.0.0/16 via 10.99.0.1 dev eth1 metric 100`, as ip(8) has it. */
+/** `10.200.0.0/16 via 10.99.0.1 dev eth1 metric 100`, as ip(8) has it. Which way one leads nowhere is not known. */
 function printRoute(route: NetworkRoute, hostNetwork: HostNetwork): string {
-  const { destination, gateway, metric } = route;
-  const link = linkOf(route, hostNetwork);
-  return [
-    printSubnet(destination),
-    ...(gateway === undefined ? [] : ['via', gateway]),
-    ...(link === undefined ? [] : ['dev', link]),
-    ...(metric === 0 ? [] : ['metric', String(metric)]),
-  ].join(' ');
+  const hop = { link: linkOf(route, hostNetwork), gateway: route.gateway };
+  return printRouteEntry({ ...route, table: MAIN_TABLE, type: 'unicast', hops: [hop] });
 }

@@ -4,6 +4,7 @@ import type { Overlay } from '../model/overlay';
 import {
   LOCAL_TABLE,
   MAIN_TABLE,
+  printRouteEntry,
   type RouteAnswer,
   type RouteEntry,
   type Routing,
@@ -39,7 +40,7 @@ export function causeOf(
     const rule = routing.rules.find(
       (each) => each.action === 'lookup' && each.table === route.table && takes(each, sender, destination),
     );
-    return causeOfTable(route, rule, sender);
+    return rule ? causeOfRule('go by', route, rule) : causeOfVrf(route, sender);
   }
   return obstacleTo(sender, destination, routing, overlay);
 }
@@ -69,19 +70,20 @@ function causeOfRoute(route: RouteEntry, overlay: Overlay): Cause {
   };
 }
 
-function causeOfTable(route: RouteEntry, rule: RoutingRule | undefined, sender: Sender): Cause {
-  const { prefixLength } = route.destination;
-  const way = `the route '${printRouteEntry(route)}'`;
-  if (!rule)
-    return {
-      what: `go by ${way}`,
-      remedy: `take ${sender.inputName} out of its VRF, or exempt the network from what leads there (ip rule)`,
-      prefixLength,
-    };
+/** No rule that we know of leads to its table. */
+function causeOfVrf(route: RouteEntry, sender: Sender): Cause {
   return {
-    what: `go by ${way}, because of the rule '${printRule(rule)}'`,
+    what: `go by the route '${printRouteEntry(route)}'`,
+    remedy: `take ${sender.inputName} out of its VRF, or exempt the network from what leads there (ip rule)`,
+    prefixLength: route.destination.prefixLength,
+  };
+}
+
+function causeOfRule(verb: 'go by' | 'end at', route: RouteEntry, rule: RoutingRule): Cause {
+  return {
+    what: `${verb} the route '${printRouteEntry(route)}', because of the rule '${printRule(rule)}'`,
     remedy: `remove the rule, if it is not meant: ip rule del pref ${rule.priority}; or put one for the network before it`,
-    prefixLength,
+    prefixLength: route.destination.prefixLength,
   };
 }
 
@@ -110,14 +112,9 @@ function obstacleTo(
       continue;
     }
     if (!isRefusal(longest.type)) return undefined;
-    return rule.table === MAIN_TABLE ? causeOfRoute(longest, overlay) : endOf(longest, rule);
+    return rule.table === MAIN_TABLE ? causeOfRoute(longest, overlay) : causeOfRule('end at', longest, rule);
   }
   return thrown && causeOfRoute(thrown, overlay);
-}
-
-function endOf(route: RouteEntry, rule: RoutingRule): Cause {
-  const { what, ...rest } = causeOfTable(route, rule, { inputName: '' } as Sender);
-  return { what: what.replace(/^go by/, 'end at'), ...rest };
 }
 
 function longestIn(routes: readonly RouteEntry[], table: number, address: IpAddress): RouteEntry | undefined {
@@ -145,20 +142,6 @@ function takes(rule: RoutingRule, { source, inputName }: Sender, destination: Ip
     isFor(rule.source, source) &&
     isFor(rule.destination, destination);
   return rule.isInverted !== takesAll;
-}
-
-/** As `ip route add` and `ip route del` take it. */
-export function printRouteEntry({ destination, table, type, metric, hops }: RouteEntry): string {
-  const ways = hops.map(
-    ({ link, gateway }) => `${gateway ? ` via ${gateway}` : ''}${link ? ` dev ${link}` : ''}`,
-  );
-  return [
-    type === 'unicast' ? '' : `${type} `,
-    printSubnet(destination),
-    ways.length > 1 ? ways.map((way) => ` nexthop${way}`).join('') : (ways[0] ?? ''),
-    metric === 0 ? '' : ` metric ${metric}`,
-    table === MAIN_TABLE ? '' : ` table ${table === LOCAL_TABLE ? 'local' : table}`,
-  ].join('');
 }
 
 /** As `ip rule` shows it: `1000: from all to 10.5.0.0/16 lookup 100`. */

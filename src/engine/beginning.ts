@@ -2,7 +2,7 @@
 import { readNetwork, type Network } from '../core/network';
 import { contains, type Subnet } from '../model/address';
 import { ConfigError, describeError } from '../model/errors';
-import { parseMemory, type Memory } from '../model/memory-codec';
+import { isMemoryOf, parseMemory, type Memory } from '../model/memory-codec';
 import { whyNoOverlay } from '../model/special-addresses';
 import type { Clock, Host, LeaseRegistry, Log } from '../ports';
 import type { PeerWatcher } from './peer-watcher';
@@ -70,7 +70,7 @@ async function recall(host: Host, clock: Clock, log: Log, place: string): Promis
   try {
     const text = await host.readMemory();
     const memory = text === undefined ? undefined : parseMemory(text);
-    if (memory && (memory.place ?? place) === place && memory.expiresAt > clock.wallTime()) {
+    if (memory && isMemoryOf(memory, place) && memory.expiresAt > clock.wallTime()) {
       const { leases, ownLease } = memory;
       log.warn('etcd does not answer; starting from memory', { lease: ownLease, leases: leases.length });
       return { network: readNetwork(memory.config), memory };

@@ -74,12 +74,14 @@ export function formerLinksOf(
       addresses.some(({ address }) => networks.some((each) => contains(each, address))),
     )
     .map(({ name }) => name)
-    .filter((name) => {
-      if (!locked.includes(name)) return true;
-      const isFree = lock(host, name);
-      if (isFree) host.unlock(name);
-      return isFree;
-    });
+    .filter((name) => !locked.includes(name) || hasNoAgent(host, name));
+}
+
+/** True while no agent runs for the link of that name. */
+export function hasNoAgent(host: Pick<Host, 'lock' | 'unlock'>, link: string): boolean {
+  const isFree = lock(host, link);
+  if (isFree) host.unlock(link);
+  return isFree;
 }
 
 /** The vxlan device of that name, if it has an address of one of these networks. */

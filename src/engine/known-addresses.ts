@@ -17,9 +17,14 @@ export class KnownAddresses {
       if (before && this.#former.size < MOST_FORMER) this.#former.add(before.publicIp);
   }
 
-  has(address: IpAddress): boolean {
-    return (
-      this.#former.has(address) || this.leases().some(({ attributes }) => attributes.publicIp === address)
-    );
+  /** Those of this moment. They are gathered when one is asked for, which only routes as flannel's do. */
+  now(): Pick<ReadonlySet<IpAddress>, 'has'> {
+    let present: Set<IpAddress | undefined> | undefined;
+    return {
+      has: (address) => {
+        present ??= new Set(this.leases().map(({ attributes }) => attributes.publicIp));
+        return this.#former.has(address) || present.has(address);
+      },
+    };
   }
 }

@@ -6,7 +6,7 @@ import { describeError } from '../model/errors';
 import type { Lease } from '../model/lease';
 import { vtepMacOf } from '../model/lease-codec';
 import type { MacAddress } from '../model/mac';
-import { parseMemory, type Memory } from '../model/memory-codec';
+import { isMemoryOf, parseMemory, type Memory } from '../model/memory-codec';
 import { parseSavedLease, printSavedHost, type SavedLease } from '../model/saved-host';
 import { parsePreviousSubnets } from '../model/subnet-env-codec';
 import type { Clock, Host, LeaseRegistry, Log } from '../ports';
@@ -55,7 +55,7 @@ export async function readLeasesMissed(
 ): Promise<readonly Lease[]> {
   const text = await host.readMemory().catch(() => undefined);
   const memory = text === undefined ? undefined : parseMemory(text, (name) => !isKnown(name));
-  if (!memory || (memory.place ?? place) !== place || memory.expiresAt <= clock.wallTime()) return [];
+  if (!memory || !isMemoryOf(memory, place) || memory.expiresAt <= clock.wallTime()) return [];
   return memory.leases.filter(({ name }) => name !== memory.ownLease);
 }
 

@@ -4,7 +4,7 @@ import { parseSubnet, type IpAddress, type Subnet } from '../model/address';
 import { parseDotenv } from '../model/dotenv';
 import { ConfigError, HostError } from '../model/errors';
 import { parseLeaseName } from '../model/lease-codec';
-import { parseMemory, type Memory } from '../model/memory-codec';
+import { isMemoryOf, parseMemory, type Memory } from '../model/memory-codec';
 import type { OwnPlaces } from '../model/ownership';
 import { linkNameOf } from '../model/overlay';
 import { parsePreviousSubnets } from '../model/subnet-env-codec';
@@ -22,7 +22,7 @@ export async function rememberedPlace(host: Host, place: string): Promise<Rememb
     readOrNothing(host.readSubnetFile()),
   ]);
   const memory = state === undefined ? undefined : parseMemory(state);
-  const ours = memory && (memory.place ?? place) === place ? memory : undefined;
+  const ours = memory && isMemoryOf(memory, place) ? memory : undefined;
   const network = ours && networkOf(ours.config);
   const saved = ours && parseLeaseName(ours.ownLease)?.subnet;
   const ownSubnets = [saved, env === undefined ? undefined : parsePreviousSubnets(env).ipv4].filter(

@@ -5,6 +5,7 @@ import {
   inquiriesIn,
   inquiriesInSteps,
   overridesInSteps,
+  prefixesOf,
   printHidden,
   sendersOf,
   type Needed,
@@ -118,8 +119,12 @@ export class RouteWatcher {
   }
 
   #ask(depth: Depth): void {
-    if (depth > this.#depth) this.#depth = depth;
+    this.#deepen(depth);
     this.#wake.raise();
+  }
+
+  #deepen(depth: Depth): void {
+    if (depth > this.#depth) this.#depth = depth;
   }
 
   /** Looks until the signal aborts. */
@@ -128,8 +133,7 @@ export class RouteWatcher {
       try {
         const wait =
           this.#overrides.length > 0 || this.#isUnsaid ? AGAIN_MILLISECONDS : LONG_WAIT_MILLISECONDS;
-        if (!(await this.#wake.wait(this.clock, wait, signal)))
-          this.#depth = this.#depth > Depth.ROUTING ? this.#depth : Depth.ROUTING;
+        if (!(await this.#wake.wait(this.clock, wait, signal))) this.#deepen(Depth.ROUTING);
         const start = this.clock.now();
         await this.#look(signal);
         const took = this.clock.now() - start;
@@ -204,11 +208,12 @@ export class RouteWatcher {
     signal: AbortSignal,
   ): Promise<Override[]> {
     const senders = sendersOf(overlay, interfaces);
+    const prefixes = prefixesOf(routing);
     const bridges = new Set(bridgesOf(overlay, interfaces).map(({ name }) => name));
     const overrides: Override[] = [];
     for (let at = 0; at < targets.length || at === 0; at += TARGETS_AT_ONCE) {
       const part = targets.slice(at, at + TARGETS_AT_ONCE);
-      const inquiries = await inTurns(inquiriesInSteps(part, senders, routing), this.clock);
+      const inquiries = await inTurns(inquiriesInSteps(part, senders, prefixes), this.clock);
       if (at === 0 && anyPeer) inquiries.push(...inquiriesIn(overlay, interfaces, anyPeer, routing));
       const questions = inquiries.map(({ question }) => question);
       const answers = await this.kernel.routesOf(questions, signal);

@@ -20,7 +20,7 @@ export function stateFileFor(prefix: string, shared: string): string {
 /** Where the configuration of the overlay is that a state file is about; undefined if that cannot be told. */
 function placeIn(file: string): string | undefined {
   try {
-    return parseMemory(readFileSync(file, 'utf8'))?.place;
+    return parseMemory(readFileSync(file, 'utf8'), () => false)?.place;
   } catch {
     return undefined;
   }

@@ -238,7 +238,7 @@ export class NoticeReader {
       if (isGone) this.#forgotten.delete(record.index);
     } else if (record.index === this.#link?.index) this.#hearOfLink(record, isGone);
     else if (record.name === this.linkName && !isGone) {
-      if (!this.ownChanges.takeLink(record)) this.#change(`link ${this.linkName} made anew`);
+      if (!this.ownChanges.takeLink(record)) this.#change(`link ${this.linkName} made anew`, undefined, true);
       this.#adopt(record);
     } else if (record.index === this.#underlay?.index) this.#hearOfUnderlay(record, isGone);
     else if (record.name === this.#lostUnderlay && !isGone) {
@@ -286,8 +286,9 @@ export class NoticeReader {
   }
 
   /** `name`: the one object that it came to; undefined where it may have come to others, too. */
-  #change(what: string, name?: ObjectName): void {
-    if (++this.#changes <= CHANGES_AT_ONCE) this.#notices.push({ kind: 'changed', what, name });
+  #change(what: string, name?: ObjectName, isNewLink = false): void {
+    if (++this.#changes > CHANGES_AT_ONCE) return;
+    this.#notices.push({ kind: 'changed', what, name, ...(isNewLink ? { isNewLink } : {}) });
   }
 }
 

@@ -21,6 +21,11 @@ export interface Memory {
   readonly host?: object | undefined;
 }
 
+/** True for the memory of the network whose configuration is at `place`, or of one that does not say. */
+export function isMemoryOf(memory: Pick<Memory, 'place'>, place: string): boolean {
+  return (memory.place ?? place) === place;
+}
+
 /** Written because v0.1.0 reads no file with another one. It is not read: the fields say by themselves what they are. */
 const VERSION = 1;
 

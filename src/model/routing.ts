@@ -1,5 +1,5 @@
 /** How the kernel finds the way of a packet: rules lead to tables, and tables hold routes. What others have set, too. */
-import type { IpAddress, Subnet } from './address';
+import { printSubnet, type IpAddress, type Subnet } from './address';
 
 /** RT_TABLE_*: the tables that every host has. */
 export const LOCAL_TABLE = 255;
@@ -75,3 +75,17 @@ export interface RouteQuestion {
 export type RouteAnswer =
   | { readonly kind: 'route'; readonly route: RouteEntry }
   | { readonly kind: 'refused'; readonly code: string };
+
+/** As `ip route add` and `ip route del` take it. */
+export function printRouteEntry({ destination, table, type, metric, hops }: RouteEntry): string {
+  const ways = hops.map(
+    ({ link, gateway }) => `${gateway ? ` via ${gateway}` : ''}${link ? ` dev ${link}` : ''}`,
+  );
+  return [
+    type === 'unicast' ? '' : `${type} `,
+    printSubnet(destination),
+    ways.length > 1 ? ways.map((way) => ` nexthop${way}`).join('') : (ways[0] ?? ''),
+    metric === 0 ? '' : ` metric ${metric}`,
+    table === MAIN_TABLE ? '' : ` table ${table === LOCAL_TABLE ? 'local' : table}`,
+  ].join('');
+}

@@ -5,6 +5,7 @@ import {
   doubtfulInSteps,
   inquiriesInSteps,
   overridesInSteps,
+  prefixesOf,
   sendersOf,
 } from '../../src/core/effective-routes';
 import { ipAddress, offsetAddress, printSubnet, subnet, subnetOf } from '../../src/model/address';
@@ -90,7 +91,7 @@ test('a peer is said to be overridden exactly where a packet for any of its addr
     const routing = await kernel.routing({ link: LINK, networks: [NETWORK] }, signal);
     const subnets = PEERS.map((peer) => peer.subnet);
     const doubtful = complete(doubtfulInSteps(here, routing, subnets));
-    const inquiries = complete(inquiriesInSteps(doubtful, senders, routing));
+    const inquiries = complete(inquiriesInSteps(doubtful, senders, prefixesOf(routing)));
     const answers = await kernel.routesOf(
       inquiries.map(({ question }) => question),
       signal,
