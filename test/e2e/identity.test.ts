@@ -18,6 +18,10 @@ const publicIpsOf = async () =>
 
 /** Nothing of it is left in the kernel or below /run, and its interface has these addresses. */
 async function reboot(host: Host, ...addresses: string[]): Promise<void> {
+  // Of the agent's two records, subnet.env and the state file, the second is written after readiness; only that one outlives a boot.
+  await until('the state file', () =>
+    readFileSync(stateFileOf(host), 'utf8').includes(`"ownLease":"${host.subnet.replace('/', '-')}"`),
+  );
   await host.agent.end('SIGKILL');
   rmSync(host.agent.subnetFile);
   await host.namespace.batch([
