@@ -5,7 +5,7 @@ import type { Contender } from '../core/contender';
 import { Rivals } from '../core/rivals';
 import { isLeasable } from '../core/subnets';
 import { inTurns } from '../in-turns';
-import type { Subnet } from '../model/address';
+import { printSubnet, type Subnet } from '../model/address';
 import { RegistryError } from '../model/errors';
 import type { Lease, MalformedLease } from '../model/lease';
 import { printLeaseName } from '../model/lease-codec';
@@ -85,6 +85,8 @@ export class PeerWatcher {
   readonly #rivals = new Rivals();
   /** By lease name, what of the table comes from it. */
   readonly #believed = new Map<string, Peer>();
+  /** By subnet, from which lease the table has its peer. Keys may name one subnet in several ways. */
+  readonly #sources = new Map<string, string>();
   readonly #departed = new Departures();
   /** Changes of the table of which only `tableChanged` has told. */
   #unpublished: PeerChange[] = [];
@@ -527,11 +529,16 @@ export class PeerWatcher {
       const peer = this.#believed.get(name);
       if (!peer || (standing?.kind === 'believed' && samePeer(peer, standing.peer))) continue;
       this.#believed.delete(name);
+      const subnet = printSubnet(peer.subnet);
+      // A lease of the same subnet, judged before this one, may have taken its place already.
+      if (this.#sources.get(subnet) !== name) continue;
+      this.#sources.delete(subnet);
       changes.push(this.#peers.remove(peer.subnet));
     }
     for (const [name, standing] of standings) {
       if (standing?.kind === 'believed') {
         this.#believed.set(name, standing.peer);
+        this.#sources.set(printSubnet(standing.peer.subnet), name);
         changes.push(this.#peers.put(standing.peer));
         if (standing.remark !== undefined) this.#complain('rivals', name, standing.remark, true);
         else this.#complaints.withdraw('rivals', name);

@@ -110,6 +110,27 @@ describe('the peer watcher', () => {
     await stop();
   });
 
+  it('has a peer for a subnet that passes to the older of two keys in the midst of however many changes', async () => {
+    const { store, clock, watcher, stop } = await watching();
+    const others = Array.from({ length: 40 }, (_, n) => n + 20);
+    const older = 'subnets/x-10.5.7.0-24';
+    const unusable = printLeaseAttributes({ ...exampleLease(8).attributes, backendType: 'host-gw' });
+    for (const n of others) putLease(store, n);
+    for (let count = 0; count <= others.length; count++) {
+      store.put(older, unusable);
+      putLease(store, 7);
+      await clock.advance(0);
+      expect(watcher.peers.bySubnet(subnet('10.5.7.0/24'))).toEqual(examplePeer(7));
+      for (const n of others.slice(0, count)) putLease(store, n, valueOf(n + 100 * (1 + (count % 2)) - 100));
+      store.put(older, valueOf(8));
+      putLease(store, 7, valueOf(9));
+      await clock.advance(0);
+      const { publicIp, vtepMac } = examplePeer(8);
+      expect(watcher.peers.bySubnet(subnet('10.5.7.0/24'))).toMatchObject({ publicIp, vtepMac });
+    }
+    await stop();
+  });
+
   it('ignores a lease of half of a peer’s subnet, names it, and believes it once the peer has gone', async () => {
     const { store, clock, watcher, subnets, log, stop } = await watching(2);
     store.put('subnets/10.5.2.0-25', valueOf(9));
