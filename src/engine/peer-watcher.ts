@@ -20,10 +20,11 @@ import {
 } from '../model/peer';
 import type { Steps } from '../model/steps';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
-import { Complaints, type Complainant, type Complaint } from './complaints';
+import { Complaints, printSome, type Complainant, type Complaint } from './complaints';
 import { Departures, type Departure } from './departures';
 import { LinkedAbort } from './linked-abort';
 import { PeerChangesLog } from './peer-changes-log';
+import { SummedLines } from './summed-lines';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -53,6 +54,8 @@ const PROVEN_MILLISECONDS = 10_000;
 const FORGIVEN_WATCHES = 2;
 /** So many leases are judged against each other at once, when all of them are. */
 const SETTLED_AT_ONCE = 32;
+/** Of leases that expired, so many are named in one line. */
+const NAMED_LEASES = 3;
 /** Said when a watch goes on, and not with the snapshot before it: one that never begins would else be said to be well each time. */
 const BACK = 'etcd answers again';
 
@@ -94,6 +97,7 @@ export class PeerWatcher {
   readonly #complaints: Complaints;
   readonly #trouble: Trouble;
   readonly #changes: PeerChangesLog;
+  readonly #expired: SummedLines<Expired>;
   #self: Self | undefined;
   #isJudged = false;
   #range: SubnetRange | undefined;
@@ -114,6 +118,7 @@ export class PeerWatcher {
   ) {
     this.#trouble = new Trouble(clock, log);
     this.#changes = new PeerChangesLog(clock, log);
+    this.#expired = new SummedLines(clock, summedUp, (expired) => this.#sayExpired(expired));
     this.#complaints = new Complaints(clock);
   }
 
@@ -238,7 +243,8 @@ export class PeerWatcher {
 
   /** Follows the registry until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#follow(signal), this.#dismiss(signal), this.#changes.run(signal)]);
+    const lines = [this.#changes.run(signal), this.#expired.run(signal)];
+    await Promise.all([this.#follow(signal), this.#dismiss(signal), ...lines]);
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
@@ -455,7 +461,7 @@ export class PeerWatcher {
         const answer = isAsked ? await this.#examine(departure.lease, signal) : undefined;
         // A lease that came back while etcd was asked about this one, or about another, is newer than the answer.
         if (this.#departed.get(departure.lease.name) !== departure) continue;
-        if (answer === 'expired') this.#sayExpired(departure.lease);
+        if (answer === 'expired') this.#expired.add({ leases: 1, named: [departure.lease.name] });
         const how = (departure.how ??= answer);
         const { since } = departure;
         const left = how === 'expired' ? since + this.graceMilliseconds - this.clock.now() : 0;
@@ -479,9 +485,14 @@ export class PeerWatcher {
     return life && (life === 'lost' ? 'expired' : 'deleted');
   }
 
-  #sayExpired({ name }: Lease): void {
+  #sayExpired({ leases, named }: Expired): void {
     const seconds = Math.round(this.graceMilliseconds / 1000);
-    this.log.warn('lease expired; its peer is kept for a while', { lease: name, seconds });
+    if (leases === 1)
+      this.log.warn('lease expired; its peer is kept for a while', { lease: named[0], seconds });
+    else {
+      const among = printSome(named, NAMED_LEASES);
+      this.log.warn('leases expired; their peers are kept for a while', { leases, among, seconds });
+    }
   }
 
   #dismissNow({ lease }: Departure, reason: string): void {
@@ -555,6 +566,18 @@ export class PeerWatcher {
     this.#unpublished.push(...merged);
     this.events.tableChanged(merged);
   }
+}
+
+/** Leases that expired one after the other. One that does so again and again is among them once, and counted each time. */
+interface Expired {
+  readonly leases: number;
+  /** Some of them. */
+  readonly named: readonly string[];
+}
+
+function summedUp(a: Expired, b: Expired): Expired {
+  const named = [...new Set([...a.named, ...b.named])].slice(0, NAMED_LEASES);
+  return { leases: a.leases + b.leases, named };
 }
 
 /** The snapshot as changes: every lease in it, every malformed key, and what is in it no more. */

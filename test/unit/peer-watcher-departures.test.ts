@@ -57,6 +57,22 @@ describe('a peer whose lease is gone', () => {
     await stop();
   });
 
+  it('is told of in few lines, some by name, where the leases of two hundred expire at once', async () => {
+    const { store, clock, log, watcher, stop } = await watchingWith(GRACE_MILLISECONDS);
+    const id = store.grant(100);
+    for (let n = 2; n < 202; n++) store.put(`subnets/10.5.${n}.0-24`, valueOf(n), id);
+    await clock.advance(101_000);
+    store.expireLeases();
+    await clock.advance(10_000);
+    expect(watcher.graced).toHaveLength(200);
+    const lines = log.lines.filter(({ level }) => level === 'warn');
+    expect(lines.map(({ fields }) => fields)).toEqual([
+      { lease: '10.5.2.0-24', seconds: GRACE_MILLISECONDS / 1000 },
+      { leases: 199, among: '10.5.3.0-24; 10.5.4.0-24; 10.5.5.0-24', seconds: GRACE_MILLISECONDS / 1000 },
+    ]);
+    await stop();
+  });
+
   it('goes after two seconds where there is no grace, whichever way its lease went, and etcd is not asked', async () => {
     const { store, clock, subnets, id, log, registry, stop } = await watchingLeased(0);
     store.revoke(id);
