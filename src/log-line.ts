@@ -1,5 +1,6 @@
 /** How a line of the log looks: text for people, text for systemd's journal, JSON for machines. */
 import { describeError } from './model/errors';
+import { escapeControls } from './model/printable';
 import type { LogFields } from './ports';
 
 export type Level = 'error' | 'warn' | 'info' | 'debug';
@@ -86,11 +87,4 @@ export function redact(text: string): string {
   return text
     .replace(/:\/\/[^/\s@]*@/g, `://${HIDDEN}@`)
     .replace(/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, HIDDEN);
-}
-
-/** What somebody put into etcd must not move the cursor of who reads the log. */
-function escapeControls(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) =>
-    character === '\n' ? '\\n' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }

@@ -1,5 +1,6 @@
 /** Which leases are peers we can send to. */
 import { contains, overlap, printSubnet, type IpAddress, type Subnet } from '../model/address';
+import { shorten } from '../model/json-fields';
 import type { Lease } from '../model/lease';
 import { vxlanDataOf } from '../model/lease-codec';
 import { isUnicast, type MacAddress } from '../model/mac';
@@ -42,7 +43,7 @@ export type PeerVerdict =
 export function judgeLease(lease: Lease, self: Self): PeerVerdict {
   if (lease.name === self.leaseName) return { kind: 'self' };
   const { publicIp, backendType, backendData } = lease.attributes;
-  if (backendType !== 'vxlan') return unusable(`its backend is '${backendType}', not vxlan`);
+  if (backendType !== 'vxlan') return unusable(`its backend is '${shorten(backendType)}', not vxlan`);
   const vtep = vxlanDataOf(backendData);
   if (!vtep) return unusable('it has no VtepMAC');
   if (!isUnicast(vtep.vtepMac)) return unusable(`its VtepMAC ${vtep.vtepMac} is not that of one station`);

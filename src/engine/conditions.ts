@@ -1,4 +1,5 @@
 /** How the agent is, as a list of conditions. */
+import { escapeControls } from '../model/printable';
 import type { CheckState } from '../model/status';
 import type { Clock } from '../ports';
 
@@ -41,7 +42,9 @@ export class Conditions {
       let since = before?.state === state ? before.since : now;
       if (state === 'failing' && forMilliseconds !== undefined) since = now - forMilliseconds;
       this.#since.set(name, { state, since });
-      return { name, state, ok: state === 'ok', since, reason, advisory };
+      // What others wrote must not look like a check of its own.
+      const line = reason === undefined ? undefined : escapeControls(reason);
+      return { name, state, ok: state === 'ok', since, reason: line, advisory };
     });
   }
 }

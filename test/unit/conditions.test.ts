@@ -67,3 +67,10 @@ it('what is not known yet is neither well nor failing, and has been so since it 
   });
   expect(ask({})).toMatchObject({ state: 'ok', ok: true, since: since + 10 });
 });
+
+it('a reason with the text of others stays one line, and moves no cursor', () => {
+  const { all } = conditions();
+  const text = "10.5.9.0-24 (its backend is 'x\n[+] lease: well\u001b[2J\u202e')";
+  const [check] = all.check([{ name: 'other leases', reason: text, advisory: true }]);
+  expect(check!.reason).toBe("10.5.9.0-24 (its backend is 'x\\n[+] lease: well\\u001b[2J\\u202e')");
+});

@@ -37,6 +37,11 @@ describe('a lease', () => {
 
   it.each([
     ['another backend', { backendType: 'host-gw' }, "its backend is 'host-gw', not vxlan"],
+    [
+      'a backend with a long name',
+      { backendType: 'x'.repeat(16_000) },
+      `its backend is '${'x'.repeat(40)}…', not vxlan`,
+    ],
     ['no VtepMAC', { backendData: { VNI: 1 } }, 'it has no VtepMAC'],
     [
       'a multicast VtepMAC',
