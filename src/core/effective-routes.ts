@@ -25,6 +25,7 @@ import {
 } from '../model/routing';
 import type { Steps } from '../model/steps';
 import { causeOf, type Cause } from './override-causes';
+import type { RouteIndex } from './route-index';
 import { PrefixIndex } from './prefix-index';
 import { bridgesOf } from './surroundings';
 
@@ -96,8 +97,8 @@ export function* doubtfulInSteps(
   routing: Routing,
   targets: Iterable<Subnet>,
 ): Steps<Subnet[]> {
-  const suspects = suspectsIn(overlay, routing);
-  const index = suspects && new PrefixIndex(suspects);
+  const suspects = yield* suspectsIn(overlay, routing);
+  const index = suspects && (yield* PrefixIndex.inSteps(suspects));
   const doubtful: Subnet[] = [];
   for (const target of targets) {
     yield;
@@ -107,17 +108,18 @@ export function* doubtfulInSteps(
 }
 
 /** Where packets may go elsewhere; undefined for anywhere. */
-function suspectsIn({ network }: Overlay, { rules, routes }: Routing): Subnet[] | undefined {
+function* suspectsIn({ network }: Overlay, { rules, routes }: Routing): Steps<Subnet[] | undefined> {
   const usual = new Set(rules.filter(isUsual).map(({ table }) => table));
   if (!usual.has(LOCAL_TABLE) || !usual.has(MAIN_TABLE)) return undefined;
   const byTable = new Map<number, Subnet[]>();
   for (const { table, destination } of routes) {
+    yield;
     const others = byTable.get(table);
     if (others) others.push(destination);
     else byTable.set(table, [destination]);
   }
   const inTable = (table: number) => byTable.get(table) ?? [];
-  const suspects = [...inTable(LOCAL_TABLE), ...inTable(MAIN_TABLE)];
+  const suspects = inTable(LOCAL_TABLE).concat(inTable(MAIN_TABLE));
   const looked = new Set([LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE]);
   for (const rule of rules) {
     if (isUsual(rule) || (rule.isNarrow && !rule.isInverted)) continue;
@@ -125,7 +127,8 @@ function suspectsIn({ network }: Overlay, { rules, routes }: Routing): Subnet[] 
     if (rule.action !== 'lookup') suspects.push(rule.destination ?? network);
     else if (!looked.has(rule.table)) {
       looked.add(rule.table);
-      suspects.push(...inTable(rule.table));
+      // One by one: as arguments, thousands would not fit on the stack.
+      for (const destination of inTable(rule.table)) suspects.push(destination);
     }
   }
   return suspects;
@@ -152,11 +155,12 @@ function isUsual({
 }
 
 /** The prefixes of others: where they begin and end, packets may go another way. */
-export function prefixesOf({ rules, routes }: Routing): PrefixIndex {
-  return new PrefixIndex([
-    ...routes.map(({ destination }) => destination),
-    ...rules.flatMap(({ destination }) => destination ?? []),
-  ]);
+export function prefixesInSteps({ rules, routes }: Routing): Steps<PrefixIndex> {
+  return PrefixIndex.inSteps(destinationsOf([...rules, ...routes]));
+}
+
+function* destinationsOf(all: readonly (RoutingRule | RouteEntry)[]): Iterable<Subnet> {
+  for (const { destination } of all) if (destination) yield destination;
 }
 
 /** What is to be asked about these subnets: their first address, and each from which on other routes or rules (`prefixes`) count. */
@@ -182,15 +186,14 @@ export function inquiriesIn(
   overlay: Overlay,
   interfaces: readonly NetworkInterface[],
   from: Subnet,
-  { routes }: Routing,
+  prefixes: PrefixIndex,
 ): Inquiry[] {
   const { subnet, backend } = overlay;
   const link = interfaces.find(({ name }) => name === linkNameOf(backend));
   const address = containerAddress(subnet, interfaces);
   if (!link || address === undefined || bridgesOf(overlay, interfaces).length === 0) return [];
   const sender: Sender = { kind: 'peers', source: from.address, input: link.index, inputName: link.name };
-  const index = new PrefixIndex(routes.map(({ destination }) => destination));
-  return [address, ...index.edgesIn(subnet, MOST_EDGES)].map((destination) => ({
+  return [address, ...prefixes.edgesIn(subnet, MOST_EDGES)].map((destination) => ({
     target: subnet,
     sender,
     question: { destination, source: from.address, input: link.index },
@@ -203,7 +206,8 @@ export function inquiriesIn(
  */
 export function* overridesInSteps(
   overlay: Overlay,
-  routing: Routing,
+  rules: Routing['rules'],
+  routes: RouteIndex,
   inquiries: readonly Inquiry[],
   answers: readonly RouteAnswer[],
   bridges: ReadonlySet<string>,
@@ -216,7 +220,7 @@ export function* overridesInSteps(
     const isRight =
       sender.kind === 'peers' ? isDelivered(answer, overlay, bridges) : isOurWay(answer, overlay, target);
     if (isRight) continue;
-    const cause = causeOf(inquiry, answer, routing, overlay);
+    const cause = causeOf(inquiry, answer, rules, routes, overlay);
     if (!cause) continue;
     const key = `${printSubnet(target)} ${sender.kind} ${sender.inputName}`;
     const other = found.get(key);
@@ -257,10 +261,19 @@ export interface Needed {
 }
 
 /** Those that lie in the network, and in no subnet of a host: the route of the network may hide them. */
-export function hideable(overlay: Overlay, needed: readonly Needed[], peers: readonly Subnet[]): Needed[] {
-  const isLeased = (address: IpAddress) =>
-    contains(overlay.subnet, address) || peers.some((subnet) => contains(subnet, address));
-  return needed.filter(({ address }) => contains(overlay.network, address) && !isLeased(address));
+export function* hideableInSteps(
+  overlay: Overlay,
+  needed: readonly Needed[],
+  peers: readonly Subnet[],
+): Steps<Needed[]> {
+  const { network, subnet: own } = overlay;
+  let left = needed.filter(({ address }) => contains(network, address) && !contains(own, address));
+  for (const subnet of peers) {
+    if (left.length === 0) break;
+    yield;
+    left = left.filter(({ address }) => !contains(subnet, address));
+  }
+  return left;
 }
 
 /** What this host looks for in the overlay, by the kernel's answers: each a part of a sentence; undefined for nothing. */

@@ -10,7 +10,9 @@ import {
   type Routing,
   type RoutingRule,
 } from '../model/routing';
+import type { Steps } from '../model/steps';
 import type { Inquiry, Override, Sender } from './effective-routes';
+import type { RouteIndex } from './route-index';
 
 const KERNEL_PROTOCOL = 2;
 /** Peers that are named one by one. */
@@ -30,19 +32,20 @@ export interface Cause {
 export function causeOf(
   { sender, question }: Inquiry,
   answer: RouteAnswer,
-  routing: Routing,
+  rules: Routing['rules'],
+  routes: RouteIndex,
   overlay: Overlay,
 ): Cause | undefined {
   const { destination } = question;
   if (answer.kind === 'route') {
     const { route } = answer;
     if (route.table === MAIN_TABLE || route.table === LOCAL_TABLE) return causeOfRoute(route, overlay);
-    const rule = routing.rules.find(
+    const rule = rules.find(
       (each) => each.action === 'lookup' && each.table === route.table && takes(each, sender, destination),
     );
     return rule ? causeOfRule('go by', route, rule) : causeOfVrf(route, sender);
   }
-  return obstacleTo(sender, destination, routing, overlay);
+  return obstacleTo(sender, destination, rules, routes, overlay);
 }
 
 function causeOfRoute(route: RouteEntry, overlay: Overlay): Cause {
@@ -91,7 +94,8 @@ function causeOfRule(verb: 'go by' | 'end at', route: RouteEntry, rule: RoutingR
 function obstacleTo(
   sender: Sender,
   destination: IpAddress,
-  { rules, routes }: Routing,
+  rules: Routing['rules'],
+  routes: RouteIndex,
   overlay: Overlay,
 ): Cause | undefined {
   let thrown: RouteEntry | undefined;
@@ -104,7 +108,7 @@ function obstacleTo(
         prefixLength: rule.destination?.prefixLength ?? 0,
       };
     if (rule.action !== 'lookup') continue;
-    const longest = longestIn(routes, rule.table, destination);
+    const longest = routes.longest(rule.table, destination);
     if (!longest) continue;
     if (longest.type === 'throw') {
       // What our routes say is not looked at; what comes after them may say nothing.
@@ -115,16 +119,6 @@ function obstacleTo(
     return rule.table === MAIN_TABLE ? causeOfRoute(longest, overlay) : causeOfRule('end at', longest, rule);
   }
   return thrown && causeOfRoute(thrown, overlay);
-}
-
-function longestIn(routes: readonly RouteEntry[], table: number, address: IpAddress): RouteEntry | undefined {
-  let found: RouteEntry | undefined;
-  for (const route of routes) {
-    if (route.table !== table || !contains(route.destination, address)) continue;
-    const difference = found ? route.destination.prefixLength - found.destination.prefixLength : 1;
-    if (difference > 0 || (difference === 0 && route.metric < found!.metric)) found = route;
-  }
-  return found;
 }
 
 function isRefusal(name: string): boolean {
@@ -158,9 +152,13 @@ export function printRule(rule: RoutingRule): string {
 }
 
 /** All of it as a few sentences, those first that concern most; undefined where there is nothing to tell. */
-export function printOverrides(overrides: readonly Override[], overlay: Overlay): string | undefined {
+export function* printOverridesInSteps(
+  overrides: readonly Override[],
+  overlay: Overlay,
+): Steps<string | undefined> {
   const groups = new Map<string, Group>();
   for (const { target, sender, cause } of overrides) {
+    yield;
     const group = groups.get(cause.what) ?? { cause, peers: new Set(), senders: new Set(), isIn: false };
     groups.set(cause.what, group);
     if (sender.kind === 'peers') group.isIn = true;

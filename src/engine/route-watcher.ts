@@ -1,17 +1,18 @@
 /** Looks at whether packets for peers really go by our routes, and says what of others goes before them. */
 import {
   doubtfulInSteps,
-  hideable,
+  hideableInSteps,
   inquiriesIn,
   inquiriesInSteps,
   overridesInSteps,
-  prefixesOf,
+  prefixesInSteps,
   printHidden,
   sendersOf,
   type Needed,
   type Override,
 } from '../core/effective-routes';
-import { printOverrides } from '../core/override-causes';
+import { printOverridesInSteps } from '../core/override-causes';
+import { RouteIndex } from '../core/route-index';
 import { bridgesOf } from '../core/surroundings';
 import { inTurns } from '../in-turns';
 import { printSubnet, type Subnet } from '../model/address';
@@ -20,6 +21,7 @@ import type { NetworkInterface } from '../model/network-interface';
 import { linkNameOf, type Overlay } from '../model/overlay';
 import type { Peer } from '../model/peer';
 import type { Routing } from '../model/routing';
+import type { Steps } from '../model/steps';
 import type { Clock, Kernel, Log, Scope } from '../ports';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
@@ -158,20 +160,14 @@ export class RouteWatcher {
     if (depth > Depth.PEERS || this.#known?.overlay !== overlay)
       this.#known = await this.#read(overlay, signal);
     const { routing, interfaces } = this.#known;
-    // The table may change between the turns.
-    const subnets = [...situation.peers].map(({ subnet }) => subnet);
-    const doubtful =
-      depth === Depth.ALL ? subnets : await inTurns(doubtfulInSteps(overlay, routing, subnets), this.clock);
-    const asked = new Set(doubtful);
-    // What was named and is in no doubt any more is asked about once more.
-    const named = new Set(this.#overrides.map(({ target }) => printSubnet(target)));
-    const others =
-      named.size === 0
-        ? []
-        : subnets.filter((subnet) => !asked.has(subnet) && named.has(printSubnet(subnet)));
-    const targets = [...doubtful, ...others];
+    // From here on the table may change between the turns.
+    const subnets = await inTurns(subnetsInSteps(situation.peers), this.clock);
+    const targets =
+      depth === Depth.ALL
+        ? subnets
+        : await inTurns(targetsInSteps(overlay, routing, subnets, this.#overrides), this.clock);
     this.#overrides = await this.#overridesOf(targets, subnets[0], { overlay, routing, interfaces }, signal);
-    this.#say(printOverrides(this.#overrides, overlay));
+    this.#say(await inTurns(printOverridesInSteps(this.#overrides, overlay), this.clock));
     await this.#lookForHidden(situation, subnets, signal);
   }
 
@@ -181,7 +177,7 @@ export class RouteWatcher {
     subnets: readonly Subnet[],
     signal: AbortSignal,
   ): Promise<void> {
-    const asked = hideable(overlay, needed, subnets);
+    const asked = await inTurns(hideableInSteps(overlay, needed, subnets), this.clock);
     const questions = asked.map(({ address }) => ({
       destination: address,
       source: undefined,
@@ -208,16 +204,17 @@ export class RouteWatcher {
     signal: AbortSignal,
   ): Promise<Override[]> {
     const senders = sendersOf(overlay, interfaces);
-    const prefixes = prefixesOf(routing);
+    const prefixes = await inTurns(prefixesInSteps(routing), this.clock);
+    const routes = await inTurns(RouteIndex.inSteps(routing.routes), this.clock);
     const bridges = new Set(bridgesOf(overlay, interfaces).map(({ name }) => name));
     const overrides: Override[] = [];
     for (let at = 0; at < targets.length || at === 0; at += TARGETS_AT_ONCE) {
       const part = targets.slice(at, at + TARGETS_AT_ONCE);
       const inquiries = await inTurns(inquiriesInSteps(part, senders, prefixes), this.clock);
-      if (at === 0 && anyPeer) inquiries.push(...inquiriesIn(overlay, interfaces, anyPeer, routing));
+      if (at === 0 && anyPeer) inquiries.push(...inquiriesIn(overlay, interfaces, anyPeer, prefixes));
       const questions = inquiries.map(({ question }) => question);
       const answers = await this.kernel.routesOf(questions, signal);
-      const found = overridesInSteps(overlay, routing, inquiries, answers, bridges);
+      const found = overridesInSteps(overlay, routing.rules, routes, inquiries, answers, bridges);
       overrides.push(...(await inTurns(found, this.clock)));
     }
     return overrides;
@@ -236,4 +233,35 @@ export class RouteWatcher {
     if (complaint === undefined) this.log.info('packets for all peers go by our routes again');
     else this.log.warn('packets for peers do not go by our routes', { error: complaint });
   }
+}
+
+function* subnetsInSteps(peers: Iterable<Peer>): Steps<Subnet[]> {
+  const subnets: Subnet[] = [];
+  for (const { subnet } of peers) {
+    yield;
+    subnets.push(subnet);
+  }
+  return subnets;
+}
+
+/** Those in doubt; and what was named and is in no doubt any more is asked about once more. */
+function* targetsInSteps(
+  overlay: Overlay,
+  routing: Routing,
+  subnets: readonly Subnet[],
+  named: readonly Override[],
+): Steps<Subnet[]> {
+  const targets = yield* doubtfulInSteps(overlay, routing, subnets);
+  if (named.length === 0) return targets;
+  const names = new Set<string>();
+  for (const { target } of named) {
+    yield;
+    names.add(printSubnet(target));
+  }
+  const asked = new Set(targets);
+  for (const subnet of subnets) {
+    yield;
+    if (!asked.has(subnet) && names.has(printSubnet(subnet))) targets.push(subnet);
+  }
+  return targets;
 }

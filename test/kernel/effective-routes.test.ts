@@ -5,9 +5,10 @@ import {
   doubtfulInSteps,
   inquiriesInSteps,
   overridesInSteps,
-  prefixesOf,
+  prefixesInSteps,
   sendersOf,
 } from '../../src/core/effective-routes';
+import { RouteIndex } from '../../src/core/route-index';
 import { ipAddress, offsetAddress, printSubnet, subnet, subnetOf } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 import type { Peer } from '../../src/model/peer';
@@ -91,12 +92,15 @@ test('a peer is said to be overridden exactly where a packet for any of its addr
     const routing = await kernel.routing({ link: LINK, networks: [NETWORK] }, signal);
     const subnets = PEERS.map((peer) => peer.subnet);
     const doubtful = complete(doubtfulInSteps(here, routing, subnets));
-    const inquiries = complete(inquiriesInSteps(doubtful, senders, prefixesOf(routing)));
+    const prefixes = complete(prefixesInSteps(routing));
+    const inquiries = complete(inquiriesInSteps(doubtful, senders, prefixes));
     const answers = await kernel.routesOf(
       inquiries.map(({ question }) => question),
       signal,
     );
-    const found = complete(overridesInSteps(here, routing, inquiries, answers, new Set(['docker0'])));
+    const routes = complete(RouteIndex.inSteps(routing.routes));
+    const bridges = new Set(['docker0']);
+    const found = complete(overridesInSteps(here, routing.rules, routes, inquiries, answers, bridges));
     const said = found.map(({ target, sender }) => `${printSubnet(target)} ${sender.kind}`);
     const packets = subnets.flatMap((target) =>
       senders.flatMap(({ kind, source, input }) =>
