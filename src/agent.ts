@@ -20,7 +20,14 @@ import { LeaseHolder } from './engine/lease-holder';
 import { LinkedAbort } from './engine/linked-abort';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { OwnHostState, type OwnHostChange } from './engine/own-host-state';
-import { memoryOf, readLeasesMissed, readPast, rememberedLease, type Past } from './engine/past';
+import {
+  hardwareAddressOf,
+  memoryOf,
+  readLeasesMissed,
+  readPast,
+  rememberedLease,
+  type Past,
+} from './engine/past';
 import { PeerWatcher } from './engine/peer-watcher';
 import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } from './engine/prerequisites';
 import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
@@ -452,7 +459,12 @@ export class Agent {
   }
 
   #followUnderlay(signal: AbortSignal): Promise<void> {
-    const looked = (seen: SeenUnderlay) => this.#own.set(seen);
+    const looked = (seen: SeenUnderlay) => {
+      const before = hardwareAddressOf(this.#own.facts);
+      this.#own.set(seen);
+      // By it this host knows its state file again.
+      if (hardwareAddressOf(this.#own.facts) !== before) this.#recorder.trigger();
+    };
     return this.#underlay!.run({ looked, moved: (before) => this.#tellOfMove(before) }, signal);
   }
 

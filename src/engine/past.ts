@@ -121,6 +121,6 @@ export function memoryOf(
 }
 
 /** Of the underlay interface; undefined for one that has none. */
-function hardwareAddressOf({ underlay, hostNetwork }: Partial<OwnHostFacts>): MacAddress | undefined {
+export function hardwareAddressOf({ underlay, hostNetwork }: Partial<OwnHostFacts>): MacAddress | undefined {
   return hostNetwork?.interfaces.find(({ index }) => index === underlay?.index)?.mac;
 }

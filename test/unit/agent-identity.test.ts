@@ -61,6 +61,17 @@ describe('a host that was booted', () => {
     await after.stop();
   });
 
+  it('keeps its lease under another address also where its network card had got another hardware address before', async () => {
+    const before = await new AgentOnFakes().start();
+    const had = leaseOf(before)!;
+    const mac = macAddress('02:ee:00:00:00:77');
+    before.kernel.networkInterfaces = [{ ...FAKE_UNDERLAY, mac }];
+    await before.clock.advance(75_000);
+    const after = await reboot(before, [{ ...eth0('192.168.0.77'), mac }]);
+    expect(leaseOf(after)).toMatchObject({ name: had.name, publicIp: '192.168.0.77' });
+    await after.stop();
+  });
+
   it('has another lease where the file comes from a host with another network card', async () => {
     const before = await new AgentOnFakes().start();
     const had = leaseOf(before)!;
