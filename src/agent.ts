@@ -9,6 +9,7 @@ import { Announcer } from './engine/announcer';
 import { AccessWatcher } from './engine/access-watcher';
 import { begin } from './engine/beginning';
 import { ConfigWatcher } from './engine/config-watcher';
+import { EtcdAddresses } from './engine/etcd-addresses';
 import { Conditions, type Check } from './engine/conditions';
 import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
@@ -66,6 +67,8 @@ export interface AgentOptions {
   readonly hasBlackholeRoute: boolean;
   /** Addresses of etcd: no lease may lead them into the overlay. */
   readonly etcdAddresses: readonly IpAddress[];
+  /** The endpoints that are host names: the same holds for their addresses. */
+  readonly etcdNames?: readonly string[];
   readonly renewMarginSeconds: number;
   /** Whether another subnet may take the place of the one we had, if that is another host's. */
   readonly mayRenumber: boolean;
@@ -139,6 +142,7 @@ export class Agent {
   #arePeersLater = false;
   #past: Past | undefined;
   #identity: Identity | undefined;
+  readonly #etcdAddresses: EtcdAddresses;
   readonly #known = new KnownAddresses(() => this.#watcher.leases);
   /** Overlay devices whose routes are ours, too. */
   #formerLinks: readonly string[] = [];
@@ -168,6 +172,9 @@ export class Agent {
       ipMasq: firewall.ipMasq,
     });
     this.#own.listen((change) => this.#follow(change));
+    this.#etcdAddresses = new EtcdAddresses(host, clock, options.etcdNames ?? [], (etcdAddresses) =>
+      this.#own.set({ etcdAddresses }),
+    );
     this.#reconciler = new Reconciler(kernel, clock, log, () => ({
       overlay: this.#overlay!,
       peers: this.#watcher.peers,
@@ -386,6 +393,7 @@ export class Agent {
     const [{ network, memory }] = await Promise.all([
       begin({ registry, host, isInUse, ...this.#waiting }, this.#watcher, configPlace, signal),
       first,
+      this.#etcdAddresses.first(signal),
     ]);
     for (const remark of network.remarks) log.warn(remark);
     await this.#meetNetwork(network, signal);
@@ -534,6 +542,7 @@ export class Agent {
       ...(this.#admission ? [this.#admission.run(until)] : []),
       this.#surroundings.run(until),
       this.#configWatcher!.run(until),
+      this.#etcdAddresses.run(until),
       // What only tells is no hurry of a start.
       after(met, () => this.#routes.run(until)),
       after(met, () => this.#access.run(until)),
@@ -752,7 +761,11 @@ export class Agent {
   #routedOverlay(): RoutedOverlay | undefined {
     if (!this.#overlay || !this.#reconciler.isBaseInPlace) return undefined;
     const servers = this.ports.host.nameServers().map((address) => ({ address, what: 'a name server' }));
-    const etcd = this.options.etcdAddresses.map((address) => ({ address, what: 'etcd' }));
+    const { etcdAddresses = [] } = this.#own.facts;
+    const etcd = [...this.options.etcdAddresses, ...etcdAddresses].map((address) => ({
+      address,
+      what: 'etcd',
+    }));
     return { overlay: this.#overlay, peers: this.#watcher.peers, needed: [...servers, ...etcd] };
   }
 

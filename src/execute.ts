@@ -115,6 +115,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
             : { kind: 'on-demand', idleMilliseconds: options.idleTimeoutSeconds * 1000 },
         hasBlackholeRoute: options.ipBlackholeRoute,
         etcdAddresses: options.etcdEndpoints.flatMap((url) => parseIpAddress(hostOf(url)) ?? []),
+        etcdNames: [...new Set(options.etcdEndpoints.map(hostOf))].filter((name) => !parseIpAddress(name)),
         renewMarginSeconds: options.renewMarginMinutes * 60,
         mayRenumber: options.subnetLost === 'renumber',
         peerGraceMilliseconds: options.peerGraceSeconds * 1000,

@@ -294,6 +294,8 @@ export interface Host {
   randomBytes(count: number): Uint8Array;
   /** The name servers that programs of this host ask, as far as files name them. Never throws. */
   nameServers(): readonly IpAddress[];
+  /** The addresses of that host name, as programs of this host find them; none where it cannot be resolved. Never rejects. */
+  addressesOf(name: string): Promise<readonly IpAddress[]>;
   /** Tells this machine from others, except for its clones, and stays the same when it is booted; undefined where it has no such ID. */
   machineId(): string | undefined;
   /**

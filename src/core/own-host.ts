@@ -43,6 +43,8 @@ export interface OwnHostInputs {
   readonly lease: Lease;
   readonly underlay: Underlay;
   readonly hostNetwork: HostNetwork;
+  /** Of the endpoints that are names; those that are addresses are settings. */
+  readonly etcdAddresses?: readonly IpAddress[];
   /** The subnets that our containers had before: what still has one is no other's. */
   readonly formerSubnets?: readonly Subnet[];
 }
@@ -125,16 +127,17 @@ interface NamedAddress {
   readonly what: string;
 }
 
-type Surroundings = Pick<OwnHostInputs, 'settings' | 'underlay' | 'hostNetwork'>;
+type Surroundings = Pick<OwnHostInputs, 'settings' | 'underlay' | 'hostNetwork' | 'etcdAddresses'>;
 
 /** Addresses that the underlay must reach, whatever leases say, each once. */
-function guardedAddresses({ settings, underlay, hostNetwork }: Surroundings): NamedAddress[] {
+function guardedAddresses(inputs: Surroundings): NamedAddress[] {
+  const { settings, underlay, hostNetwork, etcdAddresses = [] } = inputs;
   const gateways = hostNetwork.defaultRoutes.flatMap(({ gateway }) => gateway ?? []);
   const all = [
     { address: underlay.address, what: 'our own address' },
     { address: underlay.publicIp, what: 'our own PublicIP' },
     ...gateways.map((address) => ({ address, what: 'a default gateway' })),
-    ...settings.etcdAddresses.map((address) => ({ address, what: 'etcd' })),
+    ...[...settings.etcdAddresses, ...etcdAddresses].map((address) => ({ address, what: 'etcd' })),
   ];
   return all.filter(({ address }, at) => all.findIndex((other) => other.address === address) === at);
 }

@@ -47,9 +47,10 @@ export class OwnHostState {
 
   /** What of the network cannot be leased; nothing while too little is known. */
   reserved(ownSubnets: readonly Subnet[]): ReservedSubnet[] {
-    const { network, underlay, hostNetwork } = this.#facts;
+    const { network, underlay, hostNetwork, etcdAddresses = [] } = this.#facts;
     if (!network || !underlay || !hostNetwork) return [];
-    return reservedSubnets({ settings: this.settings, network, underlay, hostNetwork }, ownSubnets);
+    const inputs = { settings: this.settings, network, underlay, hostNetwork, etcdAddresses };
+    return reservedSubnets(inputs, ownSubnets);
   }
 
   /** Calls back in the same turn in which something that is derived changed; those who listened first hear it first. */
@@ -60,9 +61,10 @@ export class OwnHostState {
   /** From now on this is so; what is not named stays as it was. */
   set(facts: Partial<OwnHostFacts>): void {
     this.#facts = { ...this.#facts, ...facts };
-    const { network, lease, underlay, hostNetwork, formerSubnets = [] } = this.#facts;
+    const { network, lease, underlay, hostNetwork, formerSubnets = [], etcdAddresses = [] } = this.#facts;
     if (!network || !lease || !underlay || !hostNetwork) return;
-    const now = ownHostOf({ settings: this.settings, network, lease, underlay, hostNetwork, formerSubnets });
+    const { settings } = this;
+    const now = ownHostOf({ settings, network, lease, underlay, hostNetwork, formerSubnets, etcdAddresses });
     const before = this.#current;
     const parts = Object.keys(now) as (keyof OwnHost)[];
     const differs = new Set(parts.filter((part) => !before || !isSame(before[part], now[part])));

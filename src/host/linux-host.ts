@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IpAddress } from '../model/address';
 import type { Host } from '../ports';
+import { lookUpAddresses } from './host-names';
 import { AgentLocks } from './lock';
 import { readMachineId } from './machine-id';
 import { readNameServers } from './name-servers';
@@ -83,6 +84,10 @@ export class LinuxHost implements Host {
 
   nameServers(): readonly IpAddress[] {
     return readNameServers();
+  }
+
+  addressesOf(name: string): Promise<readonly IpAddress[]> {
+    return lookUpAddresses(name);
   }
 
   machineId(): string | undefined {

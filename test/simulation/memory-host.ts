@@ -69,6 +69,10 @@ export class MemoryHost implements Host {
     return this.inner.nameServers();
   }
 
+  addressesOf(name: string): Promise<readonly IpAddress[]> {
+    return this.inner.addressesOf(name);
+  }
+
   machineId(): string | undefined {
     return this.inner.machineId();
   }

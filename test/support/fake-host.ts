@@ -103,6 +103,13 @@ export class FakeHost implements Host {
     return this.servers;
   }
 
+  /** Whom it finds by their names. */
+  readonly names = new Map<string, IpAddress[]>([['localhost', ['127.0.0.1' as IpAddress]]]);
+
+  addressesOf(name: string): Promise<readonly IpAddress[]> {
+    return Promise.resolve(this.names.get(name) ?? []);
+  }
+
   machineId(): string | undefined {
     return this.machine.id;
   }

@@ -143,6 +143,13 @@ export function describeHostContract(name: string, create: () => Promise<HostUnd
       expect(servers.map((address) => parseIpAddress(address))).toEqual([...new Set(servers)]);
     });
 
+    test('finds hosts by their names; none by one that nobody has', async () => {
+      expect((await host.addressesOf('localhost')).map((address) => parseIpAddress(address))).toContain(
+        '127.0.0.1',
+      );
+      expect(await host.addressesOf('no such name')).toEqual([]);
+    });
+
     test('knows its machine by the same ID each time, as each process of that machine', () => {
       expect(host.machineId()).toMatch(/^[\da-f]{32}$/);
       expect([host.machineId(), setup.other.machineId()]).toEqual([host.machineId(), host.machineId()]);
