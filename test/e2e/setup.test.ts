@@ -1,4 +1,4 @@
-/** scripts/setup where packages cannot be had: the cause in words, at once and once, and an honest end. */
+/** scripts/setup: what it installs, for whom, and how far it is; and where packages cannot be had, the cause in words, and an honest end. */
 import {
   chmodSync,
   cpSync,
@@ -61,8 +61,8 @@ function provide(place: string, scripts: Record<string, string>): void {
 /** Shell for printing these words, whatever is in them. */
 const printing = (words: string) => `cat << 'END OF WORDS'\n${words}\nEND OF WORDS`;
 
-/** What setup says there, with npm's settings; of this machine's it takes none. */
-async function said(place: string, settings: Record<string, string>) {
+/** What setup says there, called with these words, with npm's settings; of this machine's it takes none. */
+async function said(place: string, settings: Record<string, string>, ...words: string[]) {
   const inherited = Object.entries(process.env).filter(([name]) => !/^npm_|_proxy$|^NODE_EXTRA/i.test(name));
   const env = {
     ...Object.fromEntries(inherited),
@@ -71,7 +71,7 @@ async function said(place: string, settings: Record<string, string>) {
     npm_config_cache: join(place, 'cache'),
     ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [`npm_config_${name}`, value])),
   };
-  const { status, stdout, stderr } = await attempt(join(place, 'scripts/setup'), [], { env });
+  const { status, stdout, stderr } = await attempt(join(place, 'scripts/setup'), words, { env });
   return { status, stdout, stderr };
 }
 
@@ -90,11 +90,14 @@ const answer =
   (_, response) =>
     void response.writeHead(status).end(text);
 
+const INSTALLING = 'setup: installing npm packages: about 12 MB to download, 50 MB on the disk (npm ci)\n';
+
 /** The end of setup: the cause comes first on stderr, and nothing was tried a second way. */
 async function expectCause(words: RegExp, place: string, settings: Record<string, string>): Promise<void> {
   const { status, stdout, stderr } = await said(place, settings);
   expect(stderr.replace(/^Warning: .*\n/gm, '')).toMatch(words);
-  expect(stdout).toBe('setup: installing npm packages (npm ci)\n');
+  // Of a package that comes and is no good it says that it came.
+  expect(stdout.replace(/^setup: npm packages: \d+ %\n/gm, '')).toBe(INSTALLING);
   expect(status).toBe(1);
   expect(existsSync(join(place, 'node_modules/.vtepd-lock'))).toBe(false);
 }
@@ -201,10 +204,40 @@ describe('npm', () => {
   const npm = (words: string) => ({
     npm: `echo "$1" >> "\${0%/*}/asked"\n[ "$1" != ci ] || { ${printing(words)}\nexit 1; }`,
   });
+  const stampOf = (place: string) => readFileSync(join(place, 'node_modules/.vtepd-lock'), 'utf8');
   const asked = (place: string) =>
     readFileSync(join(place, '.tools/node_modules/.bin/asked'), 'utf8').trim().split('\n');
   const OUT_OF_STEP =
     'npm error code EUSAGE\nnpm error `npm ci` can only install packages when your package.json and package-lock.json or npm-shrinkwrap.json are in sync.';
+
+  test('what has come of the packages is told, and that they are those of the demo', async () => {
+    const { registry: url, integrity } = await largeRegistry(10);
+    const place = clone(integrity);
+    const { stdout } = await said(place, { registry: url });
+    expect(stdout).toBe(`${INSTALLING}setup: npm packages: 100 %\nsetup: building the native addon\n`);
+    const lock = createHash('sha256')
+      .update(readFileSync(join(place, 'package-lock.json')))
+      .digest('hex');
+    expect(stampOf(place)).toBe(`${lock} demo\n`);
+  });
+
+  test('the demo goes without the packages of the tests, and the tests bring theirs', async () => {
+    const place = clone();
+    mkdirSync(join(place, 'node_modules'));
+    provide(place, { npm: 'echo "$@" >> "${0%/*}/asked"' });
+    const installs = () => asked(place).filter((words) => words.startsWith('ci '));
+    await said(place, {});
+    expect(installs()).toEqual([expect.stringMatching(/^ci --omit=dev /)]);
+    await said(place, {});
+    expect(installs()).toHaveLength(1);
+    expect((await said(place, {}, '--tests')).stdout).toMatch(
+      /^setup: installing npm packages: about 50 MB to download, 215 MB on the disk/,
+    );
+    expect(installs()[1]).toMatch(/^ci --no-audit /);
+    // Who has all needs no other for the demo.
+    await said(place, {});
+    expect(installs()).toHaveLength(2);
+  });
 
   test('a lock without the packages of other platforms is taken in another way', async () => {
     const place = clone();
@@ -226,7 +259,7 @@ describe('npm', () => {
     const place = clone();
     provide(place, npm(words));
     const { status, stdout, stderr } = await said(place, {});
-    expect({ status, stdout }).toEqual({ status: 1, stdout: 'setup: installing npm packages (npm ci)\n' });
+    expect({ status, stdout }).toEqual({ status: 1, stdout: INSTALLING });
     expect(stderr).toContain(words.split('\n').at(-1)!);
     expect(stderr).toContain('setup: npm could not install the packages. All of it is in ');
     expect(asked(place)).toEqual(['view', 'ci']);
@@ -261,8 +294,96 @@ test.each([
     'dpkg-query': '[ "$4" != fish ] && echo installed',
     'apt-get': `[ "$1" = update ] || { ${printing(words)}\nexit 100; }`,
   });
-  const { status, stdout, stderr } = await said(place, {});
+  const { status, stdout, stderr } = await said(place, {}, '--tests');
   expect(stdout).toBe('setup: installing Debian packages: fish\n');
   expect(stderr).toMatch(expected);
   expect(status).toBe(1);
+});
+
+describe('Debian packages', () => {
+  /** A machine without any of them, and an apt-get that gets none. */
+  async function missing(...words: string[]): Promise<string[]> {
+    const place = clone();
+    provide(place, { 'dpkg-query': 'exit 1', 'apt-get': 'exit 100' });
+    const { stdout } = await said(place, {}, ...words);
+    return /^setup: installing Debian packages: (.*)$/m.exec(stdout)![1]!.split(' ');
+  }
+
+  test('of the tests are not installed for the demo', async () => {
+    const demo = await missing();
+    const tests = await missing('--tests');
+    expect(demo).toEqual(expect.arrayContaining(['build-essential', 'etcd-server', 'iproute2']));
+    expect(tests.slice(0, demo.length)).toEqual(demo);
+    expect(tests.slice(demo.length)).toEqual(expect.arrayContaining(['debootstrap', 'strace', 'fish']));
+    expect(new Set(tests).size).toBe(tests.length);
+    for (const large of ['docker.io', 'debootstrap', 'systemd-container']) expect(demo).not.toContain(large);
+  });
+
+  test('are told of as apt-get counts them, before they come and while they do', async () => {
+    const place = clone();
+    const sizes = [
+      'The following NEW packages will be installed:',
+      '  fish fish-common',
+      '0 upgraded, 2 newly installed, 0 to remove and 3 not upgraded.',
+      'Need to get 1,234 kB/2,345 kB of archives.',
+      'After this operation, 12.3 MB of additional disk space will be used.',
+      'Do you want to continue? [Y/n] N',
+      'Abort.',
+    ];
+    const progress = [
+      'dlstatus:1:0.0000:Retrieving file 1 of 2',
+      'dlstatus:2:60.5000:Retrieving file 2 of 2',
+      'pmstatus:dpkg-exec:0.0000:Running dpkg',
+      'pmstatus:fish:49.9000:Unpacking fish (amd64)',
+      'pmstatus:fish:100.0000:Installed fish (amd64)',
+    ];
+    provide(place, {
+      'dpkg-query': '[ "$4" != fish ] && echo installed',
+      'apt-get': `case "$*" in
+        update) ;;
+        --assume-no*) ${printing(sizes.join('\n'))}
+          exit 1 ;;
+        *Status-Fd=3*) { ${printing(progress.join('\n'))}
+          } >&3 ;;
+      esac`,
+      npm: 'exit 1',
+    });
+    const { stdout } = await said(place, {}, '--tests');
+    expect(stdout.split('\n').slice(0, 6)).toEqual([
+      'setup: installing Debian packages: fish',
+      'setup: with what they depend on: 2 packages, 1,234 kB to download, 12.3 MB on the disk',
+      'setup: downloading: 50 %',
+      'setup: installing: 25 %',
+      'setup: installing: 100 %',
+      expect.stringMatching(/^setup: installing npm packages/),
+    ]);
+  });
+});
+
+test('how large npm packages are is said as it is', async () => {
+  const script = readFileSync(join(ROOT, 'scripts/setup'), 'utf8');
+  const saidOf = (name: string) => Number(new RegExp(`^${name}='\\d+ (\\d+)'$`, 'm').exec(script)![1]);
+  const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { dev?: boolean }>;
+  };
+  const there = Object.entries(lock.packages).filter(([path]) => path !== '' && existsSync(join(ROOT, path)));
+  const megabytes = async (paths: string[]) => {
+    const { stdout } = await attempt('du', ['-skc', ...paths.map((path) => join(ROOT, path))]);
+    return Number(/^(\d+)\s+total$/m.exec(stdout)![1]) / 1024;
+  };
+  const demo = await megabytes(there.filter(([, { dev }]) => !dev).map(([path]) => path));
+  const tests = await megabytes(there.map(([path]) => path));
+  for (const [name, size] of [
+    ['NPM_DEMO_SIZE', demo],
+    ['NPM_TEST_SIZE', tests],
+  ] as const) {
+    expect(saidOf(name)).toBeGreaterThan(size * 0.8);
+    expect(saidOf(name)).toBeLessThan(size * 1.25);
+  }
+});
+
+test('a word that it does not know is refused, with its usage', async () => {
+  const { status, stderr } = await said(clone(), {}, '--everything');
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/^setup: there is no option '--everything'\n\nUsage: scripts\/setup \[--tests\]/);
 });
