@@ -110,6 +110,8 @@ const NOTES_MILLISECONDS = 5_000;
 const OVERRUN_REST_MILLISECONDS = 60_000;
 /** An administrator may be waiting for a start, and look. */
 const STARTING_NOTES_MILLISECONDS = 1_000;
+/** Who starts the service waits for no longer: what a start lacks then (etcd, the configuration) may come in minutes, or never. */
+const SERVICE_START_MILLISECONDS = 10_000;
 /** Of a host that renumbers again and again the oldest subnets are forgotten. */
 const MOST_FORMER_SUBNETS = 16;
 /** A peer that etcd told of when it was asked is in the table by then, or it is gone. */
@@ -344,11 +346,19 @@ export class Agent {
 
   /** Looks at its own health now and then: since when something has been so is not to depend on who asked, and when. */
   async #takeNotes(signal: AbortSignal): Promise<void> {
+    const { clock, host } = this.ports;
+    const began = clock.now();
+    let isStarting = true;
     while (!signal.aborted) {
       this.#tellSystemd();
+      // Behind what is waited for, so that who looks at once sees it.
+      if (isStarting && clock.now() - began >= SERVICE_START_MILLISECONDS) {
+        isStarting = false;
+        if (!this.#announcer.isAnnounced) host.notify({ ready: true });
+      }
       this.liveness();
       const rest = this.#announcer.isAnnounced ? NOTES_MILLISECONDS : STARTING_NOTES_MILLISECONDS;
-      await this.ports.clock.sleep(rest, signal).catch(() => undefined);
+      await clock.sleep(rest, signal).catch(() => undefined);
     }
   }
 

@@ -27,7 +27,7 @@ async function main(): Promise<number> {
     // It reads its own words: they are those of flannel's script.
     const { runDockerOpts } = await import('./cli/docker-opts.js');
     const { processDockerOptsIo } = await import('./cli/docker-opts-io.js');
-    return runDockerOpts(words.slice(1), processDockerOptsIo());
+    return runDockerOpts(words.slice(1), processDockerOptsIo(stop.signal));
   }
   let command: Command;
   try {

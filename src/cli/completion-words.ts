@@ -46,7 +46,7 @@ export const CONFIG_ACTIONS: readonly CompletedWord[] = COMMANDS.config.usage.ma
 }));
 
 /** Flags of `vtepd docker-opts`, which has none of the options. */
-export const DOCKER_OPTS_FLAGS = ['-f', '-d', '-i', '-c', '-k', '-m', '--require', '--help'];
+export const DOCKER_OPTS_FLAGS = ['-f', '-d', '-i', '-c', '-k', '-m', '--require', '--wait', '--help'];
 
 /** Flags that only this command has, or this action of `vtepd config`. `vtepd status` needs none of the options besides. */
 export const OWN_FLAGS: Readonly<Record<'status' | 'cleanup' | 'get' | 'set', readonly CompletedWord[]>> = {

@@ -14,6 +14,8 @@ export interface DockerOptsChoices {
   readonly withIpMasq: boolean;
   /** Fail when subnet.env is missing or incomplete, instead of writing less. */
   readonly isRequired: boolean;
+  /** Wait until subnet.env is there and complete. */
+  readonly waits: boolean;
 }
 
 export interface DockerOptsUsage {
@@ -23,7 +25,7 @@ export interface DockerOptsUsage {
   readonly isAsked: boolean;
 }
 
-export const DOCKER_OPTS_USAGE = `vtepd docker-opts [-f SUBNET-ENV-FILE] [-d DOCKER-ENV-FILE] [-i] [-c] [-m] [-k COMBINED-KEY] [--require]
+export const DOCKER_OPTS_USAGE = `vtepd docker-opts [-f SUBNET-ENV-FILE] [-d DOCKER-ENV-FILE] [-i] [-c] [-m] [-k COMBINED-KEY] [--require | --wait]
 
 Writes the options that make Docker use this host's subnet, from subnet.env.
 OPTIONS:
@@ -36,6 +38,7 @@ OPTIONS:
              environment stays in front
   -m         leave --ip-masq out
   --require  fail, and write nothing, when subnet.env is missing or incomplete
+  --wait     wait, and say so, until it is there and complete
 `;
 
 /** What these words (behind the command's name) ask for. Never throws: what makes no sense is answered with the usage. */
@@ -49,8 +52,8 @@ export function parseDockerOptsArguments(words: readonly string[]): DockerOptsCh
   const rest = [...words];
   for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
     if (word === '--help') return { kind: 'usage', text: `Usage: ${DOCKER_OPTS_USAGE}`, isAsked: true };
-    if (word === '--require') {
-      flags.add('require');
+    if (word === '--require' || word === '--wait') {
+      flags.add(word.slice(2));
       continue;
     }
     if (!/^-[^-]/.test(word)) return usage(`there is no argument '${word}'`);
@@ -82,6 +85,7 @@ export function parseDockerOptsArguments(words: readonly string[]): DockerOptsCh
     combinedKey: values.k,
     withIpMasq: !flags.has('m'),
     isRequired: flags.has('require'),
+    waits: flags.has('wait'),
   };
 }
 

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { familyOf, printSubnet, type Subnet } from '../model/address';
 import { HostError } from '../model/errors';
@@ -9,8 +10,11 @@ import { makeDirectory } from '../regular-file';
 import type { DockerOptsIo } from './docker-opts';
 import { readInput } from './input';
 
-/** The process's own. */
-export function processDockerOptsIo(): DockerOptsIo {
+/** A start of Docker waits for it; nothing but a small file is read each time. */
+const REST_MILLISECONDS = 500;
+
+/** The process's own. `stop` is what SIGTERM and SIGINT abort. */
+export function processDockerOptsIo(stop: AbortSignal): DockerOptsIo {
   const complain = (line: string) => void process.stderr.write(line);
   return {
     environment: process.env,
@@ -18,6 +22,10 @@ export function processDockerOptsIo(): DockerOptsIo {
     complain,
     read: (file) => orUndefined(readInput(file), `cannot read ${file}`),
     replace: replaceFile,
+    rest: async () => {
+      await sleep(REST_MILLISECONDS, undefined, { signal: stop }).catch(() => undefined);
+      if (stop.aborted) throw new HostError('EINTR', 'stopped while it waited');
+    },
     routesVia: async (subnet) => {
       try {
         return await routesVia(subnet);

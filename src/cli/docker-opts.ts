@@ -17,6 +17,8 @@ export interface DockerOptsIo {
   replace(file: string, text: string): Promise<void>;
   /** The routes to exactly this subnet that go via a gateway, as `ip route show` prints them. */
   routesVia(subnet: Subnet): Promise<readonly string[]>;
+  /** Before the next look at a file that is waited for. Rejects when we are asked to stop. */
+  rest(): Promise<void>;
 }
 
 /** Runs the command with the words behind its name; returns the exit code, 0 or 1. Says on standard error why it is 1. */
@@ -37,9 +39,7 @@ export async function runDockerOpts(words: readonly string[], io: DockerOptsIo):
 
 async function writeDockerOpts(choices: DockerOptsChoices, io: DockerOptsIo): Promise<number> {
   const { envFile, outputFile } = choices;
-  const text = await io.read(envFile);
-  const values: ReadonlyMap<string, string> = parseDotenv(text ?? '').values;
-  const lacks = whatIsLacking(values, text !== undefined);
+  const { values, lacks } = await (choices.waits ? awaitComplete(envFile, io) : look(envFile, io));
   if (lacks !== undefined) {
     io.complain(
       `vtepd docker-opts: ${envFile} ${lacks}; ${choices.isRequired ? 'nothing is written' : 'Docker will choose its own bridge address and MTU'}. ` +
@@ -54,6 +54,35 @@ async function writeDockerOpts(choices: DockerOptsChoices, io: DockerOptsIo): Pr
   const routes = (await Promise.all(ownSubnets(values).map((subnet) => io.routesVia(subnet)))).flat();
   for (const route of routes) io.complain(`Your routing table already contains the subnet: ${route}\n`);
   return routes.length > 0 ? 1 : 0;
+}
+
+interface SubnetFileLook {
+  readonly values: ReadonlyMap<string, string>;
+  /** Undefined: nothing. */
+  readonly lacks: string | undefined;
+}
+
+async function look(envFile: string, io: DockerOptsIo): Promise<SubnetFileLook> {
+  const text = await io.read(envFile);
+  const { values } = parseDotenv(text ?? '');
+  return { values, lacks: whatIsLacking(values, text !== undefined) };
+}
+
+/** Says what is lacking once, and again when it is something else. */
+async function awaitComplete(envFile: string, io: DockerOptsIo): Promise<SubnetFileLook> {
+  let said: string | undefined;
+  for (;;) {
+    const seen = await look(envFile, io);
+    if (seen.lacks === undefined) return seen;
+    if (seen.lacks !== said) {
+      said = seen.lacks;
+      io.complain(
+        `vtepd docker-opts: ${envFile} ${said}; waiting for it. ` +
+          "vtepd writes it once this host has a subnet: 'systemctl status vtepd' says what it waits for.\n",
+      );
+    }
+    await io.rest();
+  }
 }
 
 function whatIsLacking(values: ReadonlyMap<string, string>, exists: boolean): string | undefined {

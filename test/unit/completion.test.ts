@@ -61,7 +61,7 @@ describe('bash offers', () => {
     expect(offers('--iface', '=', 'eth0', '--ip-masq', 'c')).toEqual(['config', 'cleanup', 'completion']);
     expect(offers('config', '')).toEqual(['set', 'get', 'check']);
     expect(offers('completion', '')).toEqual([...SHELLS]);
-    expect(offers('docker-opts', '--')).toEqual(['--require', '--help']);
+    expect(offers('docker-opts', '--')).toEqual(['--require', '--wait', '--help']);
     expect(offers('status', '')).toEqual(['--json', '--peers', '--help']);
     expect(offers('cleanup', '')).toEqual(['--for-flannel']);
     expect(offers('--iface', 'eth0', 'cleanup', '--f')).toEqual(['--for-flannel']);

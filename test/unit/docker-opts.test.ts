@@ -42,6 +42,8 @@ async function run(
     files?: Record<string, string>;
     environment?: Record<string, string>;
     routes?: Record<string, string[]>;
+    /** What somebody writes into subnet.env while it is waited for, one text after another. */
+    later?: (string | undefined)[];
   } = {},
 ): Promise<Run> {
   const files = new Map(Object.entries(world.files ?? { '/run/flannel/subnet.env': SUBNET_ENV }));
@@ -54,6 +56,12 @@ async function run(
     read: (file) => Promise.resolve(files.get(file)),
     replace: (file, text) => Promise.resolve(void files.set(file, text)),
     routesVia: (subnet) => Promise.resolve(world.routes?.[printSubnet(subnet)] ?? []),
+    rest: () => {
+      if (!world.later?.length) return Promise.reject(new Error('stopped while it waited'));
+      const text = world.later.shift();
+      if (text !== undefined) files.set('/run/flannel/subnet.env', text);
+      return Promise.resolve();
+    },
   };
   const exitCode = await runDockerOpts(words, io);
   return { files, stdout, stderr, exitCode };
@@ -165,6 +173,24 @@ describe('without a usable subnet.env docker-opts', () => {
     expect(files.has('/run/docker_opts.env')).toBe(false);
     expect(exitCode).toBe(1);
     expect(stderr).toContain(`subnet.env ${problem}; nothing is written`);
+  });
+
+  test('waits for it with --wait, and says once for what', async () => {
+    const later = [undefined, 'FLANNEL_MTU=1450\n', undefined, SUBNET_ENV];
+    const { files, exitCode, stderr } = await run(['--wait', '-c'], { files: {}, later });
+    expect(files.get('/run/docker_opts.env')).toContain('--bip=10.1.74.1/24');
+    expect(exitCode).toBe(0);
+    const waiting = (what: string) =>
+      `vtepd docker-opts: /run/flannel/subnet.env ${what}; waiting for it. ` +
+      "vtepd writes it once this host has a subnet: 'systemctl status vtepd' says what it waits for.\n";
+    expect(stderr).toBe(waiting('does not exist') + waiting('names no subnet'));
+  });
+
+  test('writes nothing when it is stopped while it waits', async () => {
+    const { files, exitCode, stderr } = await run(['--wait'], { files: {} });
+    expect(files.has('/run/docker_opts.env')).toBe(false);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/vtepd docker-opts: stopped while it waited\n$/);
   });
 
   test.each([

@@ -36,6 +36,30 @@ it('an agent that waits for etcd says so, and what it waits for', async () => {
   );
 });
 
+it('systemd hears what a start waits for before anything else, and after ten seconds that it need not wait', async () => {
+  host = new AgentOnFakes();
+  host.registry.down = true;
+  await host.start();
+  expect(host.host.notified[0]).toEqual({
+    status: expect.stringMatching(/^starting: waiting for /) as string,
+  });
+  await host.clock.advance(8_000);
+  expect(host.host.serviceState.ready).toBeUndefined();
+  await host.clock.advance(2_000);
+  expect(host.host.serviceState).toMatchObject({
+    ready: true,
+    status: expect.stringMatching(/^starting: waiting for the network configuration: /) as string,
+  });
+  expect(host.agent.status(false).isReady).toBe(false);
+  await host.clock.advance(60_000);
+  expect(host.host.notified.filter(({ ready }) => ready)).toHaveLength(1);
+
+  host.registry.down = false;
+  await host.clock.advance(30_000);
+  expect(host.host.subnetFile).toContain('FLANNEL_SUBNET=');
+  expect(host.host.serviceState.status).toMatch(/^10\.5\.\d+\.0\/24 on flannel\.1, 0 peers$/);
+});
+
 it('before anything has failed systemd is told what is waited for', async () => {
   host = new AgentOnFakes();
   host.registry.slowMilliseconds = 60_000;
@@ -44,6 +68,12 @@ it('before anything has failed systemd is told what is waited for', async () => 
   expect(host.host.serviceState.status).toBe(
     'starting: waiting for etcd; the network configuration; a subnet lease; and 2 more',
   );
+});
+
+it('a start that is over in time is told of once', async () => {
+  host = await new AgentOnFakes().start();
+  await host.clock.advance(60_000);
+  expect(host.host.notified.filter(({ ready }) => ready)).toHaveLength(1);
 });
 
 it('also after its start it tells systemd that etcd is away, and when that is over', async () => {
