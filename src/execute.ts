@@ -26,7 +26,7 @@ import { letHelpersGiveWay } from './host/helper-threads';
 import { incarnation } from './host/incarnation';
 import { LinuxHost } from './host/linux-host';
 import { stateFileFor } from './host/state-file';
-import type { ServiceState } from './host/systemd';
+import { notifySystemd, type ServiceState } from './host/systemd';
 import { beatWatchdog } from './host/watchdog';
 import { openFirewall } from './kernel/firewall/linux-firewall';
 import { openVxlanGuard } from './kernel/firewall/vxlan-guard';
@@ -61,7 +61,10 @@ export async function execute(
 ): Promise<number> {
   switch (command.kind) {
     case 'run':
-      return run(withOwnStateFile(command.options), hooks, stop);
+      return run(withOwnStateFile(command.options), hooks, stop).catch((error: unknown) => {
+        notifySystemd(process.env, { status: describeError(error) });
+        throw error;
+      });
     case 'leave':
     case 'cleanup':
       return depart({ ...command, options: withOwnStateFile(command.options) }, stop);
@@ -141,7 +144,11 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     });
     closeControl = await openControlSocket((question) =>
       JSON.stringify(
-        withFormerNames({ ...processStatus(clock.now() - began), ...agent.status(question === 'peers') }),
+        withFormerNames({
+          ...processStatus(clock.now() - began),
+          invitation: firstHost?.invitation,
+          ...agent.status(question === 'peers'),
+        }),
       ),
     ).catch((error: unknown) => {
       log.warn("'vtepd status' will find nobody", { error: describeError(error) });

@@ -5,6 +5,7 @@ import { RegistryKeeper } from './engine/registry-keeper';
 import { ETCD_PORTS, urlOf } from './host/embedded-etcd';
 import type { Subnet } from './model/address';
 import { describeError } from './model/errors';
+import type { Invitation } from './model/status';
 import type { Clock, LeaseRegistry, Log, RegistryServer, ServerPlace } from './ports';
 
 export interface FirstHostPlan {
@@ -73,7 +74,7 @@ export class FirstHost {
         publicIp: place.publicIp,
       },
     );
-    if (this.#isConfigured) this.#invite(place);
+    this.#invite();
   }
 
   /**
@@ -93,6 +94,11 @@ export class FirstHost {
     return this.#keeper.isUp;
   }
 
+  /** How another host joins; undefined while there is nothing to join. */
+  get invitation(): Invitation | undefined {
+    return this.#place && this.#isConfigured ? invitationOf(this.#place, this.plan.joinOptions) : undefined;
+  }
+
   get trouble() {
     return this.#keeper.trouble;
   }
@@ -109,22 +115,30 @@ export class FirstHost {
     const wish = { network, isAsked, underlay };
     try {
       this.#isConfigured = await storeFirstConfig(wish, { ...this.ports, registry }, this.#stop.signal);
-      if (this.#isConfigured) this.#invite(this.#place!);
+      this.#invite();
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       this.ports.log.error('no network configuration could be stored', { error: describeError(error) });
     }
   }
 
-  #invite(place: ServerPlace): void {
-    const command = joinCommand(place, this.plan.joinOptions);
+  #invite(): void {
+    const { invitation } = this;
+    if (!invitation) return;
+    const { command, configLines } = invitation;
     this.ports.log.info('another host joins by this', { command });
     this.ports.say(`on the next host, as root: ${command}`);
+    this.ports.say('or, as a service there, by these lines in /etc/vtepd/vtepd.conf:');
+    for (const line of configLines) this.ports.say(line);
   }
 }
 
 /** What to run on the next host. Its underlay interface is the one that leads to us, whatever its name is there. */
-export function joinCommand({ publicIp }: ServerPlace, options: readonly string[]): string {
+export function invitationOf({ publicIp }: ServerPlace, options: readonly string[]): Invitation {
   const endpoint = `--etcd-endpoints=${urlOf(publicIp, ETCD_PORTS.clientPort)}`;
-  return ['vtepd', endpoint, `--iface-can-reach=${publicIp}`, ...options].join(' ');
+  const words = [endpoint, `--iface-can-reach=${publicIp}`, ...options];
+  return {
+    command: ['vtepd', ...words].join(' '),
+    configLines: words.map((word) => word.replace(/^--/, '')),
+  };
 }

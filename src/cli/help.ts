@@ -33,7 +33,9 @@ stored.`,
     summary: ['what the running agent says of itself'],
     details: `Its lease, its peers, what it repaired, and everything that is not well, with
 the reason and since when. --peers lists every peer; --json is one object, for
-programs. The exit code is 0 if the agent is ready, else 1.`,
+programs. The agent answers root and the members of its group (the package's is
+vtepd). The exit code is 0 if it is ready; 1 if it is not, or if there is none;
+4 if you may not ask it.`,
   },
   leave: {
     usage: ['vtepd leave'],
@@ -102,6 +104,8 @@ export const EXIT_CODES = [
   ['0', 'stopped as asked, or done'],
   ['1', 'it could not go on, and said why'],
   ['2', 'the command line, the environment or vtepd.conf is wrong'],
+  ['3', 'another host has our subnet, and --subnet-lost=stop'],
+  ['4', 'vtepd status: you may not ask the agent; root and its group may'],
 ] as const;
 
 export const SIGNALS = [

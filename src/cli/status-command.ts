@@ -1,9 +1,13 @@
 /** `vtepd status`: what the running agent says of itself, for a person or for a program. */
 import type { ControlQuestion } from '../model/control';
-import type { CheckStatus, LeaseStatus, PeerStatus, ProcessStatus } from '../model/status';
+import type { CheckStatus, Invitation, LeaseStatus, PeerStatus, ProcessStatus } from '../model/status';
 import { HostError, describeError } from '../model/errors';
 import { presentChecks } from '../model/former-status';
 import type { StatusCommand } from './command-line';
+
+/** To one who may not. */
+const WHO_MAY_ASK =
+  "root and the members of the agent's group may: run it as root, or join it ('usermod -aG vtepd NAME' for the package's), and log in anew";
 
 /** What the command may touch. */
 export interface StatusIo {
@@ -15,16 +19,19 @@ export interface StatusIo {
   complain(text: string): void;
 }
 
-/** Returns the exit code: 0 every agent here is ready, 1 one is not, or there is none. */
+/** The agent answers root and its own group only. */
+const NOT_ALLOWED = 4;
+
+/** Returns the exit code: 0 every agent here is ready, 1 one is not, or there is none, 4 we may not ask. */
 export async function runStatusCommand({ asJson, withPeers }: StatusCommand, io: StatusIo): Promise<number> {
   let answers: readonly string[];
   try {
     answers = await io.ask(withPeers ? 'peers' : 'status');
   } catch (error) {
     if (!(error instanceof HostError)) throw error;
-    const hint = error.code === 'EACCES' || error.code === 'EPERM' ? ' (run it as root)' : '';
-    io.complain(`${describeError(error)}${hint}\n`);
-    return 1;
+    const isAllowed = error.code !== 'EACCES' && error.code !== 'EPERM';
+    io.complain(`${describeError(error)}${isAllowed ? '' : `; ${WHO_MAY_ASK}`}\n`);
+    return isAllowed ? 1 : NOT_ALLOWED;
   }
   if (answers.length === 0) {
     io.complain('no vtepd runs in this network namespace\n');
@@ -38,7 +45,8 @@ export async function runStatusCommand({ asJson, withPeers }: StatusCommand, io:
 
 /** The page a person reads. */
 export function printStatus(status: ProcessStatus): string {
-  const { version, processId, runningSeconds, isReady, overlay, lease, peers, work, checks } = status;
+  const { version, processId, runningSeconds, isReady, overlay, lease, peers, work, invitation, checks } =
+    status;
   const rows: [string, string][] = [];
   if (overlay) {
     const { network, link, vni, mtu, resolve, underlay, underlayAddress } = overlay;
@@ -58,6 +66,7 @@ export function printStatus(status: ProcessStatus): string {
   if (firewallRepairs > 0) rows.push(['firewall', `${firewallRepairs} repairs`]);
   if (missesAnswered + missesOfNobody > 0)
     rows.push(['misses', `${missesAnswered} answered, ${missesOfNobody} times nobody has the address`]);
+  if (invitation) rows.push(...invitationRows(invitation));
   return [
     `vtepd ${version}, process ${processId}, running for ${printDuration(runningSeconds)}: ${isReady ? 'ready' : 'NOT READY'}`,
     ...rows.map(([name, text]) => `  ${name.padEnd(10)}${text}`),
@@ -66,6 +75,15 @@ export function printStatus(status: ProcessStatus): string {
     ...(peers.list ? ['', ...peerTable(peers.list)] : []),
     '',
   ].join('\n');
+}
+
+/** Each line as it is to be copied. */
+function invitationRows({ command, configLines }: Invitation): [string, string][] {
+  return [
+    ['next host', command],
+    ['', 'or, in its /etc/vtepd/vtepd.conf:'],
+    ...configLines.map((line): [string, string] => ['', line]),
+  ];
 }
 
 function printLife({ remainingSeconds, lost }: LeaseStatus): string {

@@ -13,7 +13,7 @@ const LONGEST_QUESTION = 64;
 export type CloseControlSocket = () => void;
 
 /**
- * Answers our user, and root: the text that `answer` gives. It is there from the first moment, when it is not known yet which
+ * Answers our user, our group, and root: the text that `answer` gives. It is there from the first moment, when it is not known yet which
  * link is ours. Throws a HostError when it cannot be made. Does not keep the process alive.
  */
 export async function openControlSocket(
@@ -39,7 +39,7 @@ export async function openControlSocket(
         resolve();
       });
     });
-    chmodSync(path, 0o600);
+    chmodSync(path, 0o660);
   } catch (error) {
     throw hostError(`cannot make ${path}, where 'vtepd status' asks`, error);
   }

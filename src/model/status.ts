@@ -18,6 +18,15 @@ export interface ProcessStatus extends AgentStatus {
   readonly version: string;
   readonly processId: number;
   readonly runningSeconds: number;
+  /** Only of a first host, whose etcd answers. */
+  readonly invitation?: Invitation | undefined;
+}
+
+/** How the next host joins the etcd of a first one. */
+export interface Invitation {
+  readonly command: string;
+  /** The same for vtepd.conf. */
+  readonly configLines: readonly string[];
 }
 
 export interface OverlayStatus {

@@ -20,11 +20,11 @@ test('an agent answers who asks, each question with its own answer, and nobody o
   expect(await askAgents('status', directory)).toEqual([]);
 });
 
-test('only the user of the agent may ask', async () => {
+test('only the user of the agent and its group may ask', async () => {
   const directory = temporaryDirectory();
   const close = await openControlSocket(() => '', directory);
   const [name] = readdirSync(directory);
-  expect(statSync(join(directory, name!)).mode & 0o777).toBe(0o600);
+  expect(statSync(join(directory, name!)).mode & 0o777).toBe(0o660);
   close();
 });
 

@@ -1,6 +1,6 @@
 /** What a first host stores, and what it tells the next one. */
 import { storeFirstConfig } from '../../src/engine/first-config';
-import { FirstHost, joinCommand } from '../../src/first-host';
+import { FirstHost, invitationOf } from '../../src/first-host';
 import { subnet, type IpAddress } from '../../src/model/address';
 import type { RegistryError } from '../../src/model/errors';
 import type { RegistryServer } from '../../src/ports';
@@ -163,8 +163,12 @@ describe('a first host', () => {
 
   afterEach(() => first.stop());
 
-  const JOIN = (address: string) =>
-    `on the next host, as root: vtepd --etcd-endpoints=http://${address}:2379 --iface-can-reach=${address}`;
+  const joinAt = (address: string) => [
+    `on the next host, as root: vtepd --etcd-endpoints=http://${address}:2379 --iface-can-reach=${address}`,
+    'or, as a service there, by these lines in /etc/vtepd/vtepd.conf:',
+    `etcd-endpoints=http://${address}:2379`,
+    `iface-can-reach=${address}`,
+  ];
 
   test('lets the agent read the configuration when it has been stored, and says what to run on the next', async () => {
     let permitted = false;
@@ -178,10 +182,12 @@ describe('a first host', () => {
     await clock.advance(150);
     expect(permitted).toBe(false);
     expect(said).toEqual([]);
+    expect(first.invitation).toBeUndefined();
     await clock.advance(100);
     await permit;
     expect(await stored()).toContain('10.5.0.0/16');
-    expect(said).toEqual([JOIN('192.0.2.1')]);
+    expect(said).toEqual(joinAt('192.0.2.1'));
+    expect(first.invitation?.configLines).toEqual(joinAt('192.0.2.1').slice(2));
   });
 
   test('says anew what to run when its address has changed', async () => {
@@ -190,7 +196,7 @@ describe('a first host', () => {
     await clock.advance(10);
     first.settle(THERE);
     await clock.advance(10);
-    expect(said).toEqual([JOIN('192.0.2.1'), JOIN('192.0.2.7')]);
+    expect(said).toEqual([...joinAt('192.0.2.1'), ...joinAt('192.0.2.7')]);
     expect(log.lines.find(({ level }) => level === 'warn')).toMatchObject({
       message: 'the embedded etcd has another address; the other hosts must be told by --etcd-endpoints',
       fields: { before: '192.0.2.1', publicIp: '192.0.2.7' },
@@ -199,7 +205,8 @@ describe('a first host', () => {
 });
 
 test('the next host is told all it needs, in the way it is written', () => {
-  expect(joinCommand({ ...HERE, publicIp: 'fd00::1' as IpAddress }, ['--etcd-prefix=/other'])).toBe(
-    'vtepd --etcd-endpoints=http://[fd00::1]:2379 --iface-can-reach=fd00::1 --etcd-prefix=/other',
-  );
+  expect(invitationOf({ ...HERE, publicIp: 'fd00::1' as IpAddress }, ['--etcd-prefix=/other'])).toEqual({
+    command: 'vtepd --etcd-endpoints=http://[fd00::1]:2379 --iface-can-reach=fd00::1 --etcd-prefix=/other',
+    configLines: ['etcd-endpoints=http://[fd00::1]:2379', 'iface-can-reach=fd00::1', 'etcd-prefix=/other'],
+  });
 });

@@ -122,12 +122,36 @@ test('--json is what the agent said, one object a line', async () => {
   expect((await run(texts, true)).out).toBe(`${texts[0]}\n${texts[1]}\n`);
 });
 
-test('without an agent, or without the right to ask it, it says so', async () => {
+test('without an agent, or where it does not answer, it says so', async () => {
   expect(await run([])).toMatchObject({ code: 1, error: 'no vtepd runs in this network namespace\n' });
-  expect(await run(new HostError('EACCES', 'cannot ask the agent'))).toMatchObject({
+  expect(await run(new HostError('EIO', 'cannot ask the agent'))).toMatchObject({
     code: 1,
-    error: 'cannot ask the agent (run it as root)\n',
+    error: 'cannot ask the agent\n',
   });
+});
+
+test.each(['EACCES', 'EPERM'])('who may not ask (%s) hears who may, by a code of its own', async (code) => {
+  expect(await run(new HostError(code, 'cannot ask the agent'))).toMatchObject({
+    code: 4,
+    error: expect.stringMatching(
+      /^cannot ask the agent; root and the members of the agent's group may: .*'usermod -aG vtepd NAME'.*\n$/,
+    ) as string,
+  });
+});
+
+test('a first host shows how the next one joins, each line as it is to be copied', async () => {
+  const invitation = {
+    command: 'vtepd --etcd-endpoints=http://192.0.2.1:2379 --iface-can-reach=192.0.2.1',
+    configLines: ['etcd-endpoints=http://192.0.2.1:2379', 'iface-can-reach=192.0.2.1'],
+  };
+  const { out } = await run([JSON.stringify({ ...STATUS, invitation })]);
+  expect(out).toContain(`
+  next host vtepd --etcd-endpoints=http://192.0.2.1:2379 --iface-can-reach=192.0.2.1
+            or, in its /etc/vtepd/vtepd.conf:
+            etcd-endpoints=http://192.0.2.1:2379
+            iface-can-reach=192.0.2.1
+
+`);
 });
 
 test('the command line knows it, with the options of the agent or without', () => {
