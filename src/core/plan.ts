@@ -1,6 +1,6 @@
 /** The ordered difference between what should be and what is. */
 import { printSubnet } from '../model/address';
-import { keyOf, type KernelObject, type KernelState, type Link } from '../model/kernel-state';
+import { DETOUR, keyOf, type KernelObject, type KernelState, type Link } from '../model/kernel-state';
 import type { Operation } from '../model/operation';
 import { complete, type Steps } from '../model/steps';
 import { alterations, misfits } from './vxlan';
@@ -63,6 +63,9 @@ export function* planInSteps(desired: KernelState, actual: KernelState): Steps<O
     if (isThere && fits(object, existing)) continue;
     const reason = isThere ? reasonOf(object, existing) : undefined;
     puts.push(reason ? { verb: 'put', object, reason } : { verb: 'put', object });
+    // The kernel (6.18) takes a destination for one that has a nexthop object, and changes nothing.
+    if (isThere && existing.kind === 'fdb-entry' && existing.destination === DETOUR)
+      remakes.push({ verb: 'remove', object: existing, reason: 'it sends elsewhere than its device' });
   }
   const removals: Operation[] = [];
   for (const [key, object] of actual) {

@@ -1,7 +1,7 @@
 /** Neighbors and FDB entries: ip-neighbour(8), bridge(8). One message format; an FDB entry has the family AF_BRIDGE. */
 import { readU16, readU32 } from 'netlink/dist/structs';
 import type { Family, IpAddress } from '../model/address';
-import type { FdbEntry, Neighbor, NeighborState } from '../model/kernel-state';
+import { DETOUR, type FdbEntry, type Neighbor, type NeighborState } from '../model/kernel-state';
 import type { MacAddress } from '../model/mac';
 import { FlagsNew, MessageType } from './constants';
 import type { Message } from './message';
@@ -11,7 +11,9 @@ import { AF_BRIDGE, AttributeIndex, FAMILY_NUMBERS, FlagBit, StateBit, familyNum
 
 /** struct ndmsg */
 const HEADER = 12;
-const NDA = { DST: 1, LLADDR: 2, CACHEINFO: 3, IFINDEX: 8 } as const;
+const NDA = { DST: 1, LLADDR: 2, CACHEINFO: 3, PORT: 6, VNI: 7, IFINDEX: 8, NH_ID: 13 } as const;
+/** By these an FDB entry does not send by the port, VNI and link of its device: none that we would put has one. */
+const DETOURS = [NDA.PORT, NDA.VNI, NDA.IFINDEX, NDA.NH_ID];
 /** struct nda_cacheinfo: since when confirmed, used, updated (in USER_HZ, a hundredth of a second everywhere), reference count. */
 const UPDATED_OFFSET = 8;
 const TICK_MILLISECONDS = 10;
@@ -31,7 +33,7 @@ export interface NeighborRecord {
   readonly milliseconds: number;
 }
 
-const attributes = new AttributeIndex(NDA.IFINDEX);
+const attributes = new AttributeIndex(NDA.NH_ID);
 
 /** The link index in a neighbor message, read before anything else: most are about other links. */
 export function neighborIndexOf({ buffer, start, end }: Message): number {
@@ -42,12 +44,14 @@ export function neighborIndexOf({ buffer, start, end }: Message): number {
 export function parseNeighbor({ buffer, start, end }: Message): NeighborRecord | undefined {
   if (end - start < HEADER) return undefined;
   attributes.read(buffer, start + HEADER, end);
+  const family = buffer[start]!;
+  const isDetour = family === AF_BRIDGE && DETOURS.some((type) => attributes.bytes(type) !== undefined);
   return {
-    family: buffer[start]!,
+    family,
     index: readU32.call(buffer, start + 4),
     state: readU16.call(buffer, start + 8),
     flags: buffer[start + 10]!,
-    address: attributes.address(NDA.DST),
+    address: isDetour ? DETOUR : attributes.address(NDA.DST),
     mac: attributes.mac(NDA.LLADDR),
     milliseconds: (attributes.u32(NDA.CACHEINFO, UPDATED_OFFSET) ?? 0) * TICK_MILLISECONDS,
   };

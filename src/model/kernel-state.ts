@@ -1,5 +1,5 @@
 /** What the kernel holds, or should hold, of ours: objects as values, each with a key that says which one it is. */
-import { printSubnet, type Family, type IpAddress, type Subnet } from './address';
+import { ipAddress, printSubnet, type Family, type IpAddress, type Subnet } from './address';
 import type { MacAddress } from './mac';
 
 /**
@@ -73,6 +73,9 @@ export interface LinkAddress {
   readonly address: IpAddress;
   readonly prefixLength: number;
 }
+
+/** Where an FDB entry sends that does not go by the port, VNI and link of its device, or by a nexthop object: none that anybody would want. */
+export const DETOUR = ipAddress('0.0.0.0');
 
 /** A bridge(8) fdb entry of a VXLAN device: frames for `mac` go to `destination`; self, permanent. */
 export interface FdbEntry {

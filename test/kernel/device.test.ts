@@ -1,7 +1,8 @@
 import { desiredState } from '../../src/core/desired';
 import { plan } from '../../src/core/plan';
 import { ipAddress } from '../../src/model/address';
-import type { Link } from '../../src/model/kernel-state';
+import type { KernelState, Link } from '../../src/model/kernel-state';
+import { macAddress } from '../../src/model/mac';
 import { printOperation } from '../../src/model/operation';
 import type { Overlay } from '../../src/model/overlay';
 import type { NetworkInterface } from '../../src/model/network-interface';
@@ -99,4 +100,31 @@ test('a device whose packets only one with remote checksums understands is made 
   expect(first).toContain('remote checksum offload is on');
   expect(sh('ip -d link show flannel.1')).not.toContain(' remcsumtx');
   expect(await pass()).toEqual([]);
+});
+
+const MAC = '02:00:00:00:00:02';
+
+/** Each leaves the entry where it is, and its packets go elsewhere. */
+test.each([
+  `bridge fdb replace ${MAC} dev flannel.1 dst 192.168.0.2 port 9999 self permanent`,
+  `bridge fdb replace ${MAC} dev flannel.1 dst 192.168.0.2 vni 77 self permanent`,
+  `bridge fdb replace ${MAC} dev flannel.1 dst 192.168.0.2 via lo self permanent`,
+  `bridge fdb del ${MAC} dev flannel.1 self; ip nexthop add id 50 via 192.168.0.9 fdb; ip nexthop add id 51 group 50 fdb; bridge fdb add ${MAC} dev flannel.1 nhid 51 self permanent`,
+])('after `%s` the entry is as before, seen by its name and among all', async (commands) => {
+  const probe = new NoticeProbe(kernel);
+  for (const command of commands.split('; ')) sh(command);
+  await probe.until('the entry', ({ notices }) =>
+    notices.some((notice) => notice.kind === 'changed' && notice.what.startsWith(`fdb-entry ${MAC} now`)),
+  );
+  const name = { kind: 'fdb-entry', link: 'flannel.1', mac: macAddress(MAC) } as const;
+  const fits = (state: KernelState) => planOf(state).every(({ object }) => object.kind !== 'fdb-entry');
+  const planOf = (state: KernelState) => plan(desired(), state);
+  expect(fits((await kernel.look([name], SCOPE, signal))!)).toBe(false);
+  for (let again = 0; again < 3 && (await pass()).length > 0; again++);
+  expect(await pass()).toEqual([]);
+  expect(printed(await kernel.observe(SCOPE, signal))).toEqual(printed(desired()));
+  expect(sh(`bridge fdb show dev flannel.1`)).toMatch(
+    new RegExp(`^${MAC} dst 192.168.0.2 self permanent\\s*$`, 'm'),
+  );
+  probe.stop();
 });
