@@ -220,7 +220,7 @@ export function* overridesInSteps(
     const isRight =
       sender.kind === 'peers' ? isDelivered(answer, overlay, bridges) : isOurWay(answer, overlay, target);
     if (isRight) continue;
-    const cause = causeOf(inquiry, answer, rules, routes, overlay);
+    const cause = causeOf(inquiry, answer, rules, routes, overlay, bridges);
     if (!cause) continue;
     const key = `${printSubnet(target)} ${sender.kind} ${sender.inputName}`;
     const other = found.get(key);

@@ -1,5 +1,5 @@
 /** What leads packets elsewhere than our routes do, in words, and what to do about it. */
-import { contains, printSubnet, type IpAddress, type Subnet } from '../model/address';
+import { bitsOf, contains, familyOf, printSubnet, type IpAddress, type Subnet } from '../model/address';
 import type { Overlay } from '../model/overlay';
 import {
   LOCAL_TABLE,
@@ -15,6 +15,8 @@ import type { Inquiry, Override, Sender } from './effective-routes';
 import type { RouteIndex } from './route-index';
 
 const KERNEL_PROTOCOL = 2;
+/** Where every host has the rule for the main table. */
+const MAIN_RULE_PRIORITY = 32_766;
 /** Peers that are named one by one. */
 const NAMED_PEERS = 3;
 /** Causes that are told of one by one. */
@@ -35,25 +37,34 @@ export function causeOf(
   rules: Routing['rules'],
   routes: RouteIndex,
   overlay: Overlay,
+  bridges: ReadonlySet<string>,
 ): Cause | undefined {
   const { destination } = question;
+  const place = { overlay, bridges };
   if (answer.kind === 'route') {
     const { route } = answer;
-    if (route.table === MAIN_TABLE || route.table === LOCAL_TABLE) return causeOfRoute(route, overlay);
+    if (route.table === MAIN_TABLE || route.table === LOCAL_TABLE) return causeOfRoute(route, place);
     const rule = rules.find(
       (each) => each.action === 'lookup' && each.table === route.table && takes(each, sender, destination),
     );
     return rule ? causeOfRule('go by', route, rule) : causeOfVrf(route, sender);
   }
-  return obstacleTo(sender, destination, rules, routes, overlay);
+  return obstacleTo(sender, destination, rules, routes, place);
 }
 
-function causeOfRoute(route: RouteEntry, overlay: Overlay): Cause {
+/** Our links beside the VTEP: what is advised must not take them away. */
+interface Place {
+  readonly overlay: Overlay;
+  readonly bridges: ReadonlySet<string>;
+}
+
+function causeOfRoute(route: RouteEntry, { overlay, bridges }: Place): Cause {
   const { destination, type, hops, protocol } = route;
   const { prefixLength } = destination;
   const network = printSubnet(overlay.network);
   const link = hops[0]?.link ?? 'an interface';
-  if (type === 'local')
+  // An address has a route of its own; a prefix is somebody's route: ip-route(8), `local`.
+  if (type === 'local' && prefixLength === bitsOf(familyOf(destination.address)))
     return {
       what: `stay on this host: ${printSubnet(destination)} is an address of it (${link})`,
       remedy: `give ${link} an address outside of ${network}`,
@@ -63,7 +74,10 @@ function causeOfRoute(route: RouteEntry, overlay: Overlay): Cause {
   if (isConnected)
     return {
       what: `go to ${link}, which has the network ${printSubnet(destination)}`,
-      remedy: `remove ${link}, or give it a subnet outside of ${network}`,
+      remedy:
+        link === overlay.underlay.name || bridges.has(link)
+          ? `remove its address of that network: ip address del … dev ${link}`
+          : `remove ${link}, or give it a subnet outside of ${network}`,
       prefixLength,
     };
   return {
@@ -96,9 +110,10 @@ function obstacleTo(
   destination: IpAddress,
   rules: Routing['rules'],
   routes: RouteIndex,
-  overlay: Overlay,
+  place: Place,
 ): Cause | undefined {
   let thrown: RouteEntry | undefined;
+  let isMainAsked = false;
   for (const rule of rules) {
     if (!takes(rule, sender, destination)) continue;
     if (isRefusal(rule.action))
@@ -108,6 +123,7 @@ function obstacleTo(
         prefixLength: rule.destination?.prefixLength ?? 0,
       };
     if (rule.action !== 'lookup') continue;
+    isMainAsked ||= rule.table === MAIN_TABLE;
     const longest = routes.longest(rule.table, destination);
     if (!longest) continue;
     if (longest.type === 'throw') {
@@ -116,9 +132,15 @@ function obstacleTo(
       continue;
     }
     if (!isRefusal(longest.type)) return undefined;
-    return rule.table === MAIN_TABLE ? causeOfRoute(longest, overlay) : causeOfRule('end at', longest, rule);
+    return rule.table === MAIN_TABLE ? causeOfRoute(longest, place) : causeOfRule('end at', longest, rule);
   }
-  return thrown && causeOfRoute(thrown, overlay);
+  if (thrown) return causeOfRoute(thrown, place);
+  if (isMainAsked) return undefined;
+  return {
+    what: 'find no route: no rule leads them to the table main, where ours are',
+    remedy: `add one: ip rule add pref ${MAIN_RULE_PRIORITY} lookup main`,
+    prefixLength: 0,
+  };
 }
 
 function isRefusal(name: string): boolean {

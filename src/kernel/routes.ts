@@ -23,6 +23,7 @@ const RTA = {
   PREFSRC: 7,
   MULTIPATH: 9,
   TABLE: 15,
+  NH_ID: 30,
 } as const;
 /** RTNH_F_ONLINK: the gateway is on the link although no route says so. */
 const ONLINK = 0x04;
@@ -69,12 +70,14 @@ export interface RouteRecord {
   readonly type: number;
   readonly interfaceIndex: number | undefined;
   readonly gateway: IpAddress | undefined;
+  /** It leads by a nexthop object; what that is, the kernel may leave out (`nexthop_compat_mode` 0). */
+  readonly nexthopId?: number;
   readonly source: IpAddress | undefined;
   readonly metric: number;
   readonly isOnlink: boolean;
 }
 
-const attributes = new AttributeIndex(RTA.TABLE);
+const attributes = new AttributeIndex(RTA.NH_ID);
 
 /** The route that an RTM_NEWROUTE or RTM_DELROUTE tells of; undefined when it makes no sense or is neither IPv4 nor IPv6. */
 export function parseRoute({ buffer, start, end }: Message): RouteRecord | undefined {
@@ -82,6 +85,7 @@ export function parseRoute({ buffer, start, end }: Message): RouteRecord | undef
   const family = familyOfNumber(buffer[start]!);
   if (!family) return undefined;
   attributes.read(buffer, start + HEADER, end);
+  const nexthopId = attributes.u32(RTA.NH_ID);
   return {
     family,
     destination: { address: attributes.address(RTA.DST) ?? ANY[family], prefixLength: buffer[start + 1]! },
@@ -91,6 +95,7 @@ export function parseRoute({ buffer, start, end }: Message): RouteRecord | undef
     type: buffer[start + 7]!,
     interfaceIndex: attributes.u32(RTA.OIF),
     gateway: attributes.address(RTA.GATEWAY),
+    ...(nexthopId === undefined ? {} : { nexthopId }),
     source: attributes.address(RTA.PREFSRC),
     metric: attributes.u32(RTA.PRIORITY) ?? 0,
     isOnlink: (readU32.call(buffer, start + 8) & ONLINK) !== 0,

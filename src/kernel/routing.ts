@@ -111,21 +111,26 @@ export function routeAsker(netlink: Rtnetlink): (questions: readonly RouteQuesti
 }
 
 function entryOf(record: Record, hops: Hops, nameOf: (index: number) => string | undefined): RouteEntry {
-  const { destination, table, protocol, metric, interfaceIndex, gateway } = record;
+  const { destination, table, protocol, metric } = record;
   const type = typeNameOf(record.type);
-  const all =
-    hops.length > 0
-      ? hops
-      : interfaceIndex === undefined || leadsNowhere(type)
-        ? []
-        : [{ interfaceIndex, gateway }];
   return {
     ...{ destination, table, type, protocol, metric },
-    hops: all.map((hop) => ({
-      link: hop.interfaceIndex === undefined ? undefined : nameOf(hop.interfaceIndex),
-      gateway: hop.gateway,
-    })),
+    hops: leadsNowhere(type)
+      ? []
+      : waysOf(record, hops).map(({ interfaceIndex, gateway, nexthopId }) => ({
+          link: interfaceIndex === undefined ? undefined : nameOf(interfaceIndex),
+          gateway,
+          ...(nexthopId === undefined ? {} : { nexthopId }),
+        })),
   };
+}
+
+/** What the kernel tells of a nexthop object is enough; where it tells nothing, its number has to do. */
+function waysOf(record: Record, hops: Hops): Pick<Record, 'interfaceIndex' | 'gateway' | 'nexthopId'>[] {
+  const { interfaceIndex, gateway, nexthopId } = record;
+  if (hops.length > 0) return hops;
+  if (interfaceIndex !== undefined) return [{ interfaceIndex, gateway }];
+  return nexthopId === undefined ? [] : [{ interfaceIndex, gateway, nexthopId }];
 }
 
 /** The kernel hangs such an IPv6 route on lo. */

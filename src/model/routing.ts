@@ -23,6 +23,8 @@ export interface RouteHop {
   /** Undefined where the route leads nowhere, or the interface has gone meanwhile. */
   readonly link: string | undefined;
   readonly gateway: IpAddress | undefined;
+  /** A nexthop object of which no more is known: ip-nexthop(8). */
+  readonly nexthopId?: number;
 }
 
 /** A route of any table, whoever made it: ip-route(8). */
@@ -79,7 +81,8 @@ export type RouteAnswer =
 /** As `ip route add` and `ip route del` take it. */
 export function printRouteEntry({ destination, table, type, metric, hops }: RouteEntry): string {
   const ways = hops.map(
-    ({ link, gateway }) => `${gateway ? ` via ${gateway}` : ''}${link ? ` dev ${link}` : ''}`,
+    ({ link, gateway, nexthopId }) =>
+      `${gateway ? ` via ${gateway}` : ''}${link ? ` dev ${link}` : ''}${nexthopId ? ` nhid ${nexthopId}` : ''}`,
   );
   return [
     type === 'unicast' ? '' : `${type} `,

@@ -140,3 +140,15 @@ test('a peer is said to be overridden exactly where a packet for any of its addr
   );
   expect(overridden).toBeGreaterThan(0);
 });
+
+test('a route by a nexthop object is told with what the kernel tells of that, or with its number', async () => {
+  const hopsOf = async () => {
+    const { routes } = await kernel.routing({ link: LINK, networks: [NETWORK] }, signal);
+    return routes.find(({ destination }) => destination.prefixLength === 28)?.hops;
+  };
+  sh('ip nexthop add id 5 via 192.168.0.9 dev eth0');
+  sh('ip route add 10.5.0.64/28 nhid 5');
+  expect(await hopsOf()).toEqual([{ link: 'eth0', gateway: '192.168.0.9' }]);
+  sh('sysctl -qw net/ipv4/nexthop_compat_mode=0');
+  expect(await hopsOf()).toEqual([{ link: undefined, gateway: undefined, nexthopId: 5 }]);
+});

@@ -160,6 +160,36 @@ describe('what is in the way is named, with what to do, and it is said once and 
       "packets for peer 10.5.3.0/24 take another way than ours: they end at the rule '1000: from all to 10.5.3.0/24 prohibit'; remove it, if it is not meant: ip rule del pref 1000",
     ],
     [
+      'a prefix that somebody made local',
+      [
+        foreignRoute('10.5.3.0/24', {
+          type: 'local',
+          table: 255,
+          hops: [{ link: 'lo', gateway: undefined }],
+        }),
+      ],
+      [],
+      "packets for peer 10.5.3.0/24 take another way than ours: they go by the route 'local 10.5.3.0/24 dev lo table local'; remove it, if it is not meant: ip route del local 10.5.3.0/24 dev lo table local",
+    ],
+    [
+      'a route by a nexthop object of which the kernel does not tell more',
+      [foreignRoute('10.5.3.0/24', { hops: [{ link: undefined, gateway: undefined, nexthopId: 5 }] })],
+      [],
+      "packets for peer 10.5.3.0/24 take another way than ours: they go by the route '10.5.3.0/24 nhid 5'; remove it, if it is not meant: ip route del 10.5.3.0/24 nhid 5",
+    ],
+    [
+      'another network of our own bridge, which is not to be removed',
+      [foreignRoute('10.5.3.0/24', { protocol: 2, hops: [{ link: 'docker0', gateway: undefined }] })],
+      [],
+      'packets for peer 10.5.3.0/24 take another way than ours: they go to docker0, which has the network 10.5.3.0/24; remove its address of that network: ip address del … dev docker0',
+    ],
+    [
+      'a network of the underlay in ours',
+      [foreignRoute('10.5.3.0/24', { protocol: 2, hops: [{ link: 'eth0', gateway: undefined }] })],
+      [],
+      'packets for peer 10.5.3.0/24 take another way than ours: they go to eth0, which has the network 10.5.3.0/24; remove its address of that network: ip address del … dev eth0',
+    ],
+    [
       'a route to our own subnet',
       [foreignRoute('10.5.1.128/25')],
       [],
@@ -175,6 +205,18 @@ describe('what is in the way is named, with what to do, and it is said once and 
     expect(complaint()).toBeUndefined();
     expect(log.messages('info')).toEqual(['packets for all peers go by our routes again']);
   });
+});
+
+it('a main table that no rule leads these packets to is named', async () => {
+  const some = ruleOf(32_766, 254, { source: subnet('192.168.0.0/24') });
+  kernel.changeRouting({ routes: [], rules: [USUAL_RULES[0]!, some, USUAL_RULES[2]!] });
+  await clock.advance(1_000);
+  expect(complaint()).toMatch(
+    /^packets for 5 peers .* take another way than ours, and|they find no route: no rule leads them to the table main, where ours are; add one: ip rule add pref 32766 lookup main$/,
+  );
+  kernel.changeRouting({ routes: [], rules: USUAL_RULES });
+  await clock.advance(1_000);
+  expect(complaint()).toBeUndefined();
 });
 
 it('a route that comes and goes all the time is told of in the log now and then, and in status as it is', async () => {
