@@ -9,8 +9,8 @@ import { addTo, dropFrom } from './sets-by-key';
 interface Station {
   readonly publicIp: IpAddress;
   readonly members: Set<Contender>;
-  /** The member of the highest rank. */
-  top: Contender;
+  /** The member of the highest rank; undefined while it is not known: thousands may leave one after the other. */
+  top: Contender | undefined;
 }
 
 /**
@@ -33,7 +33,7 @@ export class Believed {
     if (!station) this.#byMac.set(vtepMac, { publicIp, members: new Set([contender]), top: contender });
     else {
       station.members.add(contender);
-      if (outranks(contender, station.top)) station.top = contender;
+      if (station.top && outranks(contender, station.top)) station.top = contender;
     }
     const hosts = this.#byPublicIp.get(publicIp) ?? new Map<MacAddress, Set<Contender>>();
     this.#byPublicIp.set(publicIp, hosts);
@@ -59,7 +59,9 @@ export class Believed {
     for (const rival of this.#overlapping(contender.peer.subnet))
       if (outranks(rival, contender)) return rival;
     const station = this.#otherStation(contender.peer);
-    return station && outranks(station.top, contender) ? station.top : undefined;
+    if (!station) return undefined;
+    const top = (station.top ??= highestOf(station.members));
+    return outranks(top, contender) ? top : undefined;
   }
 
   /** All that conflict with a contender. They may be removed while they are looked through. */
@@ -101,11 +103,14 @@ export class Believed {
     const station = this.#byMac.get(vtepMac)!;
     station.members.delete(contender);
     if (station.members.size === 0) this.#byMac.delete(vtepMac);
-    else if (station.top === contender) {
-      const [first, ...rest] = station.members;
-      station.top = rest.reduce((top, each) => (outranks(each, top) ? each : top), first!);
-    }
+    else if (station.top === contender) station.top = undefined;
   }
+}
+
+function highestOf(contenders: Iterable<Contender>): Contender {
+  let top: Contender | undefined;
+  for (const each of contenders) if (!top || outranks(each, top)) top = each;
+  return top!;
 }
 
 function* within(subnet: Subnet, contenders: Iterable<Contender>): Iterable<Contender> {

@@ -63,9 +63,10 @@ export interface PeerTable extends Iterable<Peer> {
   frozen(): PeerTable;
 }
 
-/** The subnets of several peers that have one MAC: the first is that of the peer which outranks the others. */
+/** The subnets of several peers that have one MAC. */
 interface SharedMac {
-  first: string;
+  /** That of the peer which outranks the others; undefined while it is not known: thousands may leave one after the other. */
+  first: string | undefined;
   readonly all: Set<string>;
 }
 
@@ -103,7 +104,7 @@ export class MutablePeerTable implements PeerTable {
 
   byMac(mac: MacAddress): Peer | undefined {
     const subnets = this.#subnetsByMac.get(mac);
-    const first = typeof subnets === 'object' ? subnets.first : subnets;
+    const first = typeof subnets === 'object' ? (subnets.first ??= this.#firstOf(subnets.all)) : subnets;
     return first === undefined ? undefined : this.#peers.get(first);
   }
 
@@ -149,9 +150,10 @@ export class MutablePeerTable implements PeerTable {
   #rememberMac(peer: Peer, key: string): void {
     const subnets = this.#subnetsByMac.get(peer.vtepMac);
     if (subnets === undefined) return void this.#subnetsByMac.set(peer.vtepMac, key);
-    const shared = typeof subnets === 'object' ? subnets : { first: subnets, all: new Set([subnets]) };
+    const shared: SharedMac =
+      typeof subnets === 'object' ? subnets : { first: subnets, all: new Set([subnets]) };
     shared.all.add(key);
-    if (outranks(peer, this.#peers.get(shared.first)!)) shared.first = key;
+    if (shared.first !== undefined && outranks(peer, this.#peers.get(shared.first)!)) shared.first = key;
     this.#subnetsByMac.set(peer.vtepMac, shared);
   }
 
@@ -159,12 +161,15 @@ export class MutablePeerTable implements PeerTable {
     const subnets = this.#subnetsByMac.get(mac);
     if (typeof subnets !== 'object') return void this.#subnetsByMac.delete(mac);
     subnets.all.delete(key);
-    if (subnets.first === key) {
-      const outranking = (a: string, b: string) =>
-        outranks(this.#peers.get(b)!, this.#peers.get(a)!) ? b : a;
-      subnets.first = [...subnets.all].reduce(outranking);
-    }
-    if (subnets.all.size === 1) this.#subnetsByMac.set(mac, subnets.first);
+    if (subnets.first === key) subnets.first = undefined;
+    if (subnets.all.size === 1) this.#subnetsByMac.set(mac, [...subnets.all][0]!);
+  }
+
+  #firstOf(subnets: Iterable<string>): string {
+    let first: string | undefined;
+    for (const each of subnets)
+      if (first === undefined || outranks(this.#peers.get(each)!, this.#peers.get(first)!)) first = each;
+    return first!;
   }
 
   /** Replaced, not changed: a frozen table keeps its own. */

@@ -135,6 +135,7 @@ test.each([
     () => [[key('10.5.4.0-24'), `{"BackendData":${'['.repeat(200_000)}${']'.repeat(200_000)}}`]],
   ],
   ['10 000 leases of one MAC', () => numbers((n) => [key(subnetName(n)), value(addressOf(n), macOf(1))])],
+  ['10 000 leases of one host', () => numbers((n) => [key(subnetName(n)), value(addressOf(1), macOf(1))])],
   [
     '10 000 leases of one subnet',
     () => numbers((n) => [key(`x${n}-10.5.7.0-24`), value(addressOf(n), macOf(n))]),

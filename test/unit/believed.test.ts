@@ -27,6 +27,34 @@ const contenders: fc.Arbitrary<Contender> = fc.record({
   }),
 });
 
+it('thousands of leases of one host go one after the other, each in as few steps as any other', () => {
+  let steps = 0;
+  const all = Array.from({ length: 2_000 }, (_, n): Contender => ({
+    name: `host ${n}`,
+    get isLive() {
+      steps++;
+      return true;
+    },
+    isFitting: true,
+    createRevision: String(10_000 + n),
+    peer: {
+      subnet: subnet(`10.${n >> 8}.${n & 255}.0/24`),
+      publicIp: ipAddress('192.168.0.1'),
+      vtepMac: macAddress('02:00:00:00:00:01'),
+    },
+  }));
+  const believed = new Believed();
+  for (const each of all) believed.add(each);
+  const last = all.at(-1)!;
+  const moved = { ...last.peer, publicIp: ipAddress('192.168.0.2'), subnet: subnet('10.99.0.0/24') };
+  const rival = { ...last, name: 'rival', peer: moved, createRevision: '99999' };
+  expect(believed.winnerOver(rival)).toBe(all[0]);
+  steps = 0;
+  for (const each of all.slice(0, -1)) expect(believed.remove(each)).toBe(true);
+  expect(steps / all.length).toBeLessThan(10);
+  expect(believed.winnerOver(rival)).toBe(last);
+});
+
 describe('among the believed leases', () => {
   it('conflicts are those that a search through all of them finds, whoever came and went', () => {
     const step = fc.record({ contender: contenders, removed: fc.nat(20) });

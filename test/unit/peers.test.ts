@@ -256,6 +256,27 @@ describe('the peer table', () => {
   });
 });
 
+it('thousands of peers of one VTEP MAC leave the table one after the other, each in as few steps as any other', () => {
+  let steps = 0;
+  const peers = Array.from({ length: 2_000 }, (_, n): Peer => {
+    const { address, prefixLength } = subnet(`10.${n >> 8}.${n & 255}.0/24`);
+    const counted = {
+      get address() {
+        steps++;
+        return address;
+      },
+      prefixLength,
+    };
+    return examplePeer(2, { subnet: counted });
+  });
+  const table = new MutablePeerTable(peers);
+  expect(table.byMac(examplePeer(2).vtepMac)).toBe(peers[0]);
+  steps = 0;
+  for (const peer of peers.slice(0, -1)) table.remove(peer.subnet);
+  expect(steps / peers.length).toBeLessThan(10);
+  expect(table.byMac(examplePeer(2).vtepMac)).toBe(peers.at(-1));
+});
+
 describe('a frozen table', () => {
   it('stays as it was, whatever becomes of the other', () => {
     const [two, three] = [examplePeer(2), examplePeer(3)];
