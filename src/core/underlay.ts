@@ -14,6 +14,8 @@ import {
   type UnderlayPast,
 } from './underlay-candidates';
 
+const ETHERNET_MTU = 1_500;
+
 export interface UnderlayWish {
   /** Names or addresses, in order of preference. */
   readonly iface: readonly string[];
@@ -57,9 +59,22 @@ export function chooseUnderlay(
   const { nic, address, because } = found;
   if (nic.mtu === 0) return { kind: 'none', reason: `interface ${nic.name} has an MTU of 0` };
   const publicIp = wish.publicIp ?? address;
-  const underlay = { name: nic.name, index: nic.index, mtu: nic.mtu, address, publicIp };
+  const underlay = { name: nic.name, index: nic.index, mtu: mtuOf(nic, view), address, publicIp };
   const missing = found.isNamed ? undefined : missingHome(wish, nic, view);
   return { kind: 'chosen', underlay, because, ...(missing ? { missing } : {}) };
+}
+
+/** Routes lead what has the loopback's address out by other interfaces: by those of the default route, or by any that could be the underlay. */
+function mtuOf({ loopback, mtu }: NetworkInterface, { hostNetwork, past, family }: View): number {
+  if (!loopback) return mtu;
+  const outward = hostNetwork.interfaces.filter(
+    (nic) => isFoundBySearch(nic) && candidatesOf(nic, family, past).length > 0,
+  );
+  const byDefault = outward.filter(({ index }) =>
+    hostNetwork.defaultRoutes.some(({ interfaceIndex }) => interfaceIndex === index),
+  );
+  const carriers = byDefault.length > 0 ? byDefault : outward;
+  return Math.min(mtu, ...(carriers.length > 0 ? carriers.map((nic) => nic.mtu) : [ETHERNET_MTU]));
 }
 
 interface Found {

@@ -123,10 +123,32 @@ describe('what is ours carries no overlay:', () => {
 
 describe('an address that other hosts do not reach is none:', () => {
   it('the loopback can be named if it has an address of its own', () => {
-    const lo = nic('lo', 1, [address('127.0.0.1/8', { scope: 'host' }), '10.255.0.7/32']);
+    const addresses = [address('127.0.0.1/8', { scope: 'host' }), '10.255.0.7/32'];
+    const lo = nic('lo', 1, addresses, { mtu: 65_536 });
     const interfaces = [lo];
     expect(print(chooseUnderlay(named('lo'), interfaces, []))).toBe('lo 10.255.0.7');
     expect(print(chooseUnderlay(named('10.255.0.7'), interfaces, []))).toBe('lo 10.255.0.7');
+    expect(chooseUnderlay(named('lo'), interfaces, [])).toMatchObject({
+      underlay: { name: 'lo', mtu: 1_500 },
+    });
+    // What leaves has the size of the interfaces that it leaves by.
+    const nics = [
+      lo,
+      nic('eth0', 2, ['10.1.1.1/16'], { mtu: 9_000 }),
+      nic('eth1', 3, ['10.2.1.1/16'], { mtu: 1_400 }),
+    ];
+    // Nor those of containers, whose MTU follows from ours.
+    const others = [
+      nic('veth7', 6, [], { mtu: 1_200 }),
+      nic('docker0', 4, ['10.17.0.1/16'], { mtu: 1_000 }),
+      nic('flannel.1', 5, [], { mtu: 900 }),
+    ];
+    const mtuOf = (routes: Parameters<typeof chooseUnderlay>[2]) => {
+      const choice = chooseUnderlay(named('lo'), [...nics, ...others], routes);
+      return choice.kind === 'chosen' && choice.underlay.mtu;
+    };
+    expect(mtuOf([])).toBe(1_400);
+    expect(mtuOf([via(2, '10.1.1.254')])).toBe(9_000);
     expect(choose(named('lo'), [])).toBe('interface lo has no IPv4 address that other hosts can reach');
   });
 
