@@ -98,7 +98,7 @@ export class SurroundingsWatcher {
   #say(obstacles: Obstacles): void {
     for (const topic of TOPICS) {
       const obstacle = obstacles[topic];
-      if (obstacle === this.#said[topic]) continue;
+      if (obstacle === this.#said[topic] && this.#troubles[topic].isSaid) continue;
       if (obstacle !== undefined) this.#troubles[topic].report(WORDS[topic].found, obstacle);
       else this.#troubles[topic].clear(WORDS[topic].over);
     }

@@ -68,3 +68,38 @@ it('that it is over is said once, with how long it took; what comes then is new'
   trouble.report('cannot do it', 'no paper');
   expect(trouble.current).toEqual({ complaint: 'cannot do it: no paper', forMilliseconds: 0 });
 });
+
+it('what comes and goes all the time fills no log, and the log ends with what is so', async () => {
+  const [clock, log] = [new FakeClock(), new FakeLog()];
+  const trouble = new Trouble(clock, log);
+  const flap = async (milliseconds: number) => {
+    for (let n = 0; n < milliseconds / 500; n++) {
+      trouble.report('away', 'no carrier');
+      await clock.advance(250);
+      trouble.clear('back');
+      await clock.advance(250);
+    }
+  };
+  await flap(3_600_000);
+  expect(log.lines.length).toBeLessThan(25);
+  expect(log.lines.slice(0, 6).map(({ message }) => message)).toEqual([
+    'away',
+    'back',
+    'away',
+    'back',
+    'away',
+    'back',
+  ]);
+  expect(trouble.current).toBeUndefined();
+  // Who looks tells at each look that all is well.
+  await clock.advance(600_000);
+  trouble.clear('back');
+  expect(log.lines.at(-1)!.message).toBe('back');
+  const { length } = log.lines;
+  trouble.clear('back');
+  // After a calm time each change is said at once again.
+  await clock.advance(3_600_000);
+  trouble.report('away', 'no carrier');
+  trouble.clear('back');
+  expect(log.lines.slice(length).map(({ message }) => message)).toEqual(['away', 'back']);
+});
