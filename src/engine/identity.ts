@@ -59,9 +59,16 @@ export class Identity {
     return this.existingMac !== undefined && vtepMacOf(lease) === this.existingMac;
   }
 
-  /** True if a lease other than that of this name leads to another host by this MAC. */
+  /**
+   * True if a lease other than that of this name leads to another host by this MAC. One that is younger than ours does not count: hosts
+   * believe the older, and whoever came later gives way.
+   */
   #isClaimed(vtepMac: MacAddress, leaseName: string): boolean {
     const self = { leaseName, publicIp: this.publicIp(), vtepMac };
-    return this.leases().some((lease) => claimsOurMac(lease, self));
+    const leases = this.leases();
+    const own = leases.find(({ name }) => name === leaseName);
+    const isOurs = own !== undefined && vtepMacOf(own) === vtepMac;
+    const isYounger = (lease: Lease) => isOurs && BigInt(lease.createRevision) > BigInt(own.createRevision);
+    return leases.some((lease) => claimsOurMac(lease, self) && !isYounger(lease));
   }
 }
