@@ -3,11 +3,13 @@
  * The packages stay what they are; two things are done for them at build time instead of at every start: etcd3's protocol
  * becomes code, and modules that only a browser or a Windows machine would need stay out.
  *
+ * metafile.json says what is in them, for the packages' licences and bill of materials (scripts/package.d).
+ *
  * `bundle.mjs [--outdir DIRECTORY] [--version TEXT]`: into dist and with the version of package.json unless it is told otherwise.
  * Elsewhere than in dist it is not run, so not compiled ahead either: a package does that where it is installed.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -102,12 +104,13 @@ const options = {
   minifySyntax: true,
   minifyWhitespace: true,
   sourcemap: 'linked',
+  metafile: true,
   legalComments: 'none',
   logLevel: 'warning',
   plugins: [staticCodec, quickNet, nativeOutside, version],
 };
-await build({ ...options, entryPoints: { 'cni/main': 'src/cni/main.ts' } });
-await build({
+const plugin = await build({ ...options, entryPoints: { 'cni/main': 'src/cni/main.ts' } });
+const agent = await build({
   ...options,
   entryPoints: { vtepd: 'src/main.ts' },
   // As Node wraps a module, so that dist/main.js need not.
@@ -115,6 +118,11 @@ await build({
   footer: { js: '})' },
 });
 
+const [inputs, outputs] = ['inputs', 'outputs'].map((key) => ({
+  ...plugin.metafile[key],
+  ...agent.metafile[key],
+}));
+writeFileSync(join(outdir, 'metafile.json'), JSON.stringify({ inputs, outputs }));
 rmSync(join(outdir, 'vtepd.js.cache'), { force: true });
 copyFileSync(join(root, 'scripts/launcher.cjs'), join(outdir, 'main.js'));
 chmodSync(join(outdir, 'main.js'), 0o755);

@@ -1,24 +1,22 @@
-/** Prints the licences of everything that is in the bundle, as its source map lists it. */
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+/** `copyright.mjs ROOT BUNDLE`: prints the licences of everything that is in the bundle. */
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { bundledPackages } from './bundled.mjs';
 
-const root = process.argv[2];
-const { sources } = JSON.parse(readFileSync(join(root, 'dist/vtepd.js.map'), 'utf8'));
-const directories = new Set(
-  sources.flatMap(
-    (source) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(source.replace(/^(\.\.\/)+/, '')) ?? [],
-  ),
-);
+const [root, bundle] = process.argv.slice(2);
 
-console.log(
-  'vtepd is licensed under the Apache License, Version 2.0 (Apache-2.0): /usr/share/common-licenses/Apache-2.0',
-);
-console.log('\nIts bundle contains these packages:');
-for (const at of [...directories].sort().map((directory) => join(root, directory))) {
-  // Packages name source files of theirs that are nowhere to be found.
-  if (!existsSync(join(at, 'package.json'))) continue;
-  const { name, version, license } = JSON.parse(readFileSync(join(at, 'package.json'), 'utf8'));
+console.log(`vtepd
+Copyright: the authors of vtepd
+License: Apache-2.0, the Apache License, Version 2.0: /usr/share/common-licenses/Apache-2.0
+
+The messages and services of etcd in its bundle come from the .proto files of the package etcd3, which are those of etcd.
+Copyright: the etcd Authors
+License: Apache-2.0: /usr/share/common-licenses/Apache-2.0
+
+Its bundle contains these packages:`);
+for (const { directory, name, version, license } of bundledPackages(root, bundle)) {
+  const file = readdirSync(directory).find((each) => /^(licen[cs]e|copying)/i.test(each));
+  if (file === undefined) throw new Error(`${name} ${version} is in the bundle, and brings no licence text`);
   console.log(`\n${'-'.repeat(78)}\n${name} ${version}, ${license}\n`);
-  const file = readdirSync(at).find((each) => /^licen[cs]e/i.test(each));
-  console.log(file ? readFileSync(join(at, file), 'utf8').trim() : '(no text of its own)');
+  console.log(readFileSync(join(directory, file), 'utf8').trim());
 }

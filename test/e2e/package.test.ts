@@ -1,17 +1,11 @@
-/** The packages, from `scripts/package` to the purge, on a system that debootstrap makes anew: minimal, with systemd as PID 1. */
-import { createHash } from 'node:crypto';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+/**
+ * The Debian package, from its installation to the purge, on systems that debootstrap makes anew: minimal, with systemd as PID 1. All of it
+ * on Debian 12; on Debian 13 what another libc, systemd and dpkg could do otherwise.
+ */
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { run } from '../support/lab/command';
+import { makeDebian, type DebianRelease } from '../support/lab/debian-system';
 import type { Host } from '../support/lab/host';
 import { Lab } from '../support/lab/lab';
 import { allReachAll } from '../support/lab/ping';
@@ -30,7 +24,7 @@ const DROP_IN = '/run/systemd/generator/docker.service.d/10-vtepd.conf';
 
 /** In memory: dpkg waits for the disk after every file. */
 const directory = mkdtempSync('/dev/shm/vtepd-package-');
-const system = join(directory, 'system');
+const systemOf = (release: DebianRelease) => join(directory, release);
 
 let lab: Lab;
 let machine: SystemdMachine;
@@ -39,33 +33,25 @@ let peer: Host;
 let pathsBefore: string[];
 
 beforeAll(async () => {
+  const build = (output: string, ...words: string[]) =>
+    run(join(ROOT, 'scripts/package'), [...words, '--output', join(directory, output)]);
   const packages = (async () => {
-    const build = (directoryName: string, ...words: string[]) =>
-      run(join(ROOT, 'scripts/package'), [...words, '--output', join(directory, directoryName)]);
     await build('own', 'deb');
-    await build('next', 'deb', '--version', NEXT);
-    // Without Node, whose compression takes longer than all the rest.
-    await build('one', '--system-node');
-    await build('two', '--system-node');
+    await build('next', 'deb', 'npm', '--version', NEXT);
+    await build('system-node', 'deb', '--system-node');
   })();
-  const made = makeSystem();
-  await Promise.all([packages, made]);
-  lab = await Lab.start({ hosts: 2 });
+  // debootstrap does not know who provides the D-Bus and the logind that NetworkManager depends on.
+  const bookworm = makeDebian('bookworm', systemOf('bookworm'), [
+    'network-manager',
+    'dbus',
+    'libpam-systemd',
+  ]);
+  await Promise.all([packages, bookworm, makeDebian('trixie', systemOf('trixie'))]);
+  lab = await Lab.start({ hosts: 3 });
   host = lab.host(1);
   peer = lab.host(2);
   await lab.startAgents([peer]);
-  cpSync(join(directory, 'own', `vtepd_${version}_amd64.deb`), join(system, 'root/vtepd.deb'));
-  cpSync(join(directory, 'next', `vtepd_${NEXT}_amd64.deb`), join(system, 'root/next.deb'));
-  cpSync(
-    join(directory, 'one', `vtepd_${version}_amd64_system-node.deb`),
-    join(system, 'root/system-node.deb'),
-  );
-  machine = await SystemdMachine.boot(host.namespace, join(lab.directory, 'machine'), {
-    units: [],
-    // NetworkManager is to run for its own tests only: vtepd, which waits for the network, would start it by this unit.
-    files: { '/etc/systemd/system/NetworkManager-wait-online.service': '' },
-    root: system,
-  });
+  machine = await boot('bookworm', host);
   pathsBefore = await paths();
 });
 
@@ -73,54 +59,6 @@ afterAll(async () => {
   await machine?.end();
   lab?.end();
   rmSync(directory, { recursive: true, force: true });
-});
-
-test('two builds of the same sources are the same, byte for byte', () => {
-  const sums = (name: string) =>
-    readdirSync(join(directory, name)).map((file) => [file, sha256(join(directory, name, file))]);
-  expect(sums('one').map(([file]) => file)).toEqual([
-    `vtepd-${version}.tgz`,
-    `vtepd_${version}_amd64_system-node.deb`,
-  ]);
-  expect(sums('two')).toEqual(sums('one'));
-});
-
-describe('the npm tarball', () => {
-  const place = join(directory, 'npm');
-  const program = join(place, 'node_modules/vtepd');
-  const tarball = join(directory, 'one', `vtepd-${version}.tgz`);
-  const load = `require(${JSON.stringify(join(program, 'native'))}).sdNotify`;
-
-  test('is installed without any network, and brings a program and an addon that run', async () => {
-    mkdirSync(place, { recursive: true });
-    writeFileSync(join(place, 'package.json'), '{}');
-    const words = [
-      'install',
-      '--offline',
-      '--no-audit',
-      '--no-fund',
-      '--cache',
-      join(place, 'cache'),
-      tarball,
-    ];
-    await run('npm', ['--prefix', place, ...words]);
-    expect(await run(join(place, 'node_modules/.bin/vtepd'), ['--version'])).toBe(
-      `vtepd ${version}\nNode ${process.version}\n`,
-    );
-    expect(readdirSync(join(place, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual([
-      'vtepd',
-    ]);
-    expect(existsSync(join(program, 'native/build'))).toBe(false);
-    expect((await run(process.execPath, ['-p', `typeof ${load}`])).trim()).toBe('function');
-  });
-
-  test('builds its addon where the one that came along does not load', async () => {
-    const [prebuilt] = readdirSync(join(program, 'native/prebuilt'));
-    writeFileSync(join(program, 'native/prebuilt', prebuilt!), 'for another machine');
-    await run('npm', ['--prefix', place, 'rebuild', '--offline', 'vtepd']);
-    expect(existsSync(join(program, 'native/build/Release/vtepd.node'))).toBe(true);
-    expect((await run(process.execPath, ['-p', `typeof ${load}`])).trim()).toBe('function');
-  });
 });
 
 describe('installed on a new system, the package', () => {
@@ -261,8 +199,26 @@ test('an upgrade runs the new agent, keeps the configuration, and loses no packe
     await machine.shows('vtepd', { ActiveState: 'active' });
   });
   expect((await machine.show('vtepd', 'MainPID')).MainPID).not.toBe(pid);
-  expect(await machine.run('dpkg-query', '--show', '-f', '${Version}', 'vtepd')).toBe(NEXT);
   expect(machine.read(CONF)).toContain(lab.etcd.endpoints);
+});
+
+test('dpkg, program, agent, page and npm have one version, by which the files are named', async () => {
+  expect(readdirSync(join(directory, 'next'))).toEqual([
+    'SHA256SUMS',
+    `vtepd-${NEXT}.cdx.json`,
+    `vtepd-${NEXT}.tgz`,
+    `vtepd_${NEXT}_amd64.deb`,
+  ]);
+  expect(await machine.run('dpkg-query', '--show', '-f', '${Version}', 'vtepd')).toBe(NEXT);
+  expect(await machine.run('vtepd', '--version')).toBe(`vtepd ${NEXT}\nNode v${ownNode}\n`);
+  expect(JSON.parse(await machine.run('vtepd', 'status', '--json'))).toMatchObject({ version: NEXT });
+  expect(await machine.run('zcat', '/usr/share/man/man8/vtepd.8.gz')).toContain(`"vtepd ${NEXT}"`);
+  const words = ['-xOzf', join(directory, 'next', `vtepd-${NEXT}.tgz`), 'package/package.json'];
+  expect(JSON.parse(await run('tar', words))).toMatchObject({ version: NEXT });
+  const bill = JSON.parse(readFileSync(join(directory, 'next', `vtepd-${NEXT}.cdx.json`), 'utf8')) as {
+    metadata: unknown;
+  };
+  expect(bill.metadata).toMatchObject({ component: { version: NEXT } });
 });
 
 describe('removed', () => {
@@ -318,12 +274,79 @@ describe('the package without a Node of its own', () => {
   });
 });
 
-/** Minimal Debian 12 with systemd, and with NetworkManager, which does not start by itself. It has no Node. */
-async function makeSystem(): Promise<void> {
-  // debootstrap does not know who provides the D-Bus and the logind that NetworkManager depends on.
-  const include = '--include=systemd-sysv,procps,network-manager,dbus,libpam-systemd';
-  await run('debootstrap', ['--variant=minbase', include, 'bookworm', system], {
-    withinMilliseconds: 800_000,
+describe('on Debian 13', () => {
+  let machine: SystemdMachine;
+  let third: Host;
+
+  beforeAll(async () => {
+    third = lab.host(3);
+    machine = await boot('trixie', third);
+  });
+  afterAll(() => machine.end());
+
+  test('it is installed with nothing but what is there, and its agent carries packets', async () => {
+    expect(machine.read('/etc/debian_version')).toMatch(/^13\./);
+    expect((await machine.attempt('sh', '-c', 'command -v node nodejs')).stdout).toBe('');
+    await machine.run('dpkg', '--install', '/root/vtepd.deb');
+    machine.write(CONF, `etcd-endpoints=${lab.etcd.endpoints}\niface=eth0\n`);
+    await machine.run('systemctl', 'enable', '--now', 'vtepd');
+    await machine.shows('vtepd', { ActiveState: 'active', UnitFileState: 'enabled' });
+    expect(await machine.run('vtepd', '--version')).toBe(`vtepd ${version}\nNode v${ownNode}\n`);
+    expect(await machine.run('vtepd', 'status')).toMatch(
+      new RegExp(`^vtepd ${version.replaceAll('.', '\\.')}, process \\d+, .*: ready\n`),
+    );
+    writeFileSync(third.agent.subnetFile, machine.read('/run/flannel/subnet.env')!);
+    await third.attachContainer();
+    // The peer's container has its bridge since the tests before, or gets it now.
+    await peer.attachContainer();
+    await allReachAll([third, peer]);
+  });
+
+  test('its unit, its user and its modes are as on Debian 12', async () => {
+    const { status, stdout, stderr } = await machine.attempt('systemd-analyze', 'verify', 'vtepd.service');
+    expect({ status, said: stdout + withoutNodeWarnings(stderr) }).toEqual({ status: 0, said: '' });
+    expect(await machine.run('stat', '--format=%A %U:%G', CONF)).toBe('-rw-r----- root:vtepd\n');
+    expect(await machine.run('cat', DROP_IN)).toContain('vtepd docker-opts');
+    expect(await machine.run('dpkg', '--verify', 'vtepd')).toBe(
+      // What we wrote.
+      '??5?????? c /etc/vtepd/vtepd.conf\n',
+    );
+  });
+
+  test('an upgrade and a removal lose no packet', async () => {
+    await withoutLoss(bothWays(third, peer), async () => {
+      await machine.run('dpkg', '--install', '/root/next.deb');
+      await machine.shows('vtepd', { ActiveState: 'active' });
+      await machine.run('dpkg', '--remove', 'vtepd');
+    });
+    expect(await machine.show('vtepd', 'ActiveState')).toEqual({ ActiveState: 'inactive' });
+    expect(await third.vtepMac()).toBeDefined();
+  });
+
+  test('a purge leaves nothing in the kernel, and no user', async () => {
+    await machine.run('dpkg', '--purge', 'vtepd');
+    expect(await third.vtepMac()).toBeUndefined();
+    expect((await machine.attempt('getent', 'passwd', 'vtepd')).status).toBe(2);
+    expect((await machine.run('find', '/etc', '/usr', '/var/lib', '/run', '-name', '*vtepd*')).trim()).toBe(
+      '',
+    );
+  });
+});
+
+/** A machine with that system, and our packages in its /root. */
+async function boot(release: DebianRelease, on: Host): Promise<SystemdMachine> {
+  const root = systemOf(release);
+  for (const [name, file] of [
+    ['vtepd', `own/vtepd_${version}_amd64.deb`],
+    ['next', `next/vtepd_${NEXT}_amd64.deb`],
+    ['system-node', `system-node/vtepd_${version}_amd64_system-node.deb`],
+  ] as const)
+    cpSync(join(directory, file), join(root, `root/${name}.deb`));
+  return SystemdMachine.boot(on.namespace, join(lab.directory, release), {
+    units: [],
+    // NetworkManager is to run for its own tests only: vtepd, which waits for the network, would start it by this unit.
+    files: { '/etc/systemd/system/NetworkManager-wait-online.service': '' },
+    root,
   });
 }
 
@@ -362,8 +385,4 @@ async function paths(): Promise<string[]> {
 
 function withoutNodeWarnings(text: string): string {
   return text.replace(/^Warning: Ignoring extra certs.*\n/gm, '');
-}
-
-function sha256(file: string): string {
-  return createHash('sha256').update(readFileSync(file)).digest('hex');
 }
