@@ -2,7 +2,7 @@
  * `sbom.mjs ROOT BUNDLE VERSION [NODE]`: prints a CycloneDX bill of materials, in JSON: what is in the bundle of that version, as npm
  * describes it, and the Node that packages bring. The same sources give the same bytes: no serial number, and the time of the sources.
  */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundledPackages } from './bundled.mjs';
@@ -11,7 +11,13 @@ const [root, bundle, version, node] = process.argv.slice(2);
 
 // Not --omit=dev: that leaves out what a development dependency needs, too.
 const words = ['sbom', '--sbom-format=cyclonedx', '--sbom-type=application', '--package-lock-only'];
-const bom = JSON.parse(execFileSync('npm', words, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 }));
+const { status, stdout, stderr } = spawnSync('npm', words, {
+  cwd: root,
+  encoding: 'utf8',
+  maxBuffer: 1 << 26,
+});
+if (status !== 0) fail(`npm sbom, which npm 10 has, failed: ${stderr.trim()}`);
+const bom = JSON.parse(stdout);
 
 // npm calls it by the directory that it is in, and says nothing of another version.
 const own = bom.metadata.component;
@@ -57,3 +63,8 @@ if (node) {
 delete bom.serialNumber;
 bom.metadata.timestamp = new Date(Number(process.env.SOURCE_DATE_EPOCH) * 1000).toISOString();
 console.log(JSON.stringify({ ...bom, components, dependencies }, null, 2));
+
+function fail(reason) {
+  console.error(`package: ${reason}`);
+  process.exit(1);
+}

@@ -99,8 +99,8 @@ test('a purge of this build leaves nothing of either', async () => {
 /** Onto the machine; with a Node, where it has none as a package. */
 async function bringPackages(): Promise<void> {
   for (const build of ['old', 'new'] as const) {
-    const [file] = readdirSync(join(directory, build));
-    machine.copyIn(join(directory, build, file!), `/root/${build}.deb`);
+    const file = readdirSync(join(directory, build)).find((name) => name.endsWith('.deb'))!;
+    machine.copyIn(join(directory, build, file), `/root/${build}.deb`);
   }
   const { stdout } = await machine.attempt('dpkg-query', '--show', '-f', '${Version}', 'nodejs');
   if (Number.parseInt(stdout) >= 20) return;
