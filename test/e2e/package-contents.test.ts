@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { attempt, run } from '../support/lab/command';
+import { Lab } from '../support/lab/lab';
 
 const ROOT = resolve(__dirname, '../..');
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
@@ -242,10 +243,11 @@ describe('the npm package', () => {
   });
 });
 
-/** Under qemu-user, with the libraries of Debian's cross compiler. No kernel for ARM is in it: an agent would talk to this machine's. */
+/** Under qemu-user, with the libraries of Debian's cross compiler, and on the kernel of this machine. */
 describe('for arm64', () => {
+  const emulator = ['qemu-aarch64-static', '-L', '/usr/aarch64-linux-gnu'] as const;
   const emulated = (program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
-    run('qemu-aarch64-static', ['-L', '/usr/aarch64-linux-gnu', program, ...args], {
+    run(emulator[0], [...emulator.slice(1), program, ...args], {
       env: { PATH: process.env['PATH'], ...env },
     });
   const node = join(programOf('arm64'), 'node');
@@ -268,6 +270,29 @@ describe('for arm64', () => {
     expect(JSON.parse(answer)).toMatchObject({
       supportedVersions: expect.arrayContaining(['1.0.0']) as unknown,
     });
+  });
+
+  test('it is compiled ahead, as at its installation, and starts from that', async () => {
+    const bundle = join(programOf('arm64'), 'dist/vtepd.js');
+    await emulated(node, [join(programOf('arm64'), 'compile.cjs'), bundle]);
+    expect(existsSync(`${bundle}.cache`)).toBe(true);
+    expect(await emulated(node, [join(programOf('arm64'), 'dist/main.js'), '--version'])).toContain(version);
+  });
+
+  // No further: of what it asks the kernel, qemu-user does not pass on the questions for neighbors.
+  test('its agent finds its interface, leases a subnet from etcd, and hears of a peer', async () => {
+    const lab = await Lab.start({ hosts: 2 });
+    try {
+      const [{ agent }, peer] = [lab.host(1), lab.host(2)];
+      await lab.startAgents([peer]);
+      agent.program = join(programOf('arm64'), 'dist/main.js');
+      // The lab starts it by the Node that runs this.
+      agent.start({ under: ['sh', '-c', `shift; exec ${emulator.join(' ')} ${node} "$@"`, 'sh'] });
+      for (const message of ['underlay chosen', 'lease acquired', 'peer joined'])
+        await agent.logged((line) => line.message === message);
+    } finally {
+      lab.end();
+    }
   });
 
   test('what npm unpacks starts, and finds the addon that came along', async () => {
