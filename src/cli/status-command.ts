@@ -58,12 +58,15 @@ export function printStatus(status: ProcessStatus): string {
     rows.push(['lease', `${subnet} at ${publicIp ?? 'no address'}, VTEP MAC ${vtepMac ?? 'unknown'}`]);
     rows.push(['', printLife(lease)]);
   }
-  rows.push(['peers', `${peers.count}${work.peerChanges ? `, after ${work.peerChanges} changes` : ''}`]);
+  rows.push([
+    'peers',
+    `${peers.count}${work.peerChanges ? `, after ${counted(work.peerChanges, 'change')}` : ''}`,
+  ]);
   for (const { lease: name, forSeconds } of peers.graced)
     rows.push(['', `${name} is kept, although its lease expired ${printDuration(forSeconds)} ago`]);
   const { kernelOperations, repairs, firewallRepairs, missesAnswered, missesOfNobody } = work;
-  rows.push(['kernel', `${kernelOperations} changes, ${repairs} of them repairs`]);
-  if (firewallRepairs > 0) rows.push(['firewall', `${firewallRepairs} repairs`]);
+  rows.push(['kernel', `${counted(kernelOperations, 'change')}, ${repairs} of them repairs`]);
+  if (firewallRepairs > 0) rows.push(['firewall', counted(firewallRepairs, 'repair')]);
   if (missesAnswered + missesOfNobody > 0)
     rows.push(['misses', `${missesAnswered} answered, ${missesOfNobody} times nobody has the address`]);
   if (invitation) rows.push(...invitationRows(invitation));
@@ -75,6 +78,10 @@ export function printStatus(status: ProcessStatus): string {
     ...(peers.list ? ['', ...peerTable(peers.list)] : []),
     '',
   ].join('\n');
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 /** Each line as it is to be copied. */

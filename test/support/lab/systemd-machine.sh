@@ -36,6 +36,7 @@ rm -f "$place"/root/etc/systemd/system/{multi-user,sockets}.target.wants/*
 echo $$ > "$cgroups/$name/cgroup.procs"
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$place/root" --machine="$name" --boot \
   --register=no --keep-unit --network-namespace-path="/run/netns/$namespace" --capability=CAP_NET_ADMIN \
+  --system-call-filter="add_key keyctl bpf" \
   --console=read-only "systemd.unit=$target" systemd.show_status=0 < /dev/null &
 machine=$!
 wait $machine
