@@ -18,7 +18,7 @@ import { FlannelWatcher, isFlannelsFile } from './engine/flannel-watcher';
 import { Identity } from './engine/identity';
 import { KnownAddresses } from './engine/known-addresses';
 import { LeaseHolder } from './engine/lease-holder';
-import { LinkedAbort } from './engine/linked-abort';
+import { LinkedAbort } from './linked-abort';
 import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { OwnHostState, type OwnHostChange } from './engine/own-host-state';
 import {

@@ -1,6 +1,6 @@
 /** `--embedded-etcd`: this host carries the etcd of a first few hosts. */
 import { storeFirstConfig } from './engine/first-config';
-import { LinkedAbort } from './engine/linked-abort';
+import { LinkedAbort } from './linked-abort';
 import { RegistryKeeper } from './engine/registry-keeper';
 import { ETCD_PORTS, urlOf } from './host/embedded-etcd';
 import type { Subnet } from './model/address';

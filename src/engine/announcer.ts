@@ -2,7 +2,7 @@
 import { backoffMilliseconds } from '../core/backoff';
 import { mergeSubnetEnv } from '../model/subnet-env-codec';
 import type { Clock, Host, Log } from '../ports';
-import { LinkedAbort } from './linked-abort';
+import { LinkedAbort } from '../linked-abort';
 import { Patience } from './patience';
 import { Trouble } from './trouble';
 import { Wake } from './wake';

@@ -3,6 +3,7 @@ import { readNetwork, type Network } from '../core/network';
 import { contains, type Subnet } from '../model/address';
 import { ConfigError, describeError } from '../model/errors';
 import { isMemoryOf, parseMemory, type Memory } from '../model/memory-codec';
+import { LinkedAbort } from '../linked-abort';
 import { whyNoOverlay } from '../model/special-addresses';
 import type { Clock, Host, LeaseRegistry, Log } from '../ports';
 import type { PeerWatcher } from './peer-watcher';
@@ -36,8 +37,8 @@ export async function begin(
   signal: AbortSignal,
 ): Promise<Beginning> {
   const { registry, host, clock, log, isInUse } = ports;
-  const decided = new AbortController();
-  const until = AbortSignal.any([signal, decided.signal]);
+  const decided = new LinkedAbort(signal);
+  const until = decided.signal;
   // The snapshot does not depend on the configuration: both are on their way at once.
   let isAnswered = false;
   const snapshot = watcher.sync(until).then(() => (isAnswered = true));

@@ -1,7 +1,7 @@
 /** Follows the addresses of etcd's servers where their endpoints are names: no lease may lead those into the overlay, either. */
 import type { IpAddress } from '../model/address';
 import type { Clock, Host } from '../ports';
-import { LinkedAbort } from './linked-abort';
+import { LinkedAbort } from '../linked-abort';
 
 const LOOK_MILLISECONDS = 60_000;
 /** A name server that does not answer is not waited for. */

@@ -10,7 +10,7 @@ import type { Operation } from '../model/operation';
 import type { Overlay } from '../model/overlay';
 import type { Peer, PeerChange, PeerTable } from '../model/peer';
 import type { Clock, Kernel, LeaseRegistry, Log } from '../ports';
-import { LinkedAbort } from './linked-abort';
+import { LinkedAbort } from '../linked-abort';
 import { Wake } from './wake';
 
 /** Questions about known peers answered by one request to the kernel: the first of a burst does not wait for the last. */

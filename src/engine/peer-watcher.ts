@@ -22,7 +22,7 @@ import type { Steps } from '../model/steps';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
 import { Complaints, printSome, type Complainant, type Complaint } from './complaints';
 import { Departures, type Departure } from './departures';
-import { LinkedAbort } from './linked-abort';
+import { LinkedAbort } from '../linked-abort';
 import { PeerChangesLog } from './peer-changes-log';
 import { SummedLines } from './summed-lines';
 import { Trouble } from './trouble';

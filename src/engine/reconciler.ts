@@ -6,7 +6,7 @@ import { keyOf, nameOf, printKernelObject, type KernelObject, type ObjectName } 
 import { printOperation, type FailedOperation, type Operation } from '../model/operation';
 import type { PeerChange } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
-import { LinkedAbort } from './linked-abort';
+import { LinkedAbort } from '../linked-abort';
 import { SummedLines } from './summed-lines';
 import { PendingWork, type Cause, type Work } from './pending-work';
 import { isTooMuch, planNamed, planWhole, type Planned, type Situation } from './planning';

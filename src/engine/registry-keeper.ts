@@ -2,7 +2,7 @@
 import { backoffMilliseconds } from '../core/backoff';
 import { describeError, RegistryError } from '../model/errors';
 import type { Clock, Log, RegistryServer, ServerPlace } from '../ports';
-import { LinkedAbort } from './linked-abort';
+import { LinkedAbort } from '../linked-abort';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 

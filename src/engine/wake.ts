@@ -1,6 +1,6 @@
 /** Waiting for something to happen, or for time to pass. */
 import type { Clock } from '../ports';
-import { LinkedAbort } from './linked-abort';
+import { LinkedAbort } from '../linked-abort';
 
 /** A flag that one loop waits for and anybody may raise; raising it often before the loop looks counts once. */
 export class Wake {

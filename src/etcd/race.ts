@@ -1,5 +1,6 @@
 /** Several servers that may each answer one call: the next is asked while those before it are silent. */
 import { setMaxListeners } from 'node:events';
+import { LinkedAbort } from '../linked-abort';
 
 /** The second server is asked after this long without an answer of the first. */
 const FIRST_PATIENCE_MILLISECONDS = 1_000;
@@ -23,15 +24,14 @@ export interface Racer<T> {
  */
 export async function race<T>(racers: readonly Racer<T>[], signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
-  const over = new AbortController();
+  const over = new LinkedAbort(signal);
   // Fifty racers listen to it.
   setMaxListeners(0, over.signal);
-  const abort = () => over.abort(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
   try {
-    return await new Promise<T>((resolve, reject) => void new Course(racers, over, resolve, reject).start());
+    return await new Promise<T>(
+      (resolve, reject) => void new Course(racers, over.signal, resolve, reject).start(),
+    );
   } finally {
-    signal.removeEventListener('abort', abort);
     over.abort();
   }
 }
@@ -43,7 +43,7 @@ class Course<T> {
 
   constructor(
     private readonly racers: readonly Racer<T>[],
-    private readonly over: AbortController,
+    private readonly over: AbortSignal,
     private readonly resolve: (result: T) => void,
     private readonly reject: (error: unknown) => void,
   ) {}
@@ -67,7 +67,7 @@ class Course<T> {
       isFirst ? FIRST_PATIENCE_MILLISECONDS : PATIENCE_MILLISECONDS,
     );
     try {
-      this.#finish(racer, await racer.run(this.over.signal));
+      this.#finish(racer, await racer.run(this.over));
     } catch (error) {
       this.#fail(racer, error);
       goOn();
@@ -84,7 +84,7 @@ class Course<T> {
 
   #fail(racer: Racer<T>, error: unknown): void {
     this.#failed++;
-    const isLast = this.#failed === this.racers.length || this.over.signal.aborted || racer.isFinal(error);
+    const isLast = this.#failed === this.racers.length || this.over.aborted || racer.isFinal(error);
     if (this.#isOver || !isLast) return;
     this.#isOver = true;
     this.reject(error);

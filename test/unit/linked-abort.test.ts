@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { LinkedAbort } from '../../src/engine/linked-abort';
+import { LinkedAbort } from '../../src/linked-abort';
 import { Wake } from '../../src/engine/wake';
 import { FakeClock } from '../support/fake-clock';
 
