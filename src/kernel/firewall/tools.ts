@@ -44,15 +44,24 @@ export async function findTools(execute: Execute, signal: AbortSignal): Promise<
 }
 
 async function findNftables(execute: Execute, signal: AbortSignal): Promise<FoundTool> {
-  const text = await execute('nft', ['--version'], undefined, signal);
-  const version = /v(\d+(?:\.\d+)*)/.exec(text)?.[1] ?? text.trim();
+  let version: unknown;
   try {
-    JSON.parse(await execute('nft', ['-j', '-t', '-a', 'list', 'tables'], undefined, signal));
+    const listed = JSON.parse(
+      await execute('nft', ['-j', '-t', '-a', 'list', 'tables'], undefined, signal),
+    ) as { nftables?: [{ metainfo?: { version?: unknown } }?] } | null;
+    version = listed?.nftables?.[0]?.metainfo?.version;
   } catch (cause) {
     signal.throwIfAborted();
-    throw new HostError('FAILED', `nft ${version} cannot list tables as JSON`, { cause });
+    if (cause instanceof HostError && cause.code === 'ENOENT') throw cause;
+    const text = await execute('nft', ['--version'], undefined, signal);
+    const its = /v(\d+(?:\.\d+)*)/.exec(text)?.[1] ?? text.trim();
+    throw new HostError('FAILED', `nft ${its} cannot list tables as JSON`, { cause });
   }
-  return { version, hasFullyRandom: true, isDefault: false };
+  return {
+    version: typeof version === 'string' ? version : 'unknown',
+    hasFullyRandom: true,
+    isDefault: false,
+  };
 }
 
 async function findIptables(
@@ -63,7 +72,8 @@ async function findIptables(
   const found = new Map<FilterTool, FoundIptables>();
   let error: unknown;
   // The plain name first: it says which one this host means.
-  for (const command of ['iptables', 'iptables-nft', 'iptables-legacy']) {
+  for (const command of ['iptables', 'iptables-nft', 'iptables-legacy'] as const) {
+    if (command !== 'iptables' && found.has(command)) continue;
     try {
       const text = await execute(command, ['--version'], undefined, signal);
       const [, version = '0', mode] = /v(\d+(?:\.\d+)*)(?: \((\w+)\))?/.exec(text) ?? [];
