@@ -3,15 +3,7 @@ import { contains, printSubnet, subnetOf, type IpAddress, type Subnet } from '..
 import type { MacAddress } from '../model/mac';
 import type { Peer } from '../model/peer';
 import { outranks, type Contender } from './contender';
-import { addTo, dropFrom } from './sets-by-key';
-
-/** Believed leases of one VTEP MAC: they all name one place. */
-interface Station {
-  readonly publicIp: IpAddress;
-  readonly members: Set<Contender>;
-  /** The member of the highest rank; undefined while it is not known: thousands may leave one after the other. */
-  top: Contender | undefined;
-}
+import { SetsByKey } from './sets-by-key';
 
 /**
  * A set of contenders of which no two conflict; the caller sees to that. So there is at most one of each subnet, and all of one VTEP
@@ -20,24 +12,21 @@ interface Station {
 export class Believed {
   /** By prefix length, then by subnet. */
   readonly #lengths = new Map<number, Map<string, Contender>>();
-  readonly #byMac = new Map<MacAddress, Station>();
-  /** By PublicIP, then by VTEP MAC. */
-  readonly #byPublicIp = new Map<IpAddress, Map<MacAddress, Set<Contender>>>();
+  /** Those of one VTEP MAC all name one place. */
+  readonly #byMac = new SetsByKey<MacAddress, Contender>();
+  /** Of those of one VTEP MAC, the one of the highest rank, while it is known: thousands may leave one after the other. */
+  readonly #highest = new Map<MacAddress, Contender>();
+  readonly #macsByPublicIp = new SetsByKey<IpAddress, MacAddress>();
 
   add(contender: Contender): void {
     const { subnet, vtepMac, publicIp } = contender.peer;
     const { prefixLength } = subnet;
     const ofLength = this.#lengths.get(prefixLength) ?? new Map<string, Contender>();
     this.#lengths.set(prefixLength, ofLength.set(printSubnet(subnet), contender));
-    const station = this.#byMac.get(vtepMac);
-    if (!station) this.#byMac.set(vtepMac, { publicIp, members: new Set([contender]), top: contender });
-    else {
-      station.members.add(contender);
-      if (station.top && outranks(contender, station.top)) station.top = contender;
-    }
-    const hosts = this.#byPublicIp.get(publicIp) ?? new Map<MacAddress, Set<Contender>>();
-    this.#byPublicIp.set(publicIp, hosts);
-    addTo(hosts, vtepMac, contender);
+    this.#byMac.add(vtepMac, contender);
+    this.#macsByPublicIp.add(publicIp, vtepMac);
+    const highest = this.#highest.get(vtepMac);
+    if (highest && outranks(contender, highest)) this.#highest.set(vtepMac, contender);
   }
 
   /** False if it is not one of them. */
@@ -47,10 +36,9 @@ export class Believed {
     if (ofLength?.get(printSubnet(subnet)) !== contender) return false;
     ofLength.delete(printSubnet(subnet));
     if (ofLength.size === 0) this.#lengths.delete(subnet.prefixLength);
-    this.#leaveStation(contender);
-    const hosts = this.#byPublicIp.get(publicIp)!;
-    dropFrom(hosts, vtepMac, contender);
-    if (hosts.size === 0) this.#byPublicIp.delete(publicIp);
+    this.#byMac.drop(vtepMac, contender);
+    if (this.#byMac.sizeOf(vtepMac) === 0) this.#macsByPublicIp.drop(publicIp, vtepMac);
+    if (this.#highest.get(vtepMac) === contender) this.#highest.delete(vtepMac);
     return true;
   }
 
@@ -58,22 +46,20 @@ export class Believed {
   winnerOver(contender: Contender): Contender | undefined {
     for (const rival of this.#overlapping(contender.peer.subnet))
       if (outranks(rival, contender)) return rival;
-    const station = this.#otherStation(contender.peer);
-    if (!station) return undefined;
-    const top = (station.top ??= highestOf(station.members));
-    return outranks(top, contender) ? top : undefined;
+    if (!this.#isElsewhere(contender.peer)) return undefined;
+    const highest = this.#highestOf(contender.peer.vtepMac);
+    return outranks(highest, contender) ? highest : undefined;
   }
 
   /** All that conflict with a contender. They may be removed while they are looked through. */
   *rivalsOf({ peer }: Contender): Iterable<Contender> {
     yield* this.#overlapping(peer.subnet);
-    const station = this.#otherStation(peer);
-    if (station) yield* [...station.members];
+    if (this.#isElsewhere(peer)) yield* [...this.#byMac.of(peer.vtepMac)];
   }
 
   /** One with the same PublicIP and another VTEP MAC. */
   otherHostAt({ publicIp, vtepMac }: Peer): Contender | undefined {
-    for (const [mac, [first]] of this.#byPublicIp.get(publicIp) ?? []) if (mac !== vtepMac) return first;
+    for (const mac of this.#macsByPublicIp.of(publicIp)) if (mac !== vtepMac) return this.#byMac.firstOf(mac);
     return undefined;
   }
 
@@ -93,24 +79,19 @@ export class Believed {
     for (const ofLength of longer) yield* within(subnet, ofLength.values());
   }
 
-  #otherStation({ vtepMac, publicIp }: Peer): Station | undefined {
-    const station = this.#byMac.get(vtepMac);
-    return station && station.publicIp !== publicIp ? station : undefined;
+  /** True where believed leases name another place for this VTEP MAC. */
+  #isElsewhere({ vtepMac, publicIp }: Peer): boolean {
+    const first = this.#byMac.firstOf(vtepMac);
+    return first !== undefined && first.peer.publicIp !== publicIp;
   }
 
-  #leaveStation(contender: Contender): void {
-    const { vtepMac } = contender.peer;
-    const station = this.#byMac.get(vtepMac)!;
-    station.members.delete(contender);
-    if (station.members.size === 0) this.#byMac.delete(vtepMac);
-    else if (station.top === contender) station.top = undefined;
+  #highestOf(vtepMac: MacAddress): Contender {
+    let highest = this.#highest.get(vtepMac);
+    if (highest) return highest;
+    for (const each of this.#byMac.of(vtepMac)) if (!highest || outranks(each, highest)) highest = each;
+    this.#highest.set(vtepMac, highest!);
+    return highest!;
   }
-}
-
-function highestOf(contenders: Iterable<Contender>): Contender {
-  let top: Contender | undefined;
-  for (const each of contenders) if (!top || outranks(each, top)) top = each;
-  return top!;
 }
 
 function* within(subnet: Subnet, contenders: Iterable<Contender>): Iterable<Contender> {

@@ -4,7 +4,7 @@ import { samePeer, type Peer } from '../model/peer';
 import { Believed } from './believed';
 import { compareRank, type Contender } from './contender';
 import { PriorityQueue } from './priority-queue';
-import { addTo, dropFrom } from './sets-by-key';
+import { SetsByKey } from './sets-by-key';
 
 export type Standing =
   /** Remark: what is odd about it all the same. */
@@ -33,8 +33,8 @@ export class Rivals {
   /** By name: the believed rival that a contender gives way to. */
   readonly #giveWayTo = new Map<string, string>();
   /** The inverse of {@link #giveWayTo}. */
-  readonly #followers = new Map<string, Set<string>>();
-  readonly #byPublicIp = new Map<IpAddress, Set<string>>();
+  readonly #followers = new SetsByKey<string, string>();
+  readonly #byPublicIp = new SetsByKey<IpAddress, string>();
   /** To be judged, the highest rank first. An entry that is no longer a contender, or was replaced, is passed over. */
   readonly #queue = new PriorityQueue<Contender>(compareRank);
   /** Those in the queue: their standing is not known yet. */
@@ -49,7 +49,7 @@ export class Rivals {
     if (known && isSame(known, contender)) return;
     if (known) this.remove(name);
     this.#contenders.set(name, contender);
-    addTo(this.#byPublicIp, peer.publicIp, name);
+    this.#byPublicIp.add(peer.publicIp, name);
     this.#judgeLater(name);
     this.#mention(contender);
   }
@@ -60,7 +60,7 @@ export class Rivals {
     this.#mention(contender);
     this.#contenders.delete(name);
     this.#queued.delete(name);
-    dropFrom(this.#byPublicIp, contender.peer.publicIp, name);
+    this.#byPublicIp.drop(contender.peer.publicIp, name);
     this.#giveWay(name, undefined);
     if (this.#believed.remove(contender)) this.#judgeFollowersOf(name);
   }
@@ -126,17 +126,17 @@ export class Rivals {
   }
 
   #judgeFollowersOf(name: string): void {
-    for (const follower of this.#followers.get(name) ?? []) this.#judgeLater(follower);
+    for (const follower of this.#followers.of(name)) this.#judgeLater(follower);
   }
 
   #giveWay(name: string, winner: string | undefined): void {
     const before = this.#giveWayTo.get(name);
     if (before === winner) return;
-    if (before !== undefined) dropFrom(this.#followers, before, name);
+    if (before !== undefined) this.#followers.drop(before, name);
     if (winner === undefined) this.#giveWayTo.delete(name);
     else {
       this.#giveWayTo.set(name, winner);
-      addTo(this.#followers, winner, name);
+      this.#followers.add(winner, name);
     }
   }
 
@@ -164,8 +164,8 @@ export class Rivals {
   /** Its standing must be told, and what there is to remark on those that share its PublicIP. */
   #mention({ name, peer }: Contender): void {
     this.#untold.add(name);
-    const others = this.#byPublicIp.get(peer.publicIp);
-    if (others && others.size <= REMARKED_HOSTS) for (const other of others) this.#untold.add(other);
+    if (this.#byPublicIp.sizeOf(peer.publicIp) > REMARKED_HOSTS) return;
+    for (const other of this.#byPublicIp.of(peer.publicIp)) this.#untold.add(other);
   }
 }
 
