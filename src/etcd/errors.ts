@@ -1,5 +1,6 @@
 /** What goes wrong with a call to one etcd server, in our words. */
 import type { RegistryFailure } from '../model/errors';
+import { escapeControls } from '../model/printable';
 
 /**
  * As {@link RegistryFailure}, and what only the adapter needs to know: `token`: the authentication has run out, get a new
@@ -100,11 +101,18 @@ const CONNECTION_TEXTS: readonly [RegExp, CallFailure, string][] = [
   ],
 ];
 
+/** A server says what it likes, and patterns are looked for in all of it. */
+const LONGEST_TEXT = 500;
+
+function bounded(text: string): string {
+  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+}
+
 /** Translates what grpc-js threw (an Error with `code` and `details`). */
 export function callErrorOf(error: unknown, deadlineMilliseconds: number): CallError {
   if (error instanceof CallError) return error;
   const { code, details, message } = error as Partial<Status>;
-  const text = details ?? message ?? String(error);
+  const text = bounded(details ?? message ?? String(error));
   if (/^(etcdserver|mvcc|lease|auth|rpc): /.test(text)) return serverErrorOf(text, error);
   switch (code) {
     case DEADLINE_EXCEEDED:
@@ -127,7 +135,9 @@ export function noAnswerWithin(milliseconds: number, status?: unknown): CallErro
 
 /** Translates what etcd itself says. */
 export function serverErrorOf(text: string, status?: unknown): CallError {
-  const plain = text.replace(/^rpc error: code = \w+ desc = /, '').replace(/^etcdserver: /, '');
+  const plain = escapeControls(bounded(text))
+    .replace(/^rpc error: code = \w+ desc = /, '')
+    .replace(/^etcdserver: /, '');
   const known = SERVER_TEXTS.find(([pattern]) => pattern.test(text));
   if (known) return new CallError(known[1], known[2] ?? plain, status);
   const { code = UNKNOWN } = (status ?? {}) as Partial<Status>;
@@ -141,7 +151,7 @@ const OPENSSL_TEXT = /error:[0-9A-F]+:[^:]*:[^:]*:([^:]+)(?::\S*)?/i;
 function connectionErrorOf(text: string, status: unknown): CallError {
   const known = CONNECTION_TEXTS.find(([pattern]) => pattern.test(text));
   if (known) return new CallError(known[1], known[2], status);
-  const plain = text
+  const plain = escapeControls(text)
     .replace(/^No connection established\. Last error: (Error: )?/, '')
     .replace(/\s*\(\d{4}-\d\d-\d\dT[^)]*\)/g, '')
     .replace(/\.?\s*Resolution note:.*$/, '')

@@ -36,3 +36,10 @@ test.each([
     expect(error.message).not.toMatch(/\.c:\d+|deps\/openssl/);
   },
 );
+
+test('what a server says is one line, and not long', () => {
+  const said = callErrorOf({ code: 13, details: 'boom\n[+] etcd: well\u001b[2J' }, 5_000);
+  expect(said.message).toBe('boom\\n[+] etcd: well\\u001b[2J');
+  const long = callErrorOf({ code: 9, details: `etcdserver: ${'x'.repeat(100_000)}\n` }, 5_000);
+  expect(long.message.length).toBeLessThan(600);
+});
