@@ -275,8 +275,10 @@ export class Reconciler {
         : 'another program keeps undoing this';
       this.log.warn(message, { object: printKernelObject(operation.object), repairs });
     }
-    const others = planned.operations.filter((operation) => !isRepair(operation));
-    return { operations: [...operations, ...others], repairs: operations, held };
+    // In the order of the plan: what must be made anew is removed before it is put, and stays while that is held back.
+    const heldKeys = new Set(held.map(({ object }) => keyOf(object)));
+    const all = planned.operations.filter(({ object }) => !heldKeys.has(keyOf(object)));
+    return { operations: all, repairs: operations, held };
   }
 
   /** What we do not want changed ourselves, only another program can have changed. */

@@ -1,7 +1,7 @@
 import { peerNames, peerObjects, unreachableRoute } from '../../src/core/desired';
 import type { Cause } from '../../src/engine/reconciler';
 import { ipAddress, subnet } from '../../src/model/address';
-import { keyOf, type Link } from '../../src/model/kernel-state';
+import { DETOUR, keyOf, type Link } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
 import { IDLE_MILLISECONDS, ON_DEMAND, exampleOverlay, examplePeer } from '../support/examples';
 import { FakeKernel } from '../support/fake-kernel';
@@ -22,6 +22,30 @@ describe('the reconciler', () => {
     reconciler.trigger(A_TEST);
     await clock.advance(0);
     expect(kernel.state.has(keyOf(former))).toBe(false);
+    await stop();
+  });
+
+  it('on demand, makes anew what another program has changed beyond mending: removed first, then put', async () => {
+    const peer = examplePeer(2);
+    const overlay = exampleOverlay({ resolve: ON_DEMAND });
+    const { kernel, reconciler, clock, isAsDesired, stop } = await reconciling({ overlay, peers: [peer] });
+    const objects = peerObjects(overlay, peer);
+    for (const object of objects) kernel.state.set(keyOf(object), object);
+    reconciler.trigger(A_TEST);
+    await clock.advance(0);
+    const link = kernel.state.get('link flannel.1') as Link;
+    kernel.state.set('link flannel.1', { ...link, vxlan: { ...link.vxlan!, port: 4789 } });
+    const before = kernel.operations.length;
+    reconciler.trigger(A_TEST);
+    await clock.advance(0);
+    expect(kernel.printed(before)[0]).toMatch(/^remove link flannel\.1/);
+    expect(kernel.printed(before)[1]).toMatch(/^put link flannel\.1/);
+    expect(kernel.state.get('link flannel.1')).toEqual(link);
+    kernel.state.set(keyOf(objects[0]), { ...objects[0], destination: DETOUR });
+    reconciler.lookAt([objects[0]], A_TEST);
+    await clock.advance(0);
+    expect(kernel.state.get(keyOf(objects[0]))).toEqual(objects[0]);
+    expect(isAsDesired()).toBe(true);
     await stop();
   });
 
