@@ -67,12 +67,19 @@ function isForeign(route: NetworkRoute, network: Subnet, hostNetwork: HostNetwor
   return link === undefined || !OVERLAY_DEVICE.test(link);
 }
 
-function linkOf({ interfaceIndex }: NetworkRoute, { interfaces }: HostNetwork): string | undefined {
+function linkOf(
+  { interfaceIndex }: Pick<NetworkRoute, 'interfaceIndex'>,
+  { interfaces }: HostNetwork,
+): string | undefined {
   return interfaces.find(({ index }) => index === interfaceIndex)?.name;
 }
 
-/** `10.200.0.0/16 via 10.99.0.1 dev eth1 metric 100`, as ip(8) has it. Which way one leads nowhere is not known. */
+/** `10.200.0.0/16 via 10.99.0.1 dev eth1 metric 100`, `blackhole 10.200.0.0/16`, as ip(8) has it. */
 function printRoute(route: NetworkRoute, hostNetwork: HostNetwork): string {
-  const hop = { link: linkOf(route, hostNetwork), gateway: route.gateway };
-  return printRouteEntry({ ...route, table: MAIN_TABLE, type: 'unicast', hops: [hop] });
+  const { type = 'unicast' } = route;
+  const ways = (route.hops ?? [route]).map((hop) => ({
+    link: linkOf(hop, hostNetwork),
+    gateway: hop.gateway,
+  }));
+  return printRouteEntry({ ...route, table: MAIN_TABLE, type, hops: type === 'unicast' ? ways : [] });
 }

@@ -9,7 +9,7 @@ import type { Message } from './message';
 import { dumpAll } from './observation';
 import { candidateRoute } from './ownership';
 import { errnoName, kernelErrorOf } from './refusal';
-import { hopsOf, getRouteTo, getRoutes, parseRoute, type RouteRecord } from './routes';
+import { hopsOf, getRouteTo, getRoutes, parseRoute, typeNameOf, type RouteRecord } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 import { FAMILIES } from './wire';
 
@@ -87,7 +87,13 @@ export async function readNetworkRoutes(
     if (route?.family !== family || route.tos !== 0 || !sameSubnet(route.destination, network))
       return undefined;
     const { destination, interfaceIndex, gateway, protocol, metric } = route;
-    return { destination, interfaceIndex, gateway, protocol, metric };
+    const type = typeNameOf(route.type);
+    const hops = hopsOf(message).map((hop) => ({ interfaceIndex: hop.interfaceIndex, gateway: hop.gateway }));
+    return {
+      ...{ destination, interfaceIndex, gateway, protocol, metric },
+      ...(type === 'unicast' ? {} : { type }),
+      ...(hops.length > 0 ? { hops } : {}),
+    };
   };
   return dumpAll(netlink, getRoutes({ family }), parse, signal);
 }

@@ -1,6 +1,7 @@
 /** The interfaces and routes of this host, as far as choosing an underlay needs them. */
 import type { IpAddress, Subnet } from './address';
 import type { MacAddress } from './mac';
+import type { RouteType } from './routing';
 
 export interface NetworkInterface {
   readonly name: string;
@@ -46,6 +47,10 @@ export interface NetworkRoute {
   readonly gateway: IpAddress | undefined;
   readonly protocol: number;
   readonly metric: number;
+  /** Undefined: unicast. */
+  readonly type?: RouteType;
+  /** Where it leads over several links: its ways. */
+  readonly hops?: readonly Pick<NetworkRoute, 'interfaceIndex' | 'gateway'>[];
 }
 
 /** What a host's network looks like at one moment. */

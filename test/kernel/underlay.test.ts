@@ -99,6 +99,24 @@ test('default routes come in the order of their metrics, IPv4 first; one over se
   ]);
 });
 
+test('routes of exactly a network are told with what they are: a black hole, several links, of whatever metric', async () => {
+  const network = subnet('10.5.0.0/16');
+  sh('ip route add 10.5.0.0/16 via 192.168.0.9 metric 5');
+  sh('ip route add blackhole 10.5.0.0/16 metric 9999');
+  sh(
+    'ip route add 10.5.0.0/16 metric 50 nexthop via 192.168.0.251 dev eth0 nexthop via 192.168.0.252 dev eth0',
+  );
+  sh('ip route add 10.5.0.0/17 via 192.168.0.9');
+  const { index } = underlay;
+  const common = { destination: network, interfaceIndex: undefined, gateway: undefined, protocol: 3 };
+  const via = (gateway: string) => ({ interfaceIndex: index, gateway });
+  expect(await kernel.networkRoutes(network, signal)).toEqual([
+    { ...common, ...via('192.168.0.9'), metric: 5 },
+    { ...common, metric: 50, hops: [via('192.168.0.251'), via('192.168.0.252')] },
+    { ...common, metric: 9_999, type: 'blackhole' },
+  ]);
+});
+
 test('the route taken follows metrics and prefixes, and names the source', async () => {
   sh('ip addr add 192.168.0.77/24 dev eth0');
   sh('ip route add 198.51.100.0/24 via 192.168.0.9 src 192.168.0.77');

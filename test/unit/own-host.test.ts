@@ -89,6 +89,26 @@ describe('the network route', () => {
       [route({ interfaceIndex: undefined, protocol: 3 })],
       'another program has the route 10.5.0.0/16',
     ],
+    [
+      'that is a black hole',
+      [],
+      [route({ interfaceIndex: undefined, protocol: 3, metric: 9_999, type: 'blackhole' })],
+      'another program has the route blackhole 10.5.0.0/16 metric 9999',
+    ],
+    [
+      'over several links',
+      [nic('eth1', '10.99.0.5/24')],
+      [
+        route({
+          interfaceIndex: undefined,
+          hops: [
+            { interfaceIndex: 7, gateway: ipAddress('10.99.0.1') },
+            { interfaceIndex: FAKE_UNDERLAY.index, gateway: ipAddress('192.168.0.254') },
+          ],
+        }),
+      ],
+      'another program has the route 10.5.0.0/16 nexthop via 10.99.0.1 dev eth1 nexthop via 192.168.0.254 dev eth0',
+    ],
   ])('is left out where there is one of exactly the network, %s', (_, interfaces, routes, reason) => {
     const { overlay, self, advice, unrouted } = derived(interfaces, routes);
     expect(overlay).toMatchObject({ hasNetworkRoute: false, resolve: { kind: 'preload' } });
