@@ -66,7 +66,7 @@ function mismatchOf(
   peers: Iterable<Pick<Peer, 'subnet'>>,
 ): string[] {
   const { network, subnet } = overlay;
-  const { name, mtu, carrier, addresses } = bridge;
+  const { name, mtu, up, carrier, addresses } = bridge;
   const found = addresses.filter(({ address, scope }) => scope === 'global' && !address.includes(':'));
   const isInside = hasAddressOf(subnet, bridge);
   // Docker's bridge is meant for our subnet unless another has it; any other may well have nothing to do with the overlay.
@@ -88,6 +88,8 @@ function mismatchOf(
       `${name} has ${address}/${prefixLength}, and this host's subnet is ${printSubnet(subnet)}: ${harm}; ${remedy}`,
     ];
   }
+  if (isInside && !up)
+    return [`${name} is down, and nothing reaches what is behind it; ip link set ${name} up`];
   const largest = overlayMtu(overlay.backend, overlay.underlay);
   // A bridge takes the smallest MTU of its ports; without any, it has none that matters.
   if (!isInside || !carrier || mtu <= largest) return [];

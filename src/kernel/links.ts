@@ -22,6 +22,7 @@ import { AttributeIndex, streamToBytes } from './wire';
 const INFO_BYTES = 16;
 /** IFF_*: linux/if.h */
 const IFF = { UP: 0x1, LOOPBACK: 0x8, NOARP: 0x80, LOWER_UP: 0x10000 } as const;
+const ALL_FLAGS = 0xffffffff;
 const IFLA = {
   ADDRESS: 1,
   IFNAME: 3,
@@ -54,6 +55,8 @@ export interface LinkRecord {
   readonly master: number | undefined;
   readonly protodown: boolean;
   readonly noarp: boolean;
+  /** A notification that it was taken up or down. */
+  readonly isSwitched?: true;
   /** `bridge`, `vxlan`, `veth`; undefined for hardware. */
   readonly kind: string | undefined;
   readonly vxlan: VxlanParameters | undefined;
@@ -70,6 +73,9 @@ export function parseLink({ buffer, start, end }: Message): LinkRecord | undefin
   if (name === undefined) return undefined;
   const flags = readU32.call(buffer, start + 8);
   const info = attributes.bytes(IFLA.LINKINFO);
+  const changed = readU32.call(buffer, start + 12);
+  // Of a new link all is said to have changed.
+  const isSwitched = changed !== ALL_FLAGS && (changed & IFF.UP) !== 0;
   return {
     index: readU32.call(buffer, start + 4),
     name,
@@ -81,6 +87,7 @@ export function parseLink({ buffer, start, end }: Message): LinkRecord | undefin
     master: attributes.u32(IFLA.MASTER),
     protodown: attributes.bytes(IFLA.PROTO_DOWN)?.[0] === 1,
     noarp: (flags & IFF.NOARP) !== 0,
+    ...(isSwitched ? { isSwitched } : {}),
     ...parseKind(info),
   };
 }

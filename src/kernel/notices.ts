@@ -245,7 +245,7 @@ export class NoticeReader {
       this.#change(`underlay ${record.name} is there again`);
       this.#underlay = record;
       this.#lostUnderlay = undefined;
-    }
+    } else if (record.kind === 'bridge' && record.isSwitched) this.#tellOfInterfaces();
     return true;
   }
 

@@ -248,7 +248,7 @@ describe('with a link and a peer, it is told when somebody', () => {
     }
   });
 
-  test('gives a bridge an address, or takes it away: then just that is told', async () => {
+  test('gives a bridge an address, or takes it away, or takes it up or down: then just that is told', async () => {
     sh('ip link add vk-bridge type bridge');
     await mark();
     expect(probe.notices).toEqual([]);
@@ -258,6 +258,12 @@ describe('with a link and a peer, it is told when somebody', () => {
     sh('ip addr del 172.30.0.1/16 dev vk-bridge');
     await mark();
     expect(probe.notices).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
+    for (const state of ['up', 'down']) {
+      probe.notices.length = 0;
+      sh(`ip link set vk-bridge ${state}`);
+      await mark();
+      expect(probe.notices).toEqual([{ kind: 'interfaces' }]);
+    }
     sh('ip link del vk-bridge');
   });
 });

@@ -52,6 +52,13 @@ describe('bridges', () => {
     expect(obstacles(interfaces)).toEqual({ forwarding: undefined, bridge: undefined });
   });
 
+  it('are not fine when the one with our subnet is down', () => {
+    expect(obstacles([bridge('10.5.1.1/24', { up: false, carrier: false })]).bridge).toBe(
+      'docker0 is down, and nothing reaches what is behind it; ip link set docker0 up',
+    );
+    expect(obstacles([bridge('172.18.0.1/16', { name: 'br-4de2', up: false })]).bridge).toBeUndefined();
+  });
+
   it('are fine when the underlay is one, wherever it is', () => {
     for (const text of ['10.5.7.1/24', '10.5.1.1/24']) {
       const { index } = FAKE_UNDERLAY;
