@@ -21,7 +21,7 @@ import type { SubnetEnv } from '../model/subnet-env';
 import type { ReservedSubnet } from './acquisition';
 import type { Network } from './network';
 import { networkRouteObstacle, printObstacle } from './network-route';
-import type { Occupied, Self } from './peers';
+import type { Attached, Occupied, Self } from './peers';
 import { OVERLAY_DEVICE } from './underlay-candidates';
 import { mtuRemark, overlayMtu } from './vxlan';
 
@@ -80,6 +80,7 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
   const obstacle = networkRouteObstacle(range.network, ownSubnets, guarded, inputs.hostNetwork);
   const hasNetworkRoute = obstacle === undefined;
   const remark = mtuRemark(backend, underlay);
+  const attached = attachedNetworks(inputs, ownSubnets);
   const overlay = {
     network: range.network,
     subnet,
@@ -102,6 +103,7 @@ export function ownHostOf(inputs: OwnHostInputs): OwnHost {
       subnet,
       guarded,
       isNetworkRouted: hasNetworkRoute,
+      ...(attached.length > 0 ? { attached } : {}),
       occupied: occupiedAddresses(inputs),
     },
     range,
@@ -166,6 +168,22 @@ function occupiedAddresses(inputs: Surroundings & Pick<OwnHostInputs, 'lease'>):
     }
   }
   return occupied;
+}
+
+/** What of the network other interfaces have, but for those of our containers and one that has all of it. */
+function attachedNetworks(inputs: OwnHostInputs, own: readonly Subnet[]): Attached[] {
+  const { network } = inputs.network.range;
+  return inputs.hostNetwork.interfaces
+    .filter(({ name, loopback }) => !OVERLAY_DEVICE.test(name) && !loopback)
+    .flatMap(({ name, addresses }) =>
+      addresses
+        .filter(({ address }) => !own.some((subnet) => contains(subnet, address)))
+        .map(({ address, prefixLength, peer }) => ({
+          name,
+          subnet: subnetOf(peer ?? address, prefixLength),
+        })),
+    )
+    .filter(({ subnet }) => contains(network, subnet) && !sameSubnet(network, subnet));
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Which leases are peers we can send to. */
-import { contains, overlap, printSubnet, type IpAddress, type Subnet } from '../model/address';
+import { contains, overlap, printSubnet, sameSubnet, type IpAddress, type Subnet } from '../model/address';
 import { shorten } from '../model/json-fields';
 import type { Lease } from '../model/lease';
 import { vxlanDataOf } from '../model/lease-codec';
@@ -21,8 +21,16 @@ export interface Self {
   readonly guarded: readonly IpAddress[];
   /** True while the whole network is routed to the VTEP: no outer packet can be sent into it. */
   readonly isNetworkRouted: boolean;
+  /** Parts of the network that other interfaces of this host have. */
+  readonly attached?: readonly Attached[];
   /** Addresses that are known to be something else than a peer's PublicIP. */
   readonly occupied: Readonly<Record<IpAddress, Occupied>>;
+}
+
+export interface Attached {
+  readonly subnet: Subnet;
+  /** `eth1` */
+  readonly name: string;
 }
 
 export interface Occupied {
@@ -55,7 +63,8 @@ export function judgeLease(lease: Lease, self: Self): PeerVerdict {
   const harm = harmOf(lease.subnet, publicIp, self);
   if (harm) return unusable(harm);
   const peer = { subnet: lease.subnet, publicIp, vtepMac: vtep.vtepMac };
-  return { kind: 'peer', peer, remark: remarkOnVni(vtep.vni, self.vni) };
+  const remark = remarkOnVni(vtep.vni, self.vni) ?? remarkOnAttached(lease.subnet, self);
+  return { kind: 'peer', peer, remark };
 }
 
 /**
@@ -65,6 +74,14 @@ export function judgeLease(lease: Lease, self: Self): PeerVerdict {
 function remarkOnVni(theirs: number | undefined, ours: number): string | undefined {
   if (theirs === undefined || theirs === ours || theirs === (ours & 0xffff)) return undefined;
   return `its VNI is ${theirs} and ours is ${ours}: no packet arrives until both have read the same configuration`;
+}
+
+/** Of two routes the longer is taken: that of the peer, where it is a part of what an interface has. */
+function remarkOnAttached(subnet: Subnet, { attached = [] }: Self): string | undefined {
+  const whole = attached.find((each) => contains(each.subnet, subnet) && !sameSubnet(each.subnet, subnet));
+  if (!whole) return undefined;
+  const { name } = whole;
+  return `its subnet is a part of ${printSubnet(whole.subnet)} of ${name}: what this host looks for there goes to the peer, and not by ${name}`;
 }
 
 /** What a route to this subnet would take from where it belongs. */

@@ -119,6 +119,18 @@ describe('the network route', () => {
     ]);
   });
 
+  it('has parts that other interfaces have, but for our containers, overlay devices, and who has all of it', () => {
+    const others = [
+      nic('docker0', '10.5.1.1/24'),
+      nic('flannel.9', '10.5.4.0/24'),
+      nic('eth2', '10.5.0.9/8'),
+    ];
+    expect(derived(others).self).not.toHaveProperty('attached');
+    expect(derived([...others, nic('eth1', '10.5.200.5/20')]).self.attached).toEqual([
+      { name: 'eth1', subnet: subnet('10.5.192.0/20') },
+    ]);
+  });
+
   it('is left out where another interface has an address in the network', () => {
     const { overlay, advice, unrouted } = derived([nic('eth1', '10.5.200.5/24')]);
     expect(overlay.hasNetworkRoute).toBe(false);

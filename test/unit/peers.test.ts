@@ -128,6 +128,23 @@ describe('a lease', () => {
 });
 
 describe('a lease whose subnet', () => {
+  it('is a part of what another interface has is used, and what it takes from there is said', () => {
+    const attached = [{ subnet: subnet('10.5.0.0/20'), name: 'eth1' }];
+    expect(judgeLease(exampleLease(2), exampleSelf({ attached }))).toEqual({
+      kind: 'peer',
+      peer: examplePeer(2),
+      remark:
+        'its subnet is a part of 10.5.0.0/20 of eth1: what this host looks for there goes to the peer, and not by eth1',
+    });
+    for (const other of ['10.5.2.0/24', '10.5.2.128/25', '10.5.16.0/20'])
+      expect(
+        judgeLease(exampleLease(2), exampleSelf({ attached: [{ subnet: subnet(other), name: 'eth1' }] })),
+      ).toEqual({
+        kind: 'peer',
+        peer: examplePeer(2),
+      });
+  });
+
   it.each([
     ['lies outside the network', '10.6.2.0/24', 'its subnet is outside the network 10.5.0.0/16'],
     ['is everything', '0.0.0.0/1', 'its subnet is outside the network 10.5.0.0/16'],
