@@ -50,6 +50,9 @@ async function boot(host: Host, image: string): Promise<SystemdMachine> {
     units: [],
     files: {
       '/etc/docker/daemon.json': '{"storage-driver": "vfs"}',
+      // In here, /proc/sys is read-only, which Docker 26 takes for a danger.
+      '/etc/systemd/system/docker.service.d/50-lab.conf':
+        '[Service]\nEnvironment=DOCKER_ALLOW_IPV6_ON_IPV4_INTERFACE=1\n',
       // A person is asked.
       '/etc/apt/apt.conf.d/99yes': 'APT::Get::Assume-Yes "true";\n',
       // A machine that builds may have one that forbids packages to start anything; one that cannot be executed forbids nothing.
