@@ -240,9 +240,11 @@ describe('removed from the second host,', () => {
 
   test('it says that traffic goes on, until when the lease stays, and how to give it back', () => {
     const subnet = address.replace(/\.2$/, '.0/24');
-    expect(said).toContain('vtepd: traffic goes on as it is, but nobody follows what changes.\n');
+    expect(said).toContain(
+      'vtepd: traffic goes on as it is, but nobody follows what changes. Installed again, vtepd goes on.\n',
+    );
     const [, ends] = new RegExp(
-      `^vtepd: the lease in etcd stays until (.*); then other hosts drop ${subnet}\\. Installed again before, vtepd goes on\\.$`,
+      `^vtepd: the lease of ${subnet} in etcd stays until (.*); then other hosts drop this one\\.$`,
       'm',
     ).exec(said)!;
     const hours = (Date.parse(ends!) - Date.now()) / 3_600_000;

@@ -288,6 +288,22 @@ test('on demand, the sandbox lets the agent answer the kernel on a thread', asyn
   expect((await ping(host.container, [peer.containerAddress])).size).toBe(1);
 });
 
+test('of an agent that ended systemctl status shows why', async () => {
+  await machine.run('systemctl', 'stop', 'vtepd');
+  await machine.run(
+    'sh',
+    '-c',
+    'cp /etc/default/vtepd /tmp/; echo FLANNELD_STATE_FILE=/dev >> /etc/default/vtepd',
+  );
+  await machine.attempt('systemctl', 'start', 'vtepd');
+  await machine.shows('vtepd', { ActiveState: 'failed', ExecMainStatus: '2' });
+  const { stdout } = await machine.attempt('systemctl', 'status', 'vtepd');
+  expect(stdout.replace(/\s+/g, ' ')).toContain(
+    'Status: "--state-file=/dev: that is a directory, and a regular file',
+  );
+  await machine.run('mv', '/tmp/vtepd', '/etc/default/vtepd');
+});
+
 test('a command line that is wrong is not tried again and again', async () => {
   await machine.run('systemctl', 'stop', 'vtepd');
   await machine.run('sh', '-c', 'echo FLANNELD_HEALTHZ_PORT=many >> /etc/default/vtepd');
