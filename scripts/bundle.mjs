@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { build } from 'esbuild';
-import { staticCodecOf } from './static-codec.cjs';
+import { AGENT_METHODS, staticCodecOf } from './static-codec.cjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const { values: given } = parseArgs({
@@ -44,7 +44,7 @@ const staticCodec = {
       pluginData,
     }));
     onLoad({ filter: /.*/, namespace: 'generated' }, ({ pluginData: { protoFile, options } }) => ({
-      contents: staticCodecOf(protoFile, options),
+      contents: staticCodecOf(protoFile, options, AGENT_METHODS),
       resolveDir: root,
     }));
     // What is left to load protocols for are services of grpc's own that we do not use.
@@ -52,6 +52,8 @@ const staticCodec = {
     onLoad({ filter: /.*/, namespace: 'left-out' }, ({ path }) => ({
       contents: `module.exports = { loadSync() { throw new Error('${path} is not in this bundle'); } };`,
     }));
+    // An agent is no gRPC server.
+    onLoad({ filter: /@grpc\/grpc-js\/build\/src\/server(-interceptors)?\.js$/ }, () => ({ contents: '' }));
   },
 };
 
@@ -99,6 +101,8 @@ const options = {
   target: 'node20',
   format: 'cjs',
   charset: 'ascii',
+  // What packages load for their own developers stays out.
+  define: { 'process.env.NODE_ENV': '"production"' },
   // Modules that are loaded later are in the bundle, too, or Node's own.
   supported: { 'dynamic-import': false },
   minifySyntax: true,

@@ -7,11 +7,20 @@
 const protobuf = require('protobufjs');
 const { loadSync } = require('@grpc/proto-loader');
 
+/** What the agent asks of etcd (src/etcd). */
+const AGENT_METHODS = {
+  'etcdserverpb.KV': ['Range', 'Txn'],
+  'etcdserverpb.Watch': ['Watch'],
+  'etcdserverpb.Lease': ['LeaseGrant', 'LeaseRevoke', 'LeaseKeepAlive', 'LeaseTimeToLive'],
+  'etcdserverpb.Auth': ['Authenticate'],
+};
+
 /**
  * The source of a module that exports what `loadSync(protoFile, options)` of @grpc/proto-loader returns, as far as a client needs
- * it: the methods of each service, with their paths, the serializer of requests and the deserializer of answers.
+ * it: of each service the methods that are wanted, with their paths, the serializer of requests and the deserializer of answers.
+ * Throws where the protocol has no such method.
  */
-function staticCodecOf(protoFile, options) {
+function staticCodecOf(protoFile, options, wanted) {
   const root = new protobuf.Root().loadSync(protoFile, { keepCase: options.keepCase });
   root.resolveAll();
   const requests = new Table('request', ({ converter, encoder }, type) => ({
@@ -22,9 +31,11 @@ function staticCodecOf(protoFile, options) {
     decode: decoder(type),
     toObject: converter.toObject(type),
   }));
-  const services = Object.entries(loadSync(protoFile, options)).flatMap(([name, methods]) => {
-    if ('format' in methods) return [];
-    const members = Object.entries(methods).map(([method, definition]) => {
+  const protocol = loadSync(protoFile, options);
+  const services = Object.entries(wanted).map(([name, methods]) => {
+    const members = methods.map((method) => {
+      const definition = protocol[name]?.[method];
+      if (!definition) throw new Error(`${protoFile} has no method ${method} of ${name}`);
       const { path, requestStream, responseStream, originalName } = definition;
       const { resolvedRequestType, resolvedResponseType } = root.lookupService(name).methods[method];
       const facts = JSON.stringify({ path, requestStream, responseStream, originalName });
@@ -93,4 +104,4 @@ function enumSource({ values, valuesById }) {
   return `{ values: Object.assign(Object.create(${JSON.stringify(valuesById)}), ${JSON.stringify(values)}) }`;
 }
 
-module.exports = { staticCodecOf };
+module.exports = { AGENT_METHODS, staticCodecOf };

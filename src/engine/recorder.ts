@@ -1,4 +1,5 @@
 /** Keeps on disk what a start without etcd needs. */
+import { createHash } from 'node:crypto';
 import { inTurns } from '../in-turns';
 import { printMemoryInSteps, type Memory } from '../model/memory-codec';
 import type { Clock, Host, Log } from '../ports';
@@ -15,6 +16,7 @@ const LAST_WRITE_MILLISECONDS = 500;
 export class Recorder {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
+  /** Of the text in the file: with thousands of leases the text itself takes megabytes. */
   #written: string | undefined;
   #isDirty = false;
 
@@ -76,9 +78,11 @@ export class Recorder {
     const memory = this.memory();
     try {
       const text = memory && (await inTurns(printMemoryInSteps(memory), this.clock));
-      if (text === undefined || text === this.#written) return;
+      if (text === undefined) return;
+      const digest = createHash('sha256').update(text).digest('base64');
+      if (digest === this.#written) return;
       await this.host.writeMemory(text);
-      this.#written = text;
+      this.#written = digest;
     } catch (error) {
       this.#isDirty = true;
       throw error;

@@ -1,9 +1,10 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileFunction } from 'node:vm';
 import { loadSync } from '@grpc/proto-loader';
 import fc from 'fast-check';
 import { readRangeAnswer, type RangeAnswer } from '../../src/etcd/range-response';
-import { staticCodecOf } from '../../scripts/static-codec.cjs';
+import { AGENT_METHODS, staticCodecOf } from '../../scripts/static-codec.cjs';
 
 interface Method {
   requestSerialize(value: object): Buffer;
@@ -112,14 +113,27 @@ function outcomeOf<T>(work: () => T): T | 'refused' {
 }
 
 describe('the codec that is made at build time', () => {
-  const compiled = compile(staticCodecOf(PROTO, OPTIONS));
+  const compiled = compile(staticCodecOf(PROTO, OPTIONS, AGENT_METHODS));
 
-  it('has every service and method that etcd3 knows', () => {
-    const methodsOf = (codec: object) =>
-      Object.entries(codec)
-        .filter(([, definition]) => !('format' in (definition as object)))
-        .map(([service, methods]) => [service, Object.keys(methods as object)]);
-    expect(methodsOf(compiled)).toEqual(methodsOf(reflected));
+  it('has the methods that src/etcd calls, and no others', () => {
+    const folder = join(__dirname, '../../src/etcd');
+    const text = readdirSync(folder)
+      .map((name) => readFileSync(join(folder, name), 'utf8'))
+      .join('');
+    const called = [...text.matchAll(/'(KV|Watch|Lease|Auth|Cluster|Maintenance)',\s*'(\w)(\w+)'/g)];
+    const calls = called.map(
+      ([, service, first, rest]) => `etcdserverpb.${service}.${first!.toUpperCase()}${rest}`,
+    );
+    const methods = Object.entries(compiled).flatMap(([service, of]) =>
+      Object.keys(of).map((method) => `${service}.${method}`),
+    );
+    expect(methods.sort()).toEqual([...new Set(calls)].sort());
+  });
+
+  it('is not made where a method is not in the protocol', () => {
+    expect(() => staticCodecOf(PROTO, OPTIONS, { 'etcdserverpb.KV': ['Rang'] })).toThrow(
+      'has no method Rang of etcdserverpb.KV',
+    );
   });
 
   it('reads and writes as etcd3 does at run time', () => {
