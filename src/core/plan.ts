@@ -1,5 +1,5 @@
 /** The ordered difference between what should be and what is. */
-import { printSubnet } from '../model/address';
+import { printSubnet, type IpAddress } from '../model/address';
 import { DETOUR, keyOf, type KernelObject, type KernelState, type Link } from '../model/kernel-state';
 import type { Operation } from '../model/operation';
 import { complete, type Steps } from '../model/steps';
@@ -24,6 +24,16 @@ function rankOf(object: KernelObject): number {
     case 'neighbor':
       return 5;
   }
+}
+
+/** Among the puts there may be removals of addresses: right before the routes to peers. */
+function placeOf({ verb, object }: Operation): number {
+  return verb === 'remove' ? 5.5 : rankOf(object);
+}
+
+/** True where a peer's route is to lead by this address, which is still ours: another host has our former subnet. The kernel refuses that. */
+function isGateway(address: IpAddress, puts: readonly Operation[]): boolean {
+  return puts.some(({ object }) => object.kind === 'route' && object.gateway === address);
 }
 
 /**
@@ -70,9 +80,11 @@ export function* planInSteps(desired: KernelState, actual: KernelState): Steps<O
   const removals: Operation[] = [];
   for (const [key, object] of actual) {
     yield;
-    if (!desired.has(key) && !gone.has(linkOf(object) ?? '')) removals.push({ verb: 'remove', object });
+    if (desired.has(key) || gone.has(linkOf(object) ?? '')) continue;
+    const isInTheWay = object.kind === 'address' && isGateway(object.address, puts);
+    (isInTheWay ? puts : removals).push({ verb: 'remove', object });
   }
-  puts.sort((a, b) => rankOf(a.object) - rankOf(b.object));
+  puts.sort((a, b) => placeOf(a) - placeOf(b));
   removals.sort((a, b) => rankOf(b.object) - rankOf(a.object));
   return [...remakes, ...puts, ...removals];
 }

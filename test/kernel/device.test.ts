@@ -1,6 +1,6 @@
 import { desiredState } from '../../src/core/desired';
 import { plan } from '../../src/core/plan';
-import { ipAddress } from '../../src/model/address';
+import { ipAddress, subnet } from '../../src/model/address';
 import type { KernelState, Link } from '../../src/model/kernel-state';
 import { macAddress } from '../../src/model/mac';
 import { printOperation } from '../../src/model/operation';
@@ -127,4 +127,13 @@ test.each([
     new RegExp(`^${MAC} dst 192.168.0.2 self permanent\\s*$`, 'm'),
   );
   probe.stop();
+});
+
+test('a host that has another subnet now sends to the host that has its former one, after one pass', async () => {
+  const overlay = { ...overlayOf(), subnet: subnet('10.5.9.0/24') };
+  const peers = [examplePeer(1, { vtepMac: macAddress('02:00:00:00:00:77') }), examplePeer(2)];
+  const renumbered = desiredState(overlay, peers, []);
+  const operations = plan(renumbered, await kernel.observe(SCOPE, signal));
+  expectDone(await kernel.apply(operations, signal));
+  expect(printed(await kernel.observe(SCOPE, signal))).toEqual(printed(renumbered));
 });
