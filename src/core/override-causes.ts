@@ -13,6 +13,7 @@ import {
 import type { Steps } from '../model/steps';
 import type { Inquiry, Override, Sender } from './effective-routes';
 import type { RouteIndex } from './route-index';
+import { DOCKER_BRIDGE, remedyFor } from './surroundings';
 
 const KERNEL_PROTOCOL = 2;
 /** Where every host has the rule for the main table. */
@@ -77,7 +78,9 @@ function causeOfRoute(route: RouteEntry, { overlay, bridges }: Place): Cause {
       remedy:
         link === overlay.underlay.name || bridges.has(link)
           ? `remove its address of that network: ip address del … dev ${link}`
-          : `remove ${link}, or give it a subnet outside of ${network}`,
+          : link === DOCKER_BRIDGE
+            ? remedyFor(link, overlay.subnet)
+            : `remove ${link}, or give it a subnet outside of ${network}`,
       prefixLength,
     };
   return {

@@ -7,7 +7,7 @@ import type { Peer } from '../model/peer';
 import { overlayMtu } from './vxlan';
 
 /** Docker's bridge, where nobody names it otherwise. */
-const DOCKER_BRIDGE = 'docker0';
+export const DOCKER_BRIDGE = 'docker0';
 /** What joins containers to their host's network. Nothing else is to be made to fit our subnet. */
 const BRIDGE_KINDS: readonly (string | undefined)[] = ['bridge', 'openvswitch'];
 
@@ -98,7 +98,7 @@ function mismatchOf(
   ];
 }
 
-function remedyFor(bridge: string, { address, prefixLength }: Subnet): string {
+export function remedyFor(bridge: string, { address, prefixLength }: Subnet): string {
   return bridge === DOCKER_BRIDGE
     ? "restart Docker with what 'vtepd docker-opts' says (the drop-in does: systemctl restart docker)"
     : `have it made anew from subnet.env, for ${address}/${prefixLength}`;

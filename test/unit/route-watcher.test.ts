@@ -207,6 +207,12 @@ describe('what is in the way is named, with what to do, and it is said once and 
   });
 });
 
+it('Docker’s bridge with the subnet that we had before is to be made anew, not to be removed', async () => {
+  kernel.networkInterfaces = [FAKE_UNDERLAY];
+  await set([foreignRoute('10.5.3.0/24', { protocol: 2, hops: [{ link: 'docker0', gateway: undefined }] })]);
+  expect(complaint()).toContain('which has the network 10.5.3.0/24; restart Docker with what');
+});
+
 it('a main table that no rule leads these packets to is named', async () => {
   const some = ruleOf(32_766, 254, { source: subnet('192.168.0.0/24') });
   kernel.changeRouting({ routes: [], rules: [USUAL_RULES[0]!, some, USUAL_RULES[2]!] });
