@@ -43,9 +43,9 @@ export interface AdmissionChange {
 }
 
 /** Counted up with each change of the rules: an agent replaces those of another version. The first had no number. */
-const RULES = 2;
+const RULES = 3;
 
-/** All but the peers: `port 8472 vni 1 network 10.5.0.0/16 by /24 from ipv4 v2`. */
+/** All but the peers: `port 8472 vni 1 network 10.5.0.0/16 by /24 from ipv4 v3`. */
 export function printAdmissionTerms({ port, vni, network, lengths, family }: AdmissionTerms): string {
   return `port ${port} vni ${vni} network ${printSubnet(network)} by /${lengths.join(',/')} from ${family} v${RULES}`;
 }

@@ -100,6 +100,19 @@ test('a host that joins is admitted as soon as that is heard of: its first packe
   expect(answers.size).toBe(2);
 });
 
+test('nor does it as another peer, whose address it forges', async () => {
+  await host.container.ip('address', 'add', `${joiner.publicIp}/32`, 'dev', 'lo');
+  const inner = { source: joiner.vtepAddress, destination: peer.containerAddress };
+  const packet = vxlanPacket({ vni: 1, mac: (await peer.vtepMac())!, ...inner });
+  const forged = [{ from: joiner.publicIp, hex: packet.toString('hex') }];
+  await sendDatagrams(host.container, { address: peer.publicIp, port: VXLAN_PORT }, forged);
+  await until('it is counted', async () => {
+    const rules = await host.namespace.run('nft', ['list', 'table', 'inet', 'vtepd-admission-flannel.1']);
+    return /fib saddr \. iif oif.* counter packets 1 /.test(rules);
+  });
+  await host.container.ip('address', 'del', `${joiner.publicIp}/32`, 'dev', 'lo');
+});
+
 test('a table that somebody flushed is put back', async () => {
   for (let i = 0; i < 3; i++) {
     await host.namespace.run('nft', ['flush', 'ruleset']);

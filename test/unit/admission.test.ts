@@ -25,7 +25,7 @@ describe('admission', () => {
     const wide = examplePeer(16, { subnet: subnet('10.5.16.0/9') });
     expect(admissionOf(exampleOverlay(), [short, examplePeer(2), wide]).lengths).toEqual([9, 24, 28]);
     expect(printAdmissionTerms(admissionOf(exampleOverlay(), [short]))).toBe(
-      'port 8472 vni 1 network 10.5.0.0/16 by /24,/28 from ipv4 v2',
+      'port 8472 vni 1 network 10.5.0.0/16 by /24,/28 from ipv4 v3',
     );
     expect(admit().lengths).toEqual([24]);
   });

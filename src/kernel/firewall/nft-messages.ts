@@ -257,6 +257,11 @@ const CMP_EQ = 0;
 const CMP_NEQ = 1;
 
 /** The expressions of a rule, one after the other; a packet that one does not match leaves the rule. */
+/** NFT_FIB_RESULT_OIF, NFTA_FIB_F_* */
+const FIB_RESULT_OIF = 1;
+const FIB_SADDR = 1;
+const FIB_IIF = 8;
+
 export class RuleWriter {
   constructor(private readonly writer: MessageWriter) {}
 
@@ -275,6 +280,15 @@ export class RuleWriter {
       this.writer.u32be(2, Base[base]);
       this.writer.u32be(3, offset);
       this.writer.u32be(4, length);
+    });
+  }
+
+  /** `fib saddr . iif oif`: the interface it came by, if the source is reached by that; else 0. */
+  returnInterface(to: Register): this {
+    return this.#expression('fib', () => {
+      this.writer.u32be(1, FIRST_REGISTER + to);
+      this.writer.u32be(2, FIB_RESULT_OIF);
+      this.writer.u32be(3, FIB_SADDR | FIB_IIF);
     });
   }
 

@@ -46,7 +46,7 @@ import {
 
 const NFGENMSG_BYTES = 4;
 /** A kernel without nf_tables, or without netfilter. */
-const ABSENT = ['EOPNOTSUPP', 'EPROTONOSUPPORT'];
+const ABSENT = ['EOPNOTSUPP', 'EPROTONOSUPPORT', 'ENOENT'];
 /** Ours, by its name. */
 const TABLE_PREFIX = 'vtepd-admission-';
 /** Before other filters: what they accept must not be more than we do, and what we drop need not be looked at. */
@@ -112,10 +112,20 @@ class LinuxVxlanGuard implements VxlanGuard {
   }
 
   install(admission: Admission): void {
-    const table = tableOf(admission.link);
     const hosts = [...new Set(admission.peers.map(({ publicIp }) => publicIp))];
     const elements = [...keysOf(admission.peers), ...hostKeysOf(hosts)];
     const parts = Math.max(1, Math.ceil(elements.length / ELEMENTS_AT_ONCE));
+    try {
+      this.#install(admission, elements, parts, rulesOf(admission));
+    } catch (error) {
+      if (!(error instanceof KernelError && ABSENT.includes(error.code))) throw error;
+      // Without nft_fib, forged sources are left to others, such as rp_filter.
+      this.#install(admission, elements, parts, rulesOf(admission, false));
+    }
+  }
+
+  #install(admission: Admission, elements: readonly Element[], parts: number, rules: readonly Rule[]): void {
+    const table = tableOf(admission.link);
     // The rules come with the last part: until then anybody may send, and no peer is refused.
     for (let i = 0; i < parts; i++) {
       const part = elements.slice(i * ELEMENTS_AT_ONCE, (i + 1) * ELEMENTS_AT_ONCE);
@@ -128,7 +138,7 @@ class LinuxVxlanGuard implements VxlanGuard {
           }
         }
         writeElements(put, NftMessage.NEWSETELEM, table, part);
-        if (i === parts - 1) writeRules(put, table, admission);
+        if (i === parts - 1) writeRules(put, table, printAdmissionTerms(admission), rules);
       });
     }
   }
@@ -271,14 +281,12 @@ interface Rule {
   readonly write: (rule: RuleWriter) => void;
 }
 
-function writeRules(put: Put, table: string, terms: AdmissionTerms): void {
+function writeRules(put: Put, table: string, text: string, rules: readonly Rule[]): void {
   put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, 'guard'));
   for (const chain of ['input', 'forward'] as const) {
     const entry = { hook: Hook[chain], priority: PRIORITY };
     put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, chain, entry));
   }
-  const rules = rulesOf(terms);
-  const text = printAdmissionTerms(terms);
   for (const [i, { chain, write }] of rules.entries()) {
     put(NftMessage.NEWRULE, CREATE_LAST, (writer) =>
       putRule(writer, table, chain, commentOf(text, i, rules.length), write),
@@ -290,7 +298,8 @@ function writeRules(put: Put, table: string, terms: AdmissionTerms): void {
  * Only packets of our VXLAN network are looked at: the bytes of others mean something else there. The common case comes first
  * and costs one look-up; what remains is from a stranger, or from a peer but not from its subnet. Frames of other protocols than
  * those that are looked into are dropped: the kernel would take the tag off a frame of 802.1Q, and what is behind it was not checked.
- * Nor is anything forwarded to a peer's VXLAN port, but from peers: a container's packet would be masqueraded and come from this host.
+ * Nor is anything forwarded to a peer's VXLAN port, but from peers, and by an interface by which they are reached: a container's packet
+ * would be masqueraded and come from this host, and who may open raw sockets, as in Docker's containers, can forge a peer's address.
  * As `nft list` has it:
  *
  *     chain guard {
@@ -303,9 +312,12 @@ function writeRules(put: Put, table: string, terms: AdmissionTerms): void {
  *       @th,224,16 != 0x0800 @th,224,16 != 0x0806 counter drop
  *     }
  *     chain input { meta nfproto ipv4 udp dport 8472 @th,96,24 1 jump guard }
- *     chain forward { udp dport 8472 ip daddr @hosts ip saddr != @hosts counter drop }
+ *     chain forward {
+ *       udp dport 8472 ip daddr @hosts ip saddr != @hosts counter drop
+ *       udp dport 8472 ip daddr @hosts fib saddr . iif oif 0 counter drop
+ *     }
  */
-function rulesOf({ port, vni, network, family, lengths }: AdmissionTerms): Rule[] {
+function rulesOf({ port, vni, network, family, lengths }: AdmissionTerms, hasFib = true): Rule[] {
   const inner = familyOf(network.address);
   const [first, ...others] = SENDERS[inner];
   const source = bitsOf(family) / 8;
@@ -317,6 +329,8 @@ function rulesOf({ port, vni, network, family, lengths }: AdmissionTerms): Rule[
       .load('transport', DESTINATION_PORT, 2, 0)
       .is(0, bigEndian(port, 2));
   const ofFamily = (rule: RuleWriter) => rule.meta('nfproto', 0).is(0, Buffer.from([NFPROTO[family]]));
+  const toHost = (rule: RuleWriter) =>
+    ofFamily(toPort(rule)).load('network', OUTER_DESTINATION[family], source, 0).isIn(0, 'hosts');
   const isInner = (rule: RuleWriter, protocol: number) =>
     rule.load('transport', INNER_PROTOCOL, 2, 0).is(0, bigEndian(protocol, 2));
   const innerRegister: Register = source / 4;
@@ -361,14 +375,21 @@ function rulesOf({ port, vni, network, family, lengths }: AdmissionTerms): Rule[
     {
       chain: 'forward',
       write: (rule) =>
-        ofFamily(toPort(rule))
-          .load('network', OUTER_DESTINATION[family], source, 0)
-          .isIn(0, 'hosts')
+        toHost(rule)
           .load('network', OUTER_SOURCE[family], source, 0)
           .isNotIn(0, 'hosts')
           .count()
           .verdict('drop'),
     },
+    ...(hasFib
+      ? [
+          {
+            chain: 'forward' as const,
+            write: (rule: RuleWriter) =>
+              toHost(rule).returnInterface(0).is(0, bigEndian(0, 4)).count().verdict('drop'),
+          },
+        ]
+      : []),
   ];
 }
 
