@@ -52,8 +52,12 @@ const staticCodec = {
     onLoad({ filter: /.*/, namespace: 'left-out' }, ({ path }) => ({
       contents: `module.exports = { loadSync() { throw new Error('${path} is not in this bundle'); } };`,
     }));
-    // An agent is no gRPC server.
-    onLoad({ filter: /@grpc\/grpc-js\/build\/src\/server(-interceptors)?\.js$/ }, () => ({ contents: '' }));
+    // An agent is no gRPC server, and balances no load by what servers tell of themselves.
+    const unused =
+      'server|server-interceptors|server-credentials|orca|experimental|load-balancer-(outlier-detection|weighted-round-robin)';
+    onLoad({ filter: new RegExp(`/@grpc/grpc-js/build/src/(${unused})\\.js$`) }, () => ({
+      contents: 'exports.setup = () => undefined;',
+    }));
   },
 };
 
