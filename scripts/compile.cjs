@@ -99,6 +99,7 @@ function run(file, words) {
     if (code !== 0) throw new Error(`the bundle does not run: ${said.join('')}`);
     // As they are when an agent starts: V8 takes only what was compiled under the flags of its own.
     setFlagsFromString('--opt');
+    setFlagsFromString('--sparkplug');
     setFlagsFromString('--semi-space-growth-factor=2');
     writeFileSync(`${file}.cache`, script.createCachedData());
   });

@@ -6,16 +6,19 @@ import { setFlagsFromString } from 'node:v8';
  *
  * The young generation stays at its first size. It would grow from 1 to 16 MiB while thousands of leases are read, and an agent
  * that sleeps ever after would keep that; collecting it more often costs less time than the page faults of a large one. And nothing
- * is optimized yet: in the first second the optimizing compiler takes more time and memory than it gives back.
+ * is compiled yet, neither by the optimizing compiler nor by the baseline one (sparkplug): in the first second they take more time and
+ * memory than they give back.
  */
 export function startFrugally(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
   setFlagsFromString('--no-opt');
+  setFlagsFromString('--no-sparkplug');
   // A young collection takes half a millisecond, and would wait for threads that come after the event loop (host/helper-threads.ts).
   setFlagsFromString('--no-parallel-scavenge');
 }
 
-/** From now on what is hot is optimized, for a storm of changes or of questions. */
+/** From now on what is hot is compiled, for a storm of changes or of questions. */
 export function optimizeFromNowOn(): void {
   setFlagsFromString('--opt');
+  setFlagsFromString('--sparkplug');
 }
