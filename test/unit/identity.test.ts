@@ -65,18 +65,6 @@ describe('our VTEP MAC', () => {
     expect(macFor(leaseWith(1, OTHER))).toBe(mac);
   });
 
-  it('stays where a lease that is younger than ours leads to another host by it: that one gives way', () => {
-    const others = [leaseWith(3, DEVICE), { ...leaseWith(4, DEVICE), createRevision: '9' }];
-    const { macFor, log } = identityOf(DEVICE, [leaseWith(1, DEVICE), others[0]!]);
-    expect(macFor(leaseWith(1, DEVICE))).toBe(DEVICE);
-    expect(log.lines).toEqual([]);
-    expect(identityOf(DEVICE, [leaseWith(1, DEVICE), ...others]).macFor(leaseWith(1, DEVICE))).not.toBe(
-      DEVICE,
-    );
-    // Ours of another MAC says nothing of this one.
-    expect(identityOf(DEVICE, [leaseWith(1, OTHER), ...others]).macFor(leaseWith(1, OTHER))).not.toBe(DEVICE);
-  });
-
   it('is a new one where another lease leads to another host by it, and that is said', () => {
     const { macFor, log } = identityOf(DEVICE, [leaseWith(2, OTHER), leaseWith(3, DEVICE)]);
     const mac = macFor(undefined);
