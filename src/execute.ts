@@ -25,6 +25,7 @@ import { startHealthServer } from './host/health';
 import { letHelpersGiveWay } from './host/helper-threads';
 import { incarnation } from './host/incarnation';
 import { LinuxHost } from './host/linux-host';
+import { MACHINE_ID_FILE } from './host/machine-id';
 import { stateFileFor } from './host/state-file';
 import { notifySystemd, type ServiceState } from './host/systemd';
 import { beatWatchdog } from './host/watchdog';
@@ -100,6 +101,10 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   const kernel = openKernel();
   const guard = openVxlanGuard();
   const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
+  if (host.machineId() === undefined)
+    log.warn('this host has no machine ID: it takes another subnet when it comes back with another address', {
+      file: MACHINE_ID_FILE,
+    });
   const clock = new MonotonicClock();
   const began = clock.now();
   let closeControl: CloseControlSocket | undefined;
@@ -192,7 +197,10 @@ function processStatus(runningMilliseconds: number) {
 
 function sayLimits(limits: NeighborLimits, log: Log): void {
   if (limits.kind === 'refused')
-    log.warn('cannot raise the limits of the neighbor table', { error: limits.reason });
+    log.warn('cannot raise the limits of the neighbor table; set them by sysctl on the host', {
+      error: limits.reason,
+      missing: limits.missing.join('; '),
+    });
   if (limits.kind === 'set' && limits.raised.length > 0) {
     log.info('limits of the neighbor table raised', { changes: limits.raised.join('; ') });
   }

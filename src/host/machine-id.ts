@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
+/** A container has the one of its host only where it is given it. */
+export const MACHINE_ID_FILE = '/etc/machine-id';
 /** The second is where D-Bus keeps it without systemd. */
-const FILES = ['/etc/machine-id', '/var/lib/dbus/machine-id'];
+const FILES = [MACHINE_ID_FILE, '/var/lib/dbus/machine-id'];
 
 /**
  * An ID of this machine for our own use, undefined where the machine has none: 32 hexadecimal digits that say nothing of the machine's

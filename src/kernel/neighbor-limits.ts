@@ -14,7 +14,8 @@ export type NeighborLimits =
   | { readonly kind: 'set'; readonly raised: readonly string[] }
   /** Not ours to set: they belong to the initial network namespace. */
   | { readonly kind: 'absent' }
-  | { readonly kind: 'refused'; readonly reason: string };
+  /** `missing`: what is to be set by somebody else, in the words of sysctl.conf(5). */
+  | { readonly kind: 'refused'; readonly reason: string; readonly missing: readonly string[] };
 
 /**
  * Raises `net.ipv4|ipv6.neigh.default.gc_thresh1…3` to 8192, 32768 and 65536 where they are lower. Unresolved neighbors count
@@ -22,21 +23,30 @@ export type NeighborLimits =
  */
 export function raiseNeighborLimits(root = '/proc/sys/net'): NeighborLimits {
   const raised: string[] = [];
+  const missing: string[] = [];
   let isThere = false;
-  try {
-    for (const family of FAMILIES) {
-      for (const [name, least] of LIMITS) {
-        const path = `${root}/${family}/neigh/default/${name}`;
-        if (!existsSync(path)) continue;
-        isThere = true;
+  let reason: string | undefined;
+  for (const family of FAMILIES) {
+    for (const [name, least] of LIMITS) {
+      const path = `${root}/${family}/neigh/default/${name}`;
+      const setting = `net.${family}.neigh.default.${name}`;
+      if (!existsSync(path)) continue;
+      isThere = true;
+      try {
         const current = Number(readFileSync(path, 'utf8'));
         if (current >= least) continue;
-        writeFileSync(path, String(least));
-        raised.push(`net.${family}.neigh.default.${name} ${current} → ${least}`);
+        // Nothing more after one that failed: they are to stay in order.
+        if (reason === undefined) {
+          writeFileSync(path, String(least));
+          raised.push(`${setting} ${current} → ${least}`);
+          continue;
+        }
+      } catch (error) {
+        reason ??= (error as Error).message;
       }
+      missing.push(`${setting}=${least}`);
     }
-  } catch (error) {
-    return { kind: 'refused', reason: (error as Error).message };
   }
+  if (reason !== undefined) return { kind: 'refused', reason, missing };
   return isThere ? { kind: 'set', raised } : { kind: 'absent' };
 }
