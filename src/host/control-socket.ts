@@ -1,6 +1,6 @@
 /** Where a running agent answers `vtepd status`. */
-import { chmodSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { createConnection, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { CONTROL_DIRECTORY, parseSocketName, printSocketName, type ControlQuestion } from '../model/control';
 import { Connections } from './connections';
@@ -21,7 +21,7 @@ export async function openControlSocket(
   directory = CONTROL_DIRECTORY,
 ): Promise<CloseControlSocket> {
   const namespace = statSync('/proc/self/ns/net', { bigint: true }).ino;
-  const path = join(directory, printSocketName(namespace, process.pid));
+  let path = join(directory, printSocketName(namespace, process.pid));
   const connections = new Connections(LIMITS);
   const answers = oncePerTurn(answer);
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -31,7 +31,8 @@ export async function openControlSocket(
   server.unref();
   try {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
-    removeLeftovers(directory, namespace);
+    await removeLeftovers(directory, namespace);
+    path = freePath(directory, namespace);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(path, () => {
@@ -78,21 +79,34 @@ function serve(socket: Socket, answer: (question: ControlQuestion) => Buffer, on
   socket.on('end', () => socket.end());
 }
 
-/** Killed agents remove nothing. */
-function removeLeftovers(directory: string, namespace: bigint): void {
-  for (const name of readdirSync(directory)) {
-    const processId = parseSocketName(namespace, name);
-    if (processId !== undefined && isGone(processId)) rmSync(join(directory, name), { force: true });
-  }
+/** Killed agents remove nothing. Process IDs do not tell: containers that share this directory count their own. */
+async function removeLeftovers(directory: string, namespace: bigint): Promise<void> {
+  const paths = readdirSync(directory)
+    .filter((name) => parseSocketName(namespace, name) !== undefined)
+    .map((name) => join(directory, name));
+  await Promise.all(
+    paths.map(async (path) => {
+      if (await isLeft(path)) rmSync(path, { force: true });
+    }),
+  );
 }
 
-/** Our own process ID cannot be another's any more. */
-function isGone(processId: number): boolean {
-  if (processId === process.pid) return true;
-  try {
-    process.kill(processId, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+/** Nobody is behind it. */
+function isLeft(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'));
+  });
+}
+
+/** By our process ID; by the next number where an agent of another PID namespace has that one. */
+function freePath(directory: string, namespace: bigint): string {
+  for (let number = process.pid; ; number++) {
+    const path = join(directory, printSocketName(namespace, number));
+    if (!existsSync(path)) return path;
   }
 }

@@ -10,7 +10,7 @@ export function printSocketName(namespace: bigint, processId: number): string {
   return `${namespace}-${processId}.sock`;
 }
 
-/** The process behind a socket of that namespace; undefined for any other name. */
+/** The number in the name of a socket of that namespace, as a rule its process ID; undefined for any other name. */
 export function parseSocketName(namespace: bigint, name: string): number | undefined {
   const match = /^(\d+)-(\d+)\.sock$/.exec(name);
   return match?.[1] === String(namespace) ? Number(match[2]) : undefined;

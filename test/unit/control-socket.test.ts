@@ -43,6 +43,17 @@ test('what killed agents left is passed over, and removed by the next agent; oth
   close();
 });
 
+test('one that has the same process ID, as in another container, is left alone, and both answer', async () => {
+  const directory = temporaryDirectory();
+  const closes = [];
+  for (const name of ['one', 'two']) closes.push(await openControlSocket(() => name, directory));
+  expect([...(await askAgents('status', directory))].sort()).toEqual(['one', 'two']);
+  closes[0]!();
+  expect(await askAgents('status', directory)).toEqual(['two']);
+  closes[1]!();
+  expect(readdirSync(directory)).toEqual([]);
+});
+
 test('a word that is no question, or a flood of them, ends the connection without an answer', async () => {
   const directory = temporaryDirectory();
   const close = await openControlSocket(() => 'an answer', directory);
