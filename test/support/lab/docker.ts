@@ -11,7 +11,7 @@ import type { Station } from './stream';
 import { until } from './until';
 
 /** Not by $PATH, where an older one may be first. */
-const DOCKER = '/usr/bin/docker';
+export const DOCKER = '/usr/bin/docker';
 const DOCKERD = ['/usr/sbin/dockerd', '/usr/bin/dockerd'].find((path) => existsSync(path))!;
 
 /**
@@ -53,14 +53,18 @@ export class Docker {
 
   /** Starts dockerd with what `vtepd docker-opts` says and those options; returns once it answers. */
   async start(...options: string[]): Promise<void> {
-    const words = [...(await this.options()), ...options];
+    await this.startWith(...(await this.options()), ...options);
+  }
+
+  /** Starts dockerd with those options and no others; returns once it answers. */
+  async startWith(...words: string[]): Promise<void> {
     // A pid file of one that was killed names a process of this one now and then.
     rmSync(join(this.directory, 'pid'), { force: true });
     const log = openSync(join(this.directory, 'log'), 'a');
     const all = [
       ...['--config-file', join(this.directory, 'daemon.json'), '--data-root', join(this.directory, 'data')],
       ...['--exec-root', join(this.directory, 'exec'), '--pidfile', join(this.directory, 'pid')],
-      ...['--host', `unix://${this.#socket}`, '--cgroup-parent', this.cgroup, ...words],
+      ...['--host', this.endpoint, '--cgroup-parent', this.cgroup, ...words],
     ];
     const spaces = ['--mount', '--pid', '--net'];
     this.#failure = undefined;
@@ -112,7 +116,8 @@ export class Docker {
   }
 
   async addressOf(name: string): Promise<string> {
-    return (await this.run('inspect', '--format={{.NetworkSettings.IPAddress}}', name)).trim();
+    const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}';
+    return (await this.run('inspect', `--format=${format}`, name)).trim();
   }
 
   /** A running container as an end of streams, whose programs enter its network from outside. */
@@ -138,11 +143,11 @@ export class Docker {
   }
 
   run(...words: string[]): Promise<string> {
-    return run(DOCKER, [`--host=unix://${this.#socket}`, ...words]);
+    return run(DOCKER, [`--host=${this.endpoint}`, ...words]);
   }
 
   attempt(...words: string[]): Promise<CommandResult> {
-    return attempt(DOCKER, [`--host=unix://${this.#socket}`, ...words]);
+    return attempt(DOCKER, [`--host=${this.endpoint}`, ...words]);
   }
 
   get log(): string {
@@ -173,8 +178,9 @@ export class Docker {
     });
   }
 
-  get #socket(): string {
-    return join(this.directory, 'docker.sock');
+  /** For `$DOCKER_HOST`. */
+  get endpoint(): string {
+    return `unix://${join(this.directory, 'docker.sock')}`;
   }
 }
 
