@@ -1,5 +1,5 @@
 /** The tarball, from `scripts/package` to the purge, on a Debian that debootstrap makes anew, with systemd and without: no dpkg installs anything. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { run } from '../support/lab/command';
 import { makeDebian } from '../support/lab/debian-system';
@@ -44,6 +44,8 @@ beforeAll(async () => {
     const file = join(directory, `vtepd-${text}-linux-amd64.tar.xz`);
     await run('tar', ['-C', join(system, place), '--strip-components=1', '-xJf', file]);
   }
+  // As if it had an option more.
+  appendFileSync(join(system, LATER, 'vtepd.conf'), '# of a later version\n');
   lab = await Lab.start({ hosts: 2 });
   [host, peer] = [lab.host(1), lab.host(2)];
   await lab.startAgents([peer]);
@@ -159,6 +161,14 @@ describe('without systemd', () => {
     expect(machine.read('/etc/systemd/system/vtepd.service')).toBeUndefined();
   });
 
+  test('a configuration that nobody edited becomes that of a later version, and back', async () => {
+    for (const place of [LATER, OWN]) {
+      expect((await withoutSystemd(`${place}/install.sh`)).status).toBe(0);
+      expect(machine.read(CONF)).toBe(machine.read(`${place}/vtepd.conf`));
+      expect(await machine.run('stat', '--format=%A %U:%G', CONF)).toBe('-rw-r----- root:vtepd\n');
+    }
+  });
+
   test('an agent that runs is not left without its program', async () => {
     const options = `--etcd-endpoints=${lab.etcd.endpoints} --iface=eth0`;
     await machine.run('sh', '-c', `setsid vtepd ${options} > /tmp/agent.log 2>&1 &`);
@@ -175,7 +185,20 @@ describe('without systemd', () => {
     await until('it ended', async () => (await machine.attempt('kill', '-0', pid)).status !== 0);
   });
 
+  test('stopped halfway by a full disk it says so, and once there is room it begins anew', async () => {
+    const script = `${OWN}/uninstall.sh --purge
+      mount -t tmpfs -o size=20m tmpfs /usr/local/lib
+      ${OWN}/install.sh && exit 1
+      mount -o remount,size=300m /usr/local/lib
+      ${OWN}/install.sh && vtepd --version && ${OWN}/uninstall.sh --purge`;
+    const { status, stdout, stderr } = await withoutSystemd(`{ ${script}\n}`);
+    expect(stderr).toContain('install.sh: it stopped halfway: run it again');
+    expect(stdout).toContain(`vtepd ${version}\nNode `);
+    expect(status).toBe(0);
+  });
+
   test('a purge leaves nothing', async () => {
+    await withoutSystemd(`${OWN}/install.sh`);
     const { status, stderr } = await withoutSystemd(`${OWN}/uninstall.sh --purge`);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     await leftNothing();
@@ -235,13 +258,14 @@ describe('installed', () => {
     async (_, place, text) => {
       const pid = (await machine.show('vtepd', 'MainPID')).MainPID;
       const conf = machine.read(CONF);
+      let said = '';
       await withoutLoss(bothWays(host, peer), async () => {
-        expect(await machine.run(`${place}/install.sh`)).toContain(
-          `install.sh: vtepd ${text} is installed\n`,
-        );
+        said = await machine.run(`${place}/install.sh`);
         await machine.shows('vtepd', { ActiveState: 'active' });
       });
       expect((await machine.show('vtepd', 'MainPID')).MainPID).not.toBe(pid);
+      expect(said).toContain(`install.sh: vtepd ${text} is installed\n`);
+      expect(said.includes(`${CONF} stays as you edited it`)).toBe(place === LATER);
       expect(machine.read(CONF)).toBe(conf);
       expect(await machine.run('vtepd', '--version')).toContain(`vtepd ${text}\n`);
     },
@@ -260,6 +284,8 @@ describe('removed', () => {
     await withoutLoss(bothWays(host, peer), async () => {
       said = await machine.run(`${PROGRAM}/uninstall.sh`);
     });
+    expect(said).toMatch(/the lease of [\d./]+ in etcd stays until \d{4}-/);
+    expect(said).not.toContain('apt ');
     expect(said).toContain('What is left is removed by: /var/lib/vtepd-removed/uninstall.sh --purge');
     expect(await machine.show('vtepd', 'ActiveState')).toEqual({ ActiveState: 'inactive' });
     expect(machine.read(CONF)).toContain(lab.etcd.endpoints);
@@ -284,12 +310,15 @@ describe('removed', () => {
 describe('beside what others have', () => {
   test('it is installed below /opt/vtepd, leaves the CNI plugin of another alone, and a purge in one go leaves only that', async () => {
     await machine.run('sh', '-c', 'mkdir -p /opt/cni/bin; echo theirs > /opt/cni/bin/flannel');
-    const said = await machine.run(`${OWN}/install.sh`, '--prefix', '/opt/vtepd');
+    // Where sh is bash, as on Fedora.
+    const said = await machine.run('bash', '--posix', `${OWN}/install.sh`, '--prefix', '/opt/vtepd');
     expect(said).toContain("/opt/cni/bin/flannel is there and is not vtepd's: it stays");
     expect(said).toContain('/opt/vtepd/bin is not in $PATH');
     expect(await machine.run('/opt/vtepd/bin/vtepd', '--version')).toContain(`vtepd ${version}\n`);
     expect(machine.read('/etc/systemd/system/vtepd.service')).toContain('ExecStart=/opt/vtepd/bin/vtepd\n');
-    expect(await machine.run(`${OWN}/uninstall.sh`, '--purge')).toContain('all that it left');
+    expect(await machine.run('bash', '--posix', `${OWN}/uninstall.sh`, '--purge')).toContain(
+      'all that it left',
+    );
     expect(machine.read('/opt/cni/bin/flannel')).toBe('theirs\n');
     await machine.run('rm', '-r', '/opt/cni');
     await leftNothing();
