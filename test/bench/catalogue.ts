@@ -1,6 +1,7 @@
 /** The benches by name, and how much of each is measured. */
 import { benchAdmission } from './admission';
 import type { Figure } from './figures';
+import { benchForeign } from './foreign';
 import { benchIdle } from './idle';
 import { benchJoin } from './join';
 import { benchMiss } from './miss';
@@ -37,6 +38,8 @@ export const BENCHES: Readonly<Record<string, Bench>> = {
     measure: (runs) => benchIdle(runs * 10),
     inPairs: { runs: 6, quickRuns: 1, together: true },
   },
+  // A build without an eye for foreign routes has nothing to compare.
+  foreign: { measure: (runs) => benchForeign(runs * 5) },
   size: { measure: benchSize, inPairs: { runs: 1, quickRuns: 1, together: true } },
   // The kernel does all of it: both builds would measure the same.
   admission: { measure: (runs) => benchAdmission(runs, runs * 2) },
