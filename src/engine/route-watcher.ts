@@ -28,7 +28,7 @@ import { Wake } from './wake';
 
 /** After a look nothing is looked at for so long, or for so many times as long as it took. */
 const REST_MILLISECONDS = 500;
-const REST_FACTOR = 50;
+const REST_FACTOR = 150;
 const LONGEST_REST_MILLISECONDS = 60_000;
 /** While something is in the way: of routes that go with their interface the kernel does not tell. */
 const AGAIN_MILLISECONDS = 5_000;

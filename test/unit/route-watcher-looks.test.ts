@@ -115,9 +115,9 @@ it('it tells since when something is in the way, though that changes, and logs e
   await stop();
 });
 
-it('after a look that took long it rests for fifty times as long, or a minute', async () => {
+it('after a look that took long it rests for 150 times as long, or a minute', async () => {
   for (const [took, rest] of [
-    [100, 5_000],
+    [100, 15_000],
     [3_000, 60_000],
   ] as const) {
     const { kernel, clock, watcher, asked, stop } = await looking();
