@@ -169,7 +169,7 @@ export const ENTRY_FAULTS: readonly Fault[] = [
     name: 'neighbors-flushed',
     what: 'flushes all neighbors of the device',
     provoke: (scene) =>
-      scene.damage(() => scene.victim.namespace.ip('neigh', 'flush', 'dev', 'flannel.1', 'nud', 'permanent')),
+      scene.damage(() => scene.victim.namespace.flush('neigh', 'dev', 'flannel.1', 'nud', 'permanent')),
   },
   {
     ...COMMON,
@@ -181,9 +181,9 @@ export const ENTRY_FAULTS: readonly Fault[] = [
       const rows = await scene.victim.fdb();
       return scene.damage(() =>
         Promise.all([
-          namespace.ip('address', 'flush', 'dev', 'flannel.1'),
+          namespace.flush('address', 'dev', 'flannel.1'),
           namespace.ip('route', 'flush', 'proto', '84'),
-          namespace.ip('neigh', 'flush', 'dev', 'flannel.1', 'nud', 'permanent'),
+          namespace.flush('neigh', 'dev', 'flannel.1', 'nud', 'permanent'),
           namespace.bridgeBatch(rows.map(({ mac, dst }) => `fdb del ${mac} dev flannel.1 dst ${dst} self`)),
         ]),
       );

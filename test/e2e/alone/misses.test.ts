@@ -204,7 +204,7 @@ describe('damage in preload mode', () => {
       'the network route is deleted',
       () => host.namespace.ip('route', 'del', '10.5.0.0/16', 'dev', 'flannel.1'),
     ],
-    ["the VTEP's address is deleted", () => host.namespace.ip('address', 'flush', 'dev', 'flannel.1')],
+    ["the VTEP's address is deleted", () => host.namespace.flush('address', 'dev', 'flannel.1')],
     ['the VTEP is set down', () => host.namespace.ip('link', 'set', 'flannel.1', 'down')],
     ['the VTEP is deleted', () => host.namespace.ip('link', 'del', 'flannel.1')],
   ];
