@@ -9,12 +9,13 @@
  * Elsewhere than in dist it is not run, so not compiled ahead either: a package does that where it is installed.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { chmodSync, copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { build } from 'esbuild';
+import { reachable } from './reachable.cjs';
 import { AGENT_METHODS, staticCodecOf } from './static-codec.cjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -78,6 +79,33 @@ const quickNet = {
   },
 };
 
+/** The codecs of netlink that src/kernel imports, and what those call of each other. */
+const netlinkCodecs = {
+  name: 'netlink-codecs',
+  setup({ onLoad }) {
+    const folder = join(root, 'src/kernel');
+    const sources = readdirSync(folder, { recursive: true })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => readFileSync(join(folder, name), 'utf8'));
+    const imported = sources.flatMap((text) =>
+      [...text.matchAll(/import \{([^}]*)\} from 'netlink\/dist\/rt\/(\w+)'/g)].flatMap(([, names, module]) =>
+        names
+          .split(',')
+          .flatMap((name) => (/^\s*(\w+)\s*$/.test(name) ? [{ module, name: name.trim() }] : [])),
+      ),
+    );
+    onLoad({ filter: /\/netlink\/dist\/rt\/(ifla|gen_structs)\.js$/ }, ({ path }) => {
+      const wanted = imported.filter(({ module }) => module === basename(path, '.js'));
+      return {
+        contents: reachable(
+          readFileSync(path, 'utf8'),
+          wanted.map(({ name }) => name),
+        ),
+      };
+    });
+  },
+};
+
 /** The addon stays outside: dist/main.js finds it where src/…/….ts does, in native/. */
 const nativeOutside = {
   name: 'native-outside',
@@ -115,7 +143,7 @@ const options = {
   metafile: true,
   legalComments: 'none',
   logLevel: 'warning',
-  plugins: [staticCodec, quickNet, nativeOutside, version],
+  plugins: [staticCodec, quickNet, netlinkCodecs, nativeOutside, version],
 };
 const plugin = await build({ ...options, entryPoints: { 'cni/main': 'src/cni/main.ts' } });
 const agent = await build({

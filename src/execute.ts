@@ -9,7 +9,7 @@ import { processIo } from './cli/config-io';
 import { OPTIONS } from './cli/options';
 import { notEffective, printableOptions, type Options } from './cli/read-options';
 import { cleanUpKernel, giveBackLeases, keepAgentsOut, reachOf, removeGuards } from './departure';
-import { optimizeFromNowOn, startFrugally } from './frugality';
+import { compileFromNowOn, optimizeFromNowOn, startFrugally } from './frugality';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { readPast } from './engine/past';
@@ -51,7 +51,8 @@ export interface SignalHooks {
   audit: () => void;
 }
 
-/** So long after its first pass an agent has settled. */
+/** So long after its first pass an agent has met its peers, and so long after it it has settled. */
+const MET_MILLISECONDS = 500;
 const SETTLED_MILLISECONDS = 3_000;
 
 /** Returns the exit code. `stop` is what SIGTERM and SIGINT abort. */
@@ -140,8 +141,11 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     );
     // What a start made hot is not hot any more then: it would be optimized for nothing.
     void agent.started
-      .then(() => clock.sleep(SETTLED_MILLISECONDS, stop))
-      .then(optimizeFromNowOn, () => undefined);
+      .then(() => clock.sleep(MET_MILLISECONDS, stop))
+      .then(compileFromNowOn)
+      .then(() => clock.sleep(SETTLED_MILLISECONDS - MET_MILLISECONDS, stop))
+      .then(optimizeFromNowOn)
+      .catch(() => undefined);
     Object.assign(hooks, {
       moreVerbose: () => setVerbosity(verbosity + 1),
       lessVerbose: () => setVerbosity(verbosity - 1),

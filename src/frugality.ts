@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
  *
  * The young generation stays at its first size. It would grow from 1 to 16 MiB while thousands of leases are read, and an agent
  * that sleeps ever after would keep that; collecting it more often costs less time than the page faults of a large one. And nothing
- * is compiled yet, neither by the optimizing compiler nor by the baseline one (sparkplug): in the first second they take more time and
+ * is compiled yet, neither by the optimizing compiler nor by the baseline one (sparkplug): in a start they take more time and
  * memory than they give back.
  */
 export function startFrugally(): void {
@@ -17,8 +17,12 @@ export function startFrugally(): void {
   setFlagsFromString('--no-parallel-scavenge');
 }
 
-/** From now on what is hot is compiled, for a storm of changes or of questions. */
+/** From now on what is used often is compiled, though not optimized: for peers that come by the thousand. */
+export function compileFromNowOn(): void {
+  setFlagsFromString('--sparkplug');
+}
+
+/** From now on what is hot is optimized, for a storm of changes or of questions. */
 export function optimizeFromNowOn(): void {
   setFlagsFromString('--opt');
-  setFlagsFromString('--sparkplug');
 }

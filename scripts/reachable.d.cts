@@ -1,0 +1,2 @@
+/** See reachable.cjs. */
+export function reachable(source: string, wanted: readonly string[]): string;
