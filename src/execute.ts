@@ -9,7 +9,7 @@ import { processIo } from './cli/config-io';
 import { OPTIONS } from './cli/options';
 import { notEffective, printableOptions, type Options } from './cli/read-options';
 import { cleanUpKernel, giveBackLeases, keepAgentsOut, reachOf, removeGuards } from './departure';
-import { compileFromNowOn, optimizeFromNowOn, startFrugally } from './frugality';
+import { collectWhatIsLeft, compileFromNowOn, optimizeFromNowOn, startFrugally } from './frugality';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { readPast } from './engine/past';
@@ -145,6 +145,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       .then(compileFromNowOn)
       .then(() => clock.sleep(SETTLED_MILLISECONDS - MET_MILLISECONDS, stop))
       .then(optimizeFromNowOn)
+      .then(collectWhatIsLeft)
       .catch(() => undefined);
     Object.assign(hooks, {
       moreVerbose: () => setVerbosity(verbosity + 1),
