@@ -51,8 +51,7 @@ export interface SignalHooks {
   audit: () => void;
 }
 
-/** So long after its first pass an agent has met its peers, and so long after it it has settled. */
-const MET_MILLISECONDS = 500;
+/** So long after its first pass an agent has settled. */
 const SETTLED_MILLISECONDS = 3_000;
 
 /** Returns the exit code. `stop` is what SIGTERM and SIGINT abort. */
@@ -141,9 +140,8 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     );
     // What a start made hot is not hot any more then: it would be optimized for nothing.
     void agent.started
-      .then(() => clock.sleep(MET_MILLISECONDS, stop))
       .then(compileFromNowOn)
-      .then(() => clock.sleep(SETTLED_MILLISECONDS - MET_MILLISECONDS, stop))
+      .then(() => clock.sleep(SETTLED_MILLISECONDS, stop))
       .then(optimizeFromNowOn)
       .then(collectWhatIsLeft)
       .catch(() => undefined);
