@@ -12,7 +12,7 @@ beforeAll(
   async () => {
     report = await tamper(SEED, COUNT);
   },
-  1_500_000 + COUNT * 240,
+  900_000 + COUNT * 240,
 );
 
 test(`each of ${COUNT} random tamperings is repaired before any audit, and what is not ours is left alone (seed ${SEED})`, () => {

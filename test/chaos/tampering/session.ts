@@ -46,7 +46,7 @@ export async function tamper(seed: number, count: number): Promise<TamperingRepo
     const program = join(__dirname, 'program.ts');
     const words = ['--import', 'tsx', program, 'flannel.1', NETWORK, String(seed), String(count)];
     const output = await host.namespace.run(process.execPath, words, {
-      withinMilliseconds: 600_000 + count * 200,
+      withinMilliseconds: 120_000 + count * 200,
       env: { PATH: process.env['PATH'] },
     });
     const tampered = JSON.parse(output) as Tampered;
