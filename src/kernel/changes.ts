@@ -46,8 +46,8 @@ interface Sent {
 
 /** Carries out operations; tells what it does to those who listen to the kernel. */
 export class Changes {
-  /** See `Observation.crowded`: what was observed last. */
-  crowded: ReadonlyMap<string, number> = new Map();
+  /** See `Observation.crowded`: what was observed last, but for what has been put alone since. */
+  crowded = new Map<string, number>();
   /** Whose routes are ours or flannel's: what was observed last. */
   places: OwnPlaces | undefined;
 
@@ -112,6 +112,8 @@ export class Changes {
       const left = isTaken ? putBehind(this.netlink, object, index, this.places) : refusal;
       if (left) fail(operation, left);
     }
+    // Else a look would never believe what it finds, and each put would remove it first.
+    for (const { verb, object } of operations) if (verb === 'put') this.crowded.delete(keyOf(object));
   }
 
   /** Removes all routes that have the key of what is to be put, on whatever link, where there are several. */

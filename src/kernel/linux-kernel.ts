@@ -53,7 +53,7 @@ class LinuxKernel implements Kernel {
     this.#changes.places = scope;
     return this.#dumping(async (netlink) => {
       const { state, crowded } = await observe(netlink, scope, signal);
-      this.#changes.crowded = crowded;
+      this.#changes.crowded = new Map(crowded);
       return state;
     }, signal);
   }

@@ -5,6 +5,7 @@ import { ipAddress, subnet } from '../../src/model/address';
 import {
   kernelStateOf,
   keyOf,
+  nameOf,
   type KernelObject,
   type Link,
   type Neighbor,
@@ -178,6 +179,14 @@ describe('where several routes have one key,', () => {
     expectDone(await kernel.apply([put(ours)], signal));
     expect(shownRoutes()).toEqual(before);
     expect(await observed()).toEqual(printed([...base(), ...PEER]));
+  });
+
+  test('a put that leaves only one leaves nothing in doubt: a look finds it', async () => {
+    const ours = PEER[2]!;
+    sh('ip route append 10.5.2.0/24 via 10.5.9.9 dev flannel.1 onlink proto 84 metric 3');
+    await kernel.observe(SCOPE, signal);
+    expectDone(await kernel.apply([put(ours)], signal));
+    expect((await kernel.look([nameOf(ours)!], SCOPE, signal))!.get(keyOf(ours))).toEqual(ours);
   });
 
   test('a removal in each pass removes them all', async () => {
