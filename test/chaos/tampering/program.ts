@@ -3,10 +3,14 @@
  * repaired, and prints {@link Tampered} as JSON. The same seed gives the same tamperings.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { openRequestSocket } from '../../../native';
+import { FlagsNew, Protocol } from '../../../src/kernel/constants';
 import { openKernel } from '../../../src/kernel/linux-kernel';
+import { writeRoute } from '../../../src/kernel/routes';
+import { Rtnetlink } from '../../../src/kernel/rtnetlink';
 import { subnet } from '../../../src/model/address';
-import { printKernelObject } from '../../../src/model/kernel-state';
-import { printOperation } from '../../../src/model/operation';
+import { printKernelObject, type Route } from '../../../src/model/kernel-state';
+import { printOperation, type FailedOperation, type Operation } from '../../../src/model/operation';
 import { randomOf } from '../random';
 import { Generator, type Kind, type Tampering } from './generator';
 import type { Tampered } from './session';
@@ -18,9 +22,14 @@ const WINDOW_MILLISECONDS = 2_500;
 const PATIENCE_MILLISECONDS = 60_000;
 const PAUSE_MILLISECONDS = 0.5;
 const SHOWN_FAILURES = 5;
+/** Where the flags of the first message of a batch are. */
+const FLAGS_OFFSET = 6;
 
 const [link, network, seed, count] = process.argv.slice(2) as [string, string, string, string];
 const kernel = openKernel();
+const netlink = new Rtnetlink(
+  openRequestSocket({ protocol: Protocol.ROUTE, receiveBufferBytes: 1 << 20, timeoutMilliseconds: 5_000 }),
+);
 const scope = { link, networks: [subnet(network)] };
 const forever = new AbortController().signal;
 /** When the agent had to repair an object, by its key. */
@@ -50,7 +59,7 @@ async function main(): Promise<Tampered> {
     const tampering = generator.next();
     while (!isBearable(tampering, performance.now())) await sleep(20);
     const start = performance.now();
-    const refused = kernel.applyNow(tampering.operations);
+    const refused = apply(tampering.operations);
     for (const key of tampering.affects) repairs.get(key)!.push(start);
     for (const { operation, error } of refused)
       failures.push(`could not tamper: ${printOperation(operation)}: ${error.message}`);
@@ -66,6 +75,25 @@ async function main(): Promise<Tampered> {
     done++;
   }
   return { kinds, times, unseen, failures };
+}
+
+/**
+ * A route is replaced in one step, as `ip route replace` does. The kernel port would append it and then remove what is before it: that
+ * is what the agent puts back meanwhile, and they would do this to each other until one of them gives up.
+ */
+function apply(operations: readonly Operation[]): readonly FailedOperation[] {
+  const isReplacement = ({ verb, object }: Operation) => verb === 'put' && object.kind === 'route';
+  for (const { object } of operations.filter(isReplacement)) replace(object as Route);
+  return kernel.applyNow(operations.filter((operation) => !isReplacement(operation)));
+}
+
+function replace(route: Route): void {
+  const index = route.link === undefined ? undefined : netlink.indexOf(route.link);
+  netlink.execute((writer) => {
+    writeRoute(writer, route, index, 'alone');
+    const flags = writer.messages.readUInt16LE(FLAGS_OFFSET);
+    writer.messages.writeUInt16LE((flags & ~FlagsNew.EXCL) | FlagsNew.REPLACE, FLAGS_OFFSET);
+  });
 }
 
 /** How many looks it took; undefined when it was not repaired in time. */
