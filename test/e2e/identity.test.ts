@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Host } from '../support/lab/host';
 import { Lab, PREFIX } from '../support/lab/lab';
-import { pingAllPairs, unanswered } from '../support/lab/ping';
+import { allReachAll } from '../support/lab/ping';
 import { withoutLoss } from '../support/lab/stream';
 import { until } from '../support/lab/until';
 
@@ -47,7 +47,7 @@ test('an agent that starts before the interface has its address waits for it, an
   expect(host.subnet).toBe(subnet);
   expect(await publicIpsOf()).toEqual(lab.hosts.map(({ publicIp }) => publicIp).sort());
   await host.attachContainer();
-  expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
+  await allReachAll(lab.hosts);
 });
 
 test('a floating address beside its own changes nothing for a host, and its next holder leaves the lease of the first alone', async () => {
@@ -111,7 +111,7 @@ test('a host that is booted and has another address keeps its lease, and is reac
   expect((await lab.leases()).size).toBe(2);
   expect(await publicIpsOf()).toEqual(['172.30.0.2', '172.30.1.101']);
   await host.attachContainer();
-  await until('all reach each other', async () => unanswered(await pingAllPairs(lab.hosts)).length === 0);
+  await allReachAll(lab.hosts);
 });
 
 test('a clone with the state file, the machine ID and the network card of a host that lives gets another subnet, and that host loses nothing', async () => {
@@ -136,7 +136,7 @@ test('a clone with the state file, the machine ID and the network card of a host
     expect(original.subnet).toBe(subnet);
     expect(await lab.etcd.etcdctl('get', key)).toBe(value);
   });
-  expect(unanswered(await pingAllPairs(lab.hosts))).toEqual([]);
+  await allReachAll(lab.hosts);
 });
 
 test('what a host reaches by its underlay is leased neither to it nor believed of others', async () => {

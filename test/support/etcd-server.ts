@@ -3,6 +3,7 @@
  * process that started it.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -175,9 +176,11 @@ export class EtcdServer {
     clearTimeout(timer);
   }
 
-  /** Freezes it: connections stay, nobody answers. */
+  /** Freezes it: connections stay, nobody answers. Returns once it stands still: a signal takes effect in each of its threads when that runs next. */
   pause(): void {
     process.kill(this.pid, 'SIGSTOP');
+    const tasks = `/proc/${this.pid}/task`;
+    while (readdirSync(tasks).some((task) => !isStopped(`${tasks}/${task}/stat`)));
   }
 
   resume(): void {
@@ -328,4 +331,9 @@ function run(command: string, args: readonly string[], input?: string | Uint8Arr
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(input);
   });
+}
+
+/** By proc_pid_stat(5): the state follows the name of the program, which is in parentheses. */
+function isStopped(stat: string): boolean {
+  return /\) [TtZX]/.test(readFileSync(stat, 'utf8'));
 }

@@ -1,7 +1,7 @@
 /** Containers on all hosts reach each other, and hosts may join at any time. */
 import type { Host } from '../../support/lab/host';
 import { Lab } from '../../support/lab/lab';
-import { answered, pingAllPairs, unanswered } from '../../support/lab/ping';
+import { allReachAll, answered, pingAllPairs, unanswered } from '../../support/lab/ping';
 
 const SCENES = [
   { hosts: 3, etcdMembers: 1, resolve: 'preload' },
@@ -33,7 +33,7 @@ describe.each(SCENES)('$hosts hosts, $etcdMembers etcd, $resolve', ({ hosts, etc
   });
 
   test('all pairs of containers reach each other', async () => {
-    expect(unanswered(await pingAllPairs(early))).toEqual([]);
+    await allReachAll(early);
   });
 
   test('a host that joins is reachable from every other', async () => {
