@@ -1,30 +1,16 @@
 /** What an agent costs while another program changes its own routes a thousand times a second. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../support/lab/host';
-import { Lab } from '../support/lab/lab';
-import { until } from '../support/lab/until';
 import { figure, type Figure } from './figures';
-import { BENCH_CONFIG, leasesOfPeers } from './leases';
+import { PEERS, withSettledHost } from './settled';
 import { cpuOf } from './usage';
 
-const PEERS = 5_000;
-/** After this an agent has done what it does once after its start. */
-const SETTLED_MILLISECONDS = 10_000;
 const PER_SECOND = 1_000;
 const STEP_MILLISECONDS = 20;
 
 /** For so many seconds routes outside of the network, and then one inside of it that covers no peer's subnet. */
-export async function benchForeign(seconds: number): Promise<Figure[]> {
-  const lab = await Lab.start({ hosts: 1, config: BENCH_CONFIG });
-  try {
-    const host = lab.host(1);
-    await lab.etcd.putAll(leasesOfPeers(0, PEERS));
-    host.agent.start();
-    await host.agent.ready();
-    await until('every peer has its route', async () => (await host.routes()).length > PEERS, {
-      everyMilliseconds: 500,
-    });
-    await sleep(SETTLED_MILLISECONDS);
+export function benchForeign(seconds: number): Promise<Figure[]> {
+  return withSettledHost(async (host) => {
     const figures: Figure[] = [];
     for (const [where, prefix] of [
       ['outside of the network', '203.0.113.0/24'],
@@ -39,9 +25,7 @@ export async function benchForeign(seconds: number): Promise<Figure[]> {
       );
     }
     return figures;
-  } finally {
-    lab.end();
-  }
+  });
 }
 
 async function change(host: Host, prefix: string, seconds: number) {
