@@ -1,7 +1,7 @@
 /** Routes: ip-route(8). */
 import { readU16, readU32 } from 'netlink/dist/structs';
 import { bitsOf, familyOf, ipAddress, type Family, type IpAddress, type Subnet } from '../model/address';
-import type { Route } from '../model/kernel-state';
+import { ROUTE_PROTOCOL, type Route } from '../model/kernel-state';
 import type { RouteQuestion, RouteType as TypeName } from '../model/routing';
 import { FlagsNew, MessageType, RouteScope, RouteType, RoutingTable } from './constants';
 import type { Message } from './message';
@@ -125,6 +125,13 @@ export function destinationOf({ buffer, start, end }: Message): {
 } {
   attributes.read(buffer, start + HEADER, end);
   return { bytes: attributes.bytes(RTA.DST), prefixLength: buffer[start + 1]! };
+}
+
+/** True for a route of the main table with our mark over this interface, without reading the rest of it: there are thousands. */
+export function isMarkedOver({ buffer, start, end }: Message, index: number): boolean {
+  if (buffer[start + 5] !== ROUTE_PROTOCOL || buffer[start + 4] !== RoutingTable.MAIN) return false;
+  attributes.read(buffer, start + HEADER, end);
+  return attributes.u32(RTA.OIF) === index;
 }
 
 /** Which routes to dump: the kernel leaves out all others. */

@@ -13,7 +13,7 @@ import type { Message } from './message';
 import { dumpAll, findLink } from './observation';
 import { ownRoute } from './ownership';
 import { errnoName } from './refusal';
-import { destinationOf, getRouteOf, getRoutes, hopsOf, parseRoute, typeNameOf } from './routes';
+import { destinationOf, getRouteOf, getRoutes, hopsOf, isMarkedOver, parseRoute, typeNameOf } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 import { getRules, parseRule } from './rules';
 import { FAMILIES, FAMILY_NUMBERS } from './wire';
@@ -33,7 +33,7 @@ export async function readRouting(netlink: Rtnetlink, scope: Scope, signal: Abor
     rules.push(...(await dumpAll(netlink, getRules(family), parse, signal)));
     const isNear = nearnessTo(shared);
     const near = (message: Message) => {
-      if (!isNear(message)) return undefined;
+      if ((index !== undefined && isMarkedOver(message, index)) || !isNear(message)) return undefined;
       const record = parseRoute(message);
       return record?.family === family ? { record, hops: hopsOf(message) } : undefined;
     };
