@@ -103,6 +103,8 @@ export interface AgentPorts {
  */
 const MANY_LEASES = 250;
 
+/** What only tells waits for the peers' entries, but no longer than this: something may keep them from being written. */
+const LONGEST_START_MILLISECONDS = 3_000;
 /** No pass takes so long, with however many peers: what it waits for will not come. */
 const STUCK_MILLISECONDS = 120_000;
 const NOTES_MILLISECONDS = 5_000;
@@ -535,6 +537,8 @@ export class Agent {
     });
     const firstPass = this.#reconciler.tried.then(() => this.#announcer.attempted);
     const met = firstPass.then(() => this.#meetPeers(until));
+    const patience = this.ports.clock.sleep(LONGEST_START_MILLISECONDS, until).catch(() => undefined);
+    const calm = Promise.race([met.then(() => this.#tidy), patience]);
     void firstPass.then(() => this.#markStarted());
     const after = async (event: Promise<void>, loop: () => Promise<void>) => {
       await Promise.race([event, aborted]);
@@ -553,11 +557,11 @@ export class Agent {
       this.#surroundings.run(until),
       this.#configWatcher!.run(until),
       this.#etcdAddresses.run(until),
-      // What only tells is no hurry of a start.
-      after(met, () => this.#routes.run(until)),
-      after(met, () => this.#access.run(until)),
-      after(met, () => this.#flannel.run(until)),
-      after(met, () => this.#recorder.run(until)),
+      // What only tells is no hurry of a start: the peers' entries come first.
+      after(calm, () => this.#routes.run(until)),
+      after(calm, () => this.#access.run(until)),
+      after(calm, () => this.#flannel.run(until)),
+      after(calm, () => this.#recorder.run(until)),
       after(this.#tidy, () => this.#removeFormerLinks(until)),
     ];
     try {
@@ -738,7 +742,7 @@ export class Agent {
     if (hopeless && !report.isBaseInPlace && !this.#announcer.isAnnounced) {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
     }
-    if (report.kind === 'whole') this.#routes.audit();
+    if (report.isAudit) this.#routes.audit();
     else this.#routes.peersChanged();
     if (report.kind === 'whole') this.#announce();
     if (report.kind === 'whole' && report.failed.length === 0 && report.isInSync) this.#markTidy();

@@ -13,6 +13,7 @@ import {
 } from '../model/address';
 import type { NetworkInterface } from '../model/network-interface';
 import { linkNameOf, type Overlay } from '../model/overlay';
+import type { PeerTable } from '../model/peer';
 import {
   DEFAULT_TABLE,
   LOCAL_TABLE,
@@ -261,19 +262,14 @@ export interface Needed {
 }
 
 /** Those that lie in the network, and in no subnet of a host: the route of the network may hide them. */
-export function* hideableInSteps(
-  overlay: Overlay,
+export function hideable(
+  { network, subnet: own }: Overlay,
   needed: readonly Needed[],
-  peers: readonly Subnet[],
-): Steps<Needed[]> {
-  const { network, subnet: own } = overlay;
-  let left = needed.filter(({ address }) => contains(network, address) && !contains(own, address));
-  for (const subnet of peers) {
-    if (left.length === 0) break;
-    yield;
-    left = left.filter(({ address }) => !contains(subnet, address));
-  }
-  return left;
+  peers: Pick<PeerTable, 'byAddress'>,
+): Needed[] {
+  return needed.filter(
+    ({ address }) => contains(network, address) && !contains(own, address) && !peers.byAddress(address),
+  );
 }
 
 /** What this host looks for in the overlay, by the kernel's answers: each a part of a sentence; undefined for nothing. */

@@ -27,6 +27,8 @@ const HELD_BACK: Cause = { kind: 'external', what: 'held back for a while' };
 export interface PassReport {
   /** `whole`: everything was read and compared. `named`: only what was named, and what belongs to it. */
   readonly kind: Planned['kind'];
+  /** True where what was read may have changed without our hearing of it, or has changed in a way that has no name. */
+  readonly isAudit: boolean;
   readonly operations: number;
   /** Objects that were read. */
   readonly looked: number;
@@ -226,6 +228,7 @@ export class Reconciler {
         .map(({ object }) => printKernelObject(object));
       return {
         kind: planned.kind,
+        isAudit: work.whole.has('audit') || work.whole.has('external'),
         operations: operations.length,
         looked: planned.looked,
         failed,

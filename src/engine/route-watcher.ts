@@ -1,7 +1,7 @@
 /** Looks at whether packets for peers really go by our routes, and says what of others goes before them. */
 import {
   doubtfulInSteps,
-  hideableInSteps,
+  hideable,
   inquiriesIn,
   inquiriesInSteps,
   overridesInSteps,
@@ -19,7 +19,7 @@ import { printSubnet, type Subnet } from '../model/address';
 import { KernelError } from '../model/errors';
 import type { NetworkInterface } from '../model/network-interface';
 import { linkNameOf, type Overlay } from '../model/overlay';
-import type { Peer } from '../model/peer';
+import type { Peer, PeerTable } from '../model/peer';
 import type { Routing } from '../model/routing';
 import type { Steps } from '../model/steps';
 import type { Clock, Kernel, Log, Scope } from '../ports';
@@ -49,7 +49,7 @@ type Depth = (typeof Depth)[keyof typeof Depth];
 
 export interface RoutedOverlay {
   readonly overlay: Overlay;
-  readonly peers: Iterable<Peer>;
+  readonly peers: Iterable<Peer> & Pick<PeerTable, 'byAddress'>;
   /** What this host needs by its underlay. */
   readonly needed: readonly Needed[];
 }
@@ -168,16 +168,12 @@ export class RouteWatcher {
         : await inTurns(targetsInSteps(overlay, routing, subnets, this.#overrides), this.clock);
     this.#overrides = await this.#overridesOf(targets, subnets[0], { overlay, routing, interfaces }, signal);
     this.#say(await inTurns(printOverridesInSteps(this.#overrides, overlay), this.clock));
-    await this.#lookForHidden(situation, subnets, signal);
+    await this.#lookForHidden(situation, signal);
   }
 
   /** Not in doubt, but a fact: said again when it is another one. */
-  async #lookForHidden(
-    { overlay, needed }: RoutedOverlay,
-    subnets: readonly Subnet[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const asked = await inTurns(hideableInSteps(overlay, needed, subnets), this.clock);
+  async #lookForHidden({ overlay, needed, peers }: RoutedOverlay, signal: AbortSignal): Promise<void> {
+    const asked = hideable(overlay, needed, peers);
     const questions = asked.map(({ address }) => ({
       destination: address,
       source: undefined,

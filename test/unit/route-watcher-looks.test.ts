@@ -1,6 +1,7 @@
 /** When the route watcher looks, for how much it asks, and since when it tells of something; route-watcher.test.ts is about what it finds. */
 import { desiredState } from '../../src/core/desired';
 import { RouteWatcher } from '../../src/engine/route-watcher';
+import { MutablePeerTable } from '../../src/model/peer';
 import { KernelError } from '../../src/model/errors';
 import { exampleOverlay, examplePeer } from '../support/examples';
 import { FakeClock } from '../support/fake-clock';
@@ -19,7 +20,7 @@ async function looking() {
   expect(kernel.applyNow([...desiredState(overlay, peers, []).values()].map(put))).toEqual([]);
   const state = { isThere: true };
   const watcher = new RouteWatcher(kernel, clock, log, () =>
-    state.isThere ? { overlay, peers, needed: [] } : undefined,
+    state.isThere ? { overlay, peers: new MutablePeerTable(peers), needed: [] } : undefined,
   );
   const stop = new AbortController();
   const end = watcher.run(stop.signal);

@@ -1,5 +1,6 @@
 /** With thousands of peers, and a route of others for each, a look of the route watcher is work for many turns of the event loop. */
 import { RouteWatcher } from '../../src/engine/route-watcher';
+import { MutablePeerTable } from '../../src/model/peer';
 import { offsetAddress, printSubnet, subnet, type IpAddress, type Subnet } from '../../src/model/address';
 import type { RouteAnswer, RouteEntry } from '../../src/model/routing';
 import type { Kernel } from '../../src/ports';
@@ -78,7 +79,8 @@ test.each(['unicast', 'prohibit'] as const)('where others have a %s route for ea
   const needed = [{ address: NAME_SERVER, what: 'a name server' }];
   const [clock, stop] = [new HurryingClock(), new AbortController()];
   const { kernel, asked } = kernelWith(routes, byAddress);
-  const watcher = new RouteWatcher(kernel, clock, new FakeLog(), () => ({ overlay, peers, needed }));
+  const table = new MutablePeerTable(peers);
+  const watcher = new RouteWatcher(kernel, clock, new FakeLog(), () => ({ overlay, peers: table, needed }));
   const running = watcher.run(stop.signal);
   const turn = () => {
     looks.most = Math.max(looks.most, looks.now);

@@ -4,7 +4,7 @@ import { desiredState } from '../../src/core/desired';
 import { ipAddress, subnet } from '../../src/model/address';
 import { KernelError } from '../../src/model/errors';
 import type { Overlay } from '../../src/model/overlay';
-import type { Peer } from '../../src/model/peer';
+import { MutablePeerTable, type Peer } from '../../src/model/peer';
 import type { RouteEntry, RoutingRule } from '../../src/model/routing';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import { ON_DEMAND, exampleOverlay, examplePeer } from '../support/examples';
@@ -38,7 +38,11 @@ async function start(overlay: Overlay = exampleOverlay(), count = 5) {
   peers = Array.from({ length: count }, (_, n) => examplePeer(n + 2));
   const programmed = overlay.resolve.kind === 'preload' ? peers : [];
   expect(kernel.applyNow([...desiredState(overlay, programmed, []).values()].map(put))).toEqual([]);
-  watcher = new RouteWatcher(kernel, clock, log, () => ({ overlay, peers, needed }));
+  watcher = new RouteWatcher(kernel, clock, log, () => ({
+    overlay,
+    peers: new MutablePeerTable(peers),
+    needed,
+  }));
   kernel.listen(
     { link: 'flannel.1', networks: [overlay.network] },
     () => watcher.routingChanged(),
