@@ -53,7 +53,7 @@ async function main([ref, folder, what, pairs, quick, file]: string[]): Promise<
   return worse.length > 0 ? 1 : 0;
 }
 
-/** What is measured where nothing is named: all that two builds can differ in, or what tells most in a quarter of an hour. */
+/** What is measured where nothing is named: all that two builds can differ in, or what tells most in half an hour. */
 function selection(isQuick: boolean): string[] {
   return Object.entries(BENCHES)
     .filter(([, { inPairs }]) => inPairs && (!isQuick || inPairs.quickRuns !== undefined))

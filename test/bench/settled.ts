@@ -6,8 +6,11 @@ import { until } from '../support/lab/until';
 import { BENCH_CONFIG, leasesOfPeers } from './leases';
 
 export const PEERS = 5_000;
-/** After this an agent has done what it does once after its start. */
-const SETTLED_MILLISECONDS = 10_000;
+/**
+ * After this an agent has done what it does once after its start: it wrote its state file, V8 gave memory back, and the kernel was
+ * asked about all peers (after half a minute).
+ */
+const SETTLED_MILLISECONDS = 40_000;
 
 export async function withSettledHost<T>(measure: (host: Host) => Promise<T>): Promise<T> {
   const lab = await Lab.start({ hosts: 1, config: BENCH_CONFIG });
