@@ -104,6 +104,7 @@ const STATES: Readonly<Record<NeighborState, number>> = {
   permanent: StateBit.PERMANENT,
   learned: StateBit.REACHABLE,
   failed: StateBit.FAILED,
+  noarp: StateBit.NOARP,
 };
 
 /** ip(8): `ip neighbor replace ADDRESS [lladdr MAC] dev INDEX nud permanent | reachable extern_learn | failed`. */

@@ -129,9 +129,12 @@ export class NoticeReader {
     const { family, address, mac, state } = record;
     if (family === AF_BRIDGE) {
       if (mac === undefined) return false;
-      const isRelevant = record.flags & FlagBit.SELF && state & StateBit.PERMANENT;
-      if (!isRelevant || this.ownChanges.isFdbEntry(mac, isGone ? undefined : address)) return true;
-      if (!isGone && some(this.standing, (answers) => answers.leadsTo(mac, address))) return true;
+      if (!(record.flags & FlagBit.SELF)) return true;
+      // All that we write is permanent: what is not, somebody else has written, or the device has learned it.
+      const mayBeOurs = (state & StateBit.PERMANENT) !== 0;
+      if (mayBeOurs && this.ownChanges.isFdbEntry(mac, isGone ? undefined : address)) return true;
+      if (mayBeOurs && !isGone && some(this.standing, (answers) => answers.leadsTo(mac, address)))
+        return true;
       this.#change(`fdb-entry ${mac} ${isGone ? 'removed' : `now leads to ${address ?? 'nowhere'}`}`, {
         kind: 'fdb-entry',
         link: this.linkName,

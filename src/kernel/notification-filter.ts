@@ -144,14 +144,10 @@ export function notificationFilter(ownPortId: number, networks: readonly Subnet[
     ['if', '&', FlagBit.EXT_LEARNED, 'accept'],
     ['return', 'reject'],
 
-    // The author of these is never named.
+    // The author of these is never named. One that is not permanent may have taken the place of one that was.
     ['label', 'FDB entry'],
     ['load', 1, NEIGHBOR_FLAGS],
-    ['if', '&', FlagBit.SELF, 'FDB entry of the device itself'],
-    ['return', 'reject'],
-    ['label', 'FDB entry of the device itself'],
-    ['load', 2, NEIGHBOR_STATE],
-    isPermanent,
+    ['if', '&', FlagBit.SELF, 'accept'],
     ['return', 'reject'],
 
     ['label', 'accept'],

@@ -21,7 +21,7 @@ import type { Message } from './message';
 import { getFdbEntries, getNeighbors, parseNeighbor } from './neighbors';
 import { getNeighborParameters, parseNeighborParameters } from './neighbor-parameters';
 import { BOOT_PROTOCOL } from '../model/ownership';
-import { candidateRoute, ownAddress, ownFdbEntry, ownNeighbor, ownRoute } from './ownership';
+import { candidateRoute, ownAddress, ownFdbEntry, ownNeighbor, ownRoute, unfitting } from './ownership';
 import { errnoName, kernelErrorOf } from './refusal';
 import { getRoutes, parseRoute } from './routes';
 import type { RequestWriter, Rtnetlink } from './rtnetlink';
@@ -107,15 +107,10 @@ async function observationOf(objects: readonly KernelObject[]): Promise<Observat
         other?.kind === 'route' &&
         printKernelObject(other) !== printKernelObject(object);
       if (isCrowded) crowded.set(key, (crowded.get(key) ?? 1) + 1);
-      state.set(key, isCrowded ? blurred(object) : object);
+      state.set(key, isCrowded ? unfitting(object) : object);
     }
   }
   return { state, crowded };
-}
-
-/** A route that stands for several: none that anybody would want, so that one is put in their place, or they are removed. */
-function blurred(route: Route): Route {
-  return { ...route, type: 'unicast', link: undefined, gateway: undefined };
 }
 
 async function readObjects(

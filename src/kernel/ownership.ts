@@ -25,13 +25,14 @@ export function ownAddress(
 }
 
 /**
- * A neighbor on our link that is permanent or externally learned. A `failed` one is ours only if it was learned before: those
+ * A neighbor on our link that is permanent, externally learned or beyond doubt: the kernel would never ask for it. A `failed` one is ours only if it was learned before: those
  * that we put as an answer are the kernel's to forget.
  */
 export function ownNeighbor(record: NeighborRecord, link: string): Neighbor | undefined {
   const { state, flags, address, mac, milliseconds } = record;
   if (address === undefined || !isUnicastAddress(address)) return undefined;
   if (state & StateBit.PERMANENT) return { kind: 'neighbor', link, address, mac, state: 'permanent' };
+  if (state & StateBit.NOARP) return { kind: 'neighbor', link, address, mac, state: 'noarp' };
   if (!(flags & FlagBit.EXT_LEARNED) || state & StateBit.INCOMPLETE) return undefined;
   if (state & StateBit.FAILED) return { kind: 'neighbor', link, address, mac: undefined, state: 'failed' };
   // STALE lasts exactly as long as nobody sends: the next packet makes it DELAY.
@@ -68,7 +69,13 @@ export function ownRoute(
   const link = isOnLink ? linkName(interfaceIndex) : undefined;
   const marks = { type, link, destination, gateway, metric, protocol, isOnlink };
   if (ownerOfRoute(marks, places) === 'foreign') return undefined;
-  return { kind: 'route', type, destination, link, gateway, source, metric, protocol };
+  const route: Route = { kind: 'route', type, destination, link, gateway, source, metric, protocol };
+  return record.isBurdened && type === 'unicast' ? unfitting(route) : route;
+}
+
+/** The same route, as one that nobody would want: so one is put in its place, or it is removed. */
+export function unfitting(route: Route): Route {
+  return { ...route, type: 'unicast', link: undefined, gateway: undefined };
 }
 
 /** True for a route with our mark in our networks (in any, while these are not known), whatever its link: to be told of, not yet judged. */

@@ -21,10 +21,14 @@ const RTA = {
   GATEWAY: 5,
   PRIORITY: 6,
   PREFSRC: 7,
+  METRICS: 8,
   MULTIPATH: 9,
   TABLE: 15,
+  ENCAP_TYPE: 21,
   NH_ID: 30,
 } as const;
+/** RTAX_* (an MTU, a hop limit, …), and LWTUNNEL_ENCAP_*. */
+const BURDENS = [RTA.METRICS, RTA.ENCAP_TYPE];
 /** RTNH_F_ONLINK: the gateway is on the link although no route says so. */
 const ONLINK = 0x04;
 /** RTM_F_FIB_MATCH, and for IPv4 RTM_F_LOOKUP_TABLE: without it any table is called the main one, and IPv6 refuses it. */
@@ -75,6 +79,8 @@ export interface RouteRecord {
   readonly source: IpAddress | undefined;
   readonly metric: number;
   readonly isOnlink: boolean;
+  /** It has what none of ours has, and packets may be lost by: an MTU or the like, or a further encapsulation. */
+  readonly isBurdened?: true;
 }
 
 const attributes = new AttributeIndex(RTA.NH_ID);
@@ -86,6 +92,7 @@ export function parseRoute({ buffer, start, end }: Message): RouteRecord | undef
   if (!family) return undefined;
   attributes.read(buffer, start + HEADER, end);
   const nexthopId = attributes.u32(RTA.NH_ID);
+  const isBurdened = BURDENS.some((type) => attributes.bytes(type) !== undefined);
   return {
     family,
     destination: { address: attributes.address(RTA.DST) ?? ANY[family], prefixLength: buffer[start + 1]! },
@@ -99,6 +106,7 @@ export function parseRoute({ buffer, start, end }: Message): RouteRecord | undef
     source: attributes.address(RTA.PREFSRC),
     metric: attributes.u32(RTA.PRIORITY) ?? 0,
     isOnlink: (readU32.call(buffer, start + 8) & ONLINK) !== 0,
+    ...(isBurdened ? { isBurdened } : {}),
   };
 }
 
@@ -160,9 +168,9 @@ export function getRoutes({
   };
 }
 
-/** ip(8): `ip route get ADDRESS`. */
-export function getRouteTo(destination: IpAddress): RequestWriter {
-  return (writer, flags) => writeQuestion(writer, flags, destination, 0);
+/** ip(8): `ip route get ADDRESS [from SOURCE]`. */
+export function getRouteTo(destination: IpAddress, source?: IpAddress): RequestWriter {
+  return (writer, flags) => writeQuestion(writer, flags, destination, 0, { source });
 }
 
 /** ip(8): `ip route get fibmatch ADDRESS`: the entry of a table that is used for the address. Since Linux 4.13. */

@@ -14,9 +14,12 @@ const FRA = {
   DST: 1,
   SRC: 2,
   IIFNAME: 3,
+  GOTO: 4,
   PRIORITY: 6,
   FWMARK: 10,
   TUN_ID: 12,
+  SUPPRESS_IFGROUP: 13,
+  SUPPRESS_PREFIXLEN: 14,
   TABLE: 15,
   OIFNAME: 17,
   L3MDEV: 19,
@@ -38,6 +41,8 @@ const ACTIONS: Readonly<Record<number, RoutingRule['action']>> = {
 };
 const NARROWING = [FRA.FWMARK, FRA.TUN_ID, FRA.IP_PROTO, FRA.SPORT_RANGE, FRA.DPORT_RANGE, FRA.DSCP];
 const EVERY_UID = 0xffffffff;
+/** The kernel tells so of a rule that suppresses nothing. */
+const NO_LENGTH = 0xffffffff;
 
 const attributes = new AttributeIndex(FRA.DSCP);
 
@@ -57,6 +62,9 @@ export function parseRule({ buffer, start, end }: Message): RoutingRule | undefi
   attributes.read(buffer, start + HEADER, end);
   const isForVrfs = (attributes.bytes(FRA.L3MDEV)?.[0] ?? 0) !== 0;
   const uids = [attributes.u32(FRA.UID_RANGE), attributes.u32(FRA.UID_RANGE, 4)];
+  const target = attributes.u32(FRA.GOTO);
+  const suppressedLength = attributes.u32(FRA.SUPPRESS_PREFIXLEN) ?? NO_LENGTH;
+  const suppressesGroup = attributes.bytes(FRA.SUPPRESS_IFGROUP) !== undefined;
   const isForSomeUsers = uids[0] !== undefined && !(uids[0] === 0 && uids[1] === EVERY_UID);
   return {
     priority: attributes.u32(FRA.PRIORITY) ?? 0,
@@ -72,6 +80,9 @@ export function parseRule({ buffer, start, end }: Message): RoutingRule | undefi
     isInverted: (readU32.call(buffer, start + 8) & INVERTED) !== 0,
     action: ACTIONS[buffer[start + 7]!] ?? 'other',
     table: attributes.u32(FRA.TABLE) ?? buffer[start + 4]!,
+    ...(target === undefined ? {} : { target }),
+    ...(suppressedLength === NO_LENGTH ? {} : { suppressedLength }),
+    ...(suppressesGroup ? { suppressesGroup } : {}),
   };
 }
 

@@ -90,8 +90,9 @@ export interface FdbEntry {
  * - `learned`: reachable and externally learned; the kernel probes it when in use and never collects it (any of the states
  *   REACHABLE, STALE, DELAY, PROBE when observed).
  * - `failed`: nobody has this address; senders hear "host unreachable" at once.
+ * - `noarp`: observed only: somebody else's word, which the kernel never doubts.
  */
-export type NeighborState = 'permanent' | 'learned' | 'failed';
+export type NeighborState = 'permanent' | 'learned' | 'failed' | 'noarp';
 
 /** `ip neighbor replace ADDRESS lladdr MAC dev LINK nud …`; `mac` is undefined exactly for `failed`. */
 export interface Neighbor {

@@ -57,6 +57,12 @@ export interface RoutingRule {
   readonly action: 'lookup' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit' | 'other';
   /** Where `lookup` looks. */
   readonly table: number;
+  /** `goto`: the priority of the rule that is tried next. */
+  readonly target?: number;
+  /** `suppress_prefixlength`: what `lookup` finds of that length, or of a shorter one, is passed over. */
+  readonly suppressedLength?: number;
+  /** `suppress_ifgroup`: so is what leads by some interfaces. */
+  readonly suppressesGroup?: true;
 }
 
 /** The rules, in the order in which they are tried, and what of the routes may concern us. */

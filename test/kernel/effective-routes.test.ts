@@ -62,13 +62,24 @@ const rules: fc.Arbitrary<RoutingRule> = fc
   .record({
     destination: fc.option(prefixes, { nil: undefined }),
     input: fc.constantFrom(undefined, 'lo', 'docker0'),
-    action: fc.constantFrom<RoutingRule['action']>('lookup', 'lookup', 'lookup', 'blackhole', 'prohibit'),
+    action: fc.constantFrom<RoutingRule['action']>(
+      'lookup',
+      'lookup',
+      'lookup',
+      'blackhole',
+      'prohibit',
+      'goto',
+    ),
     priority: fc.integer({ min: 100, max: 32_000 }),
   })
   // One for everything that ends would also end what the questions rest on.
   .filter(({ action, destination }) => action === 'lookup' || destination !== undefined)
   .map(({ priority, action, ...rest }) =>
-    ruleOf(priority, action === 'lookup' ? 100 : 0, { action, ...rest }),
+    ruleOf(priority, action === 'lookup' ? 100 : 0, {
+      action,
+      ...rest,
+      ...(action === 'goto' ? { target: 32_767 } : {}),
+    }),
   );
 
 test('a peer is said to be overridden exactly where a packet for any of its addresses goes elsewhere', async () => {

@@ -73,6 +73,29 @@ describe('a route that another one hides', () => {
   });
 });
 
+test.each([
+  ['an MTU', 'mtu lock 600'],
+  ['a hop limit', 'hoplimit 1'],
+  ['an encapsulation of its own', 'encap ip id 5 dst 192.0.2.9'],
+])('a route of ours that somebody gave %s is made anew', async (_what, words) => {
+  const way = 'via 10.5.2.0 dev flannel.1 onlink proto 84 metric 3';
+  const whole = words.startsWith('encap') ? `${words} ${way}` : `${way} ${words}`;
+  sh(`ip route replace 10.5.2.0/24 ${whole}`);
+  expect(await look()).toMatchObject({ gateway: undefined });
+  const observed = (await kernel.observe(SCOPE, signal)).get(keyOf(ROUTE));
+  expect(observed).toMatchObject({ link: undefined, gateway: undefined });
+  expect(await settle({ isPeer: true })).toBe(OURS);
+});
+
+test('a neighbor that the kernel is never to ask for is told, whoever made it, and can be removed', async () => {
+  const stray = { kind: 'neighbor', link: 'flannel.1', address: ipAddress('10.5.2.7') } as const;
+  sh('ip neigh add 10.5.2.7 lladdr 02:00:00:00:00:99 dev flannel.1 nud noarp');
+  const found = await look(stray as KernelObject);
+  expect(found).toMatchObject({ state: 'noarp', mac: '02:00:00:00:00:99' });
+  expectDone(kernel.applyNow([{ verb: 'remove', object: found! }]));
+  expect(await look(stray as KernelObject)).toBeUndefined();
+});
+
 test('a route with a higher metric hides none', async () => {
   sh('ip route add 10.5.2.0/24 via 192.168.0.7 dev eth0 metric 7');
   expect(await look()).toEqual(ROUTE);

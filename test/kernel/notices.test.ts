@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { macAddress } from '../../src/model/mac';
+import type { FdbEntry, KernelObject } from '../../src/model/kernel-state';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import { ipAddress, printSubnet, subnet } from '../../src/model/address';
 import { MulticastGroups, Protocol } from '../../src/kernel/constants';
@@ -50,6 +51,25 @@ async function mark(): Promise<void> {
   const kept = probe.notices.filter((notice) => notice.kind !== 'changed' || !notice.what.includes(text));
   probe.notices.splice(0, Infinity, ...kept);
 }
+
+test('an FDB entry that is not permanent any more is told of, and put right', async () => {
+  expectDone(await kernel.apply([...exampleBase(underlay), ...PEER].map(put), signal));
+  await mark();
+  const [entry] = PEER as readonly [FdbEntry, ...KernelObject[]];
+  for (const kind of ['dynamic', 'static']) {
+    sh(`bridge fdb replace ${entry.mac} dev flannel.1 dst 192.168.0.99 self ${kind}`);
+    await probe.until(`the ${kind} entry is told of`, () =>
+      probe.changes.includes(`fdb-entry ${entry.mac} now leads to 192.168.0.99`),
+    );
+    probe.notices.length = 0;
+    const name = { kind: 'fdb-entry', link: LINK, mac: entry.mac } as const;
+    expect(await kernel.look([name], SCOPE, signal)).toEqual(new Map());
+    expectDone(kernel.applyNow([put(entry)]));
+    expect(sh('bridge fdb show dev flannel.1')).toContain(
+      `${entry.mac} dst ${entry.destination} self permanent`,
+    );
+  }
+});
 
 test('nothing that we do is told: making, changing, filling, removing a link', async () => {
   expectDone(await kernel.apply([...exampleBase(underlay), ...PEER].map(put), signal));

@@ -98,7 +98,7 @@ export function reroutingCommandOf(verb: 'add' | 'del', what: RouteEntry | Routi
   const family = (prefix: Subnet | undefined) =>
     prefix && familyOf(prefix.address) === 'ipv6' ? 'ip -6' : 'ip';
   if ('priority' in what) {
-    const { priority, source, destination, input, isInverted, action, table } = what;
+    const { priority, source, destination, input, isInverted, action, table, target } = what;
     return [
       `${family(destination ?? source)} rule ${verb}`,
       isInverted ? 'not' : '',
@@ -106,7 +106,7 @@ export function reroutingCommandOf(verb: 'add' | 'del', what: RouteEntry | Routi
       destination ? `to ${printSubnet(destination)}` : '',
       input === undefined ? '' : `iif ${input}`,
       `pref ${priority}`,
-      action === 'lookup' ? `lookup ${table}` : `type ${action}`,
+      action === 'lookup' ? `lookup ${table}` : action === 'goto' ? `goto ${target}` : `type ${action}`,
     ]
       .filter((word) => word !== '')
       .join(' ');
@@ -145,7 +145,12 @@ export function commandOf({ verb, object }: Operation): string {
 }
 
 function neighborWords({ mac, state }: KernelObject & { kind: 'neighbor' }): string {
-  const words = { permanent: 'nud permanent', learned: 'nud reachable extern_learn', failed: 'nud failed' };
+  const words = {
+    permanent: 'nud permanent',
+    learned: 'nud reachable extern_learn',
+    failed: 'nud failed',
+    noarp: 'nud noarp',
+  };
   return `${mac ? ` lladdr ${mac}` : ''} ${words[state]}`;
 }
 

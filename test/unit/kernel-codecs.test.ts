@@ -67,6 +67,7 @@ describe('what we write is, byte for byte, what the netlink package writes:', ()
       permanent: { state: { permanent: true }, flags: {} },
       learned: { state: { reachable: true }, flags: { extLearned: true } },
       failed: { state: { failed: true }, flags: {} },
+      noarp: { state: { noarp: true }, flags: {} },
     } as const;
     fc.assert(
       fc.property(arbitrary.neighbor, (object) => {
