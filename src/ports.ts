@@ -174,8 +174,12 @@ export interface Kernel {
   pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]>;
   /** All network interfaces with their addresses. */
   interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]>;
-  /** The route the kernel takes to this address; undefined when it has none. */
-  routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined>;
+  /** The route the kernel takes to this address, from that one of this host's if it is given; undefined when it has none. */
+  routeTo(
+    destination: IpAddress,
+    signal: AbortSignal,
+    source?: IpAddress,
+  ): Promise<ResolvedRoute | undefined>;
   /** Default routes of the main table of both families, in the kernel's order; one over several links once for each of them. */
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]>;
   /**

@@ -22,6 +22,8 @@ import { whyNoHost } from '../model/special-addresses';
 export interface UnderlayPast {
   /** In use: it stays while its interface has it. */
   readonly current?: Pick<Underlay, 'name' | 'index' | 'address'> | undefined;
+  /** What was in use before another address, which was beside it, had to stand in for it. */
+  readonly origin?: Pick<Underlay, 'name' | 'index' | 'address'> | undefined;
   /** Addresses under which we had our lease, the likeliest first. */
   readonly addresses?: readonly IpAddress[] | undefined;
   /** The interface that carried the overlay. */
@@ -58,20 +60,15 @@ export function isFoundBySearch(nic: NetworkInterface): boolean {
 export function candidatesOf(nic: NetworkInterface, family: Family, past: UnderlayPast): Candidate[] {
   if (whyNeverUnderlay(nic, past)) return [];
   return nic.addresses
-    .filter((own) => familyOf(own.address) === family && whyUnusable(own, nic, past) === undefined)
+    .filter((own) => familyOf(own.address) === family && whyUnusable(own, past) === undefined)
     .map((own) => ({ nic, own }));
 }
 
 /** Why an address cannot be the underlay's, even if the user names it; undefined where it can. */
-export function whyUnusable(
-  own: InterfaceAddress,
-  nic: NetworkInterface,
-  { subnets = [], current }: UnderlayPast,
-): string | undefined {
+export function whyUnusable(own: InterfaceAddress, { subnets = [] }: UnderlayPast): string | undefined {
   const special = whyNoHost(own.address);
   if (special) return special;
-  if (subnets.some((subnet) => contains(subnet, own.address))) return 'in our own subnet';
-  return own.deprecated && !isInUse(own, nic, current) ? 'deprecated' : undefined;
+  return subnets.some((subnet) => contains(subnet, own.address)) ? 'in our own subnet' : undefined;
 }
 
 function isInUse(own: InterfaceAddress, nic: NetworkInterface, current: UnderlayPast['current']): boolean {
@@ -120,12 +117,15 @@ export function bestOf(candidates: readonly Candidate[], preferences: Preference
 
 /** Of all ranks, smaller is better. */
 function rankOfPast({ nic, own }: Candidate, { hostNetwork, past }: Preferences): number[] {
-  const { current, addresses = [] } = past;
+  const { current, origin, addresses = [] } = past;
   const homes = homesAmong(hostNetwork.interfaces, past);
   const held = addresses.indexOf(own.address);
   return [
     Number(homes.length > 0 && !homes.includes(nic)),
+    Number(!isInUse(own, nic, origin)),
     Number(!isInUse(own, nic, current)),
+    // It may be about to go: the last choice, but better than none.
+    Number(own.deprecated),
     held < 0 ? addresses.length : held,
   ];
 }

@@ -2,8 +2,9 @@
 import { contains, familyOf, subnetOf, type IpAddress } from '../model/address';
 import type { HostNetwork, NetworkInterface, ResolvedRoute } from '../model/network-interface';
 import type { Underlay } from '../model/overlay';
+import { OVERLAY_DEVICE } from './underlay-candidates';
 
-/** Peers in so many places are asked for; a host has few routes. */
+/** So many peers are asked for, at as many places as possible; a host has few routes. */
 const ASKED_PEERS = 16;
 /** They are chosen from so many: of ten thousand, the choice alone would take milliseconds. */
 const CONSIDERED_PEERS = 256;
@@ -23,7 +24,7 @@ export interface PeerRoute {
   readonly route: ResolvedRoute | undefined;
 }
 
-/** Some of these PublicIPs, of as many networks as possible: those that are not neighbors of the underlay's address first. */
+/** Some of these PublicIPs, all of a few: of as many networks as possible, those that are not neighbors of the underlay's address first. */
 export function peersToAsk(
   underlay: Underlay,
   interfaces: readonly NetworkInterface[],
@@ -34,14 +35,16 @@ export function peersToAsk(
     subnetOf(peer ?? address, prefixLength),
   );
   const [far, close] = [new Map<string, IpAddress>(), new Map<string, IpAddress>()];
+  const others: IpAddress[] = [];
   let considered = 0;
   for (const publicIp of publicIps) {
     const place = subnetOf(publicIp, PLACE_BITS[familyOf(publicIp)]).address;
     const group = near?.some((subnet) => contains(subnet, publicIp)) ? close : far;
     if (!group.has(place)) group.set(place, publicIp);
+    else if (others.length < ASKED_PEERS) others.push(publicIp);
     if (far.size >= ASKED_PEERS || ++considered >= CONSIDERED_PEERS) break;
   }
-  return [...far.values(), ...close.values()].slice(0, ASKED_PEERS);
+  return [...far.values(), ...close.values(), ...others].slice(0, ASKED_PEERS);
 }
 
 /** `routes` are those to {@link peersToAsk}. */
@@ -51,12 +54,27 @@ export function stateOf(
   routes: readonly PeerRoute[],
 ): UnderlayState {
   const outage = outageOf(underlay, interfaces, routes);
-  const lost = routes.filter(({ route }) => route === undefined).map(({ peer }) => peer);
-  if (outage !== undefined || lost.length === 0) return { outage, remark: undefined };
-  const names = `${lost.slice(0, 3).join(', ')}${lost.length > 3 ? `, and ${lost.length - 3} more` : ''}`;
+  if (outage !== undefined) return { outage, remark: undefined };
   // No outage: what other hosts write into their leases does not decide how this one is.
-  const whom = lost.length === routes.length ? 'any peer' : 'some peers';
-  return { outage, remark: `there is no route to ${whom}: ${names}` };
+  const isOverlay = (index: number) =>
+    interfaces.some((nic) => nic.index === index && OVERLAY_DEVICE.test(nic.name));
+  const lost = routes.filter(({ route }) => route === undefined);
+  const looped = routes.filter(({ route }) => route && isOverlay(route.interfaceIndex));
+  const remarks = [
+    ...(lost.length > 0 ? [`there is no route to ${printLost(lost, routes)}`] : []),
+    ...(looped.length > 0
+      ? [
+          `the route to ${printLost(looped, routes)} leads into the overlay itself; give ${looped.length > 1 ? 'them' : 'it'} one by ${underlay.name}`,
+        ]
+      : []),
+  ];
+  return { outage, remark: remarks.length > 0 ? remarks.join('; ') : undefined };
+}
+
+function printLost(lost: readonly PeerRoute[], routes: readonly PeerRoute[]): string {
+  const names = lost.slice(0, 3).map(({ peer }) => peer);
+  const left = lost.length > 3 ? `, and ${lost.length - 3} more` : '';
+  return `${lost.length === routes.length ? 'any peer' : 'some peers'}: ${names.join(', ')}${left}`;
 }
 
 function outageOf(

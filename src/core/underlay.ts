@@ -145,7 +145,7 @@ function byAddress(address: IpAddress, { hostNetwork, past }: View, because: str
   const never = whyNeverUnderlay(nic, past);
   if (never) return `${address} is the address of ${nic.name}, ${never}`;
   const own = nic.addresses.find((each) => each.address === address)!;
-  const unusable = whyUnusable({ ...own, deprecated: false }, nic, past);
+  const unusable = whyUnusable(own, past);
   return unusable ? `${address} is ${unusable}` : { nic, address, because };
 }
 

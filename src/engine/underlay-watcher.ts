@@ -19,6 +19,8 @@ import { Wake } from './wake';
 
 /** Looked at this often even when the kernel tells of no change. */
 const AUDIT_MILLISECONDS = 60_000;
+/** The kernel tells of no route or rule that peers' PublicIPs are reached by. */
+const PEERS_MILLISECONDS = 5_000;
 /** Before the host is settled, nothing may be listening to the kernel yet. */
 const UNSETTLED_MILLISECONDS = 5_000;
 /** An interface that loses its address often gets it back in a moment (a flap, a DHCP renewal): no hurry to take another. */
@@ -46,6 +48,12 @@ export interface UnderlaySituation {
   readonly peers?: () => Iterable<IpAddress>;
 }
 
+interface Seen {
+  readonly hostNetwork: HostNetwork;
+  /** Why nothing could be chosen by the user's wish. */
+  readonly unchosen: string | undefined;
+}
+
 export interface UnderlayListener {
   /** Called after each look at the network, before {@link moved}. */
   looked(seen: SeenUnderlay): void;
@@ -63,6 +71,11 @@ export class UnderlayWatcher {
   readonly #trouble: Trouble;
   #home: KnownPast['home'];
   #underlay: Underlay | undefined;
+  /** An address that was lost while the one in use now was beside it: that may be a floating one. */
+  #origin: Underlay | undefined;
+  /** The last look at the whole network. */
+  #seen: Seen | undefined;
+  #auditAt = -Infinity;
   #outage: { readonly complaint: string; readonly since: number } | undefined;
 
   constructor(
@@ -106,6 +119,8 @@ export class UnderlayWatcher {
         throw new ConfigError(
           `${missing}, which carried the overlay before, cannot be chosen yet, and ${underlay.name} only could; another is taken at once if --iface names it`,
         );
+      this.#seen = { hostNetwork, unchosen: undefined };
+      this.#auditAt = this.clock.now() + AUDIT_MILLISECONDS;
       this.#choose(underlay, 'underlay chosen', because);
       return { underlay, hostNetwork };
     });
@@ -115,9 +130,13 @@ export class UnderlayWatcher {
   async run(listener: UnderlayListener, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        const interval = this.situation.isSettled() ? AUDIT_MILLISECONDS : UNSETTLED_MILLISECONDS;
-        if (await this.#wake.wait(this.clock, interval, signal)) {
-          await this.clock.sleep(SETTLE_MILLISECONDS, signal);
+        const isSettled = this.situation.isSettled();
+        const interval = isSettled ? PEERS_MILLISECONDS : UNSETTLED_MILLISECONDS;
+        const isTold = await this.#wake.wait(this.clock, interval, signal);
+        if (isTold) await this.clock.sleep(SETTLE_MILLISECONDS, signal);
+        else if (isSettled && this.#seen && this.clock.now() < this.#auditAt) {
+          await this.#lookAtPeers(this.#seen, signal);
+          continue;
         }
         await this.#follow(listener, signal);
       } catch (error) {
@@ -129,21 +148,42 @@ export class UnderlayWatcher {
 
   async #follow(listener: UnderlayListener, signal: AbortSignal): Promise<void> {
     const { choice, hostNetwork } = await this.#look(signal);
+    this.#auditAt = this.clock.now() + AUDIT_MILLISECONDS;
     const before = this.#underlay!;
-    if (choice.kind === 'chosen' && !isSameUnderlay(choice.underlay, before))
+    if (choice.kind === 'chosen' && !isSameUnderlay(choice.underlay, before)) {
+      this.#origin = this.#originOf(choice.underlay, before);
       this.#choose(choice.underlay, 'underlay changed', choice.because);
+    }
     // Where there is nothing to choose, gateways and addresses may have changed all the same.
     const underlay = this.#underlay!;
     listener.looked({ underlay, hostNetwork });
     if (underlay !== before) listener.moved(before);
-    const reason = choice.kind === 'none' ? choice.reason : undefined;
-    this.#judge(await this.#stateOf(underlay, hostNetwork, signal), reason, underlay, hostNetwork);
+    this.#seen = { hostNetwork, unchosen: choice.kind === 'none' ? choice.reason : undefined };
+    await this.#lookAtPeers(this.#seen, signal);
+  }
+
+  /** Whether they are reached, by the network as it was seen last. */
+  async #lookAtPeers({ hostNetwork, unchosen }: Seen, signal: AbortSignal): Promise<void> {
+    const underlay = this.#underlay!;
+    this.#judge(await this.#stateOf(underlay, hostNetwork, signal), unchosen, underlay, hostNetwork);
+  }
+
+  /** What is to be gone back to once it is there again. */
+  #originOf(after: Underlay, before: Underlay): Underlay | undefined {
+    if (after.address === this.#origin?.address) return undefined;
+    if (after.address === before.address) return this.#origin;
+    const seen = this.#seen?.hostNetwork.interfaces.find(({ index }) => index === before.index);
+    const wasBeside = seen?.addresses.some(({ address }) => address === after.address) ?? false;
+    return wasBeside && after.index === before.index ? (this.#origin ?? before) : this.#origin;
   }
 
   async #stateOf(underlay: Underlay, hostNetwork: HostNetwork, signal: AbortSignal): Promise<UnderlayState> {
     const peers = peersToAsk(underlay, hostNetwork.interfaces, this.situation.peers?.() ?? []);
     const routes = await Promise.all(
-      peers.map(async (peer) => ({ peer, route: await this.kernel.routeTo(peer, signal) })),
+      peers.map(async (peer) => ({
+        peer,
+        route: await this.kernel.routeTo(peer, signal, underlay.address),
+      })),
     );
     return stateOf(underlay, hostNetwork, routes);
   }
@@ -170,7 +210,8 @@ export class UnderlayWatcher {
   async #look(signal: AbortSignal): Promise<UnderlayLook> {
     const { saved, subnets, network, isSettled } = this.situation;
     const current = isSettled() ? this.#underlay : undefined;
-    const known = { saved, subnets: subnets(), current, home: this.#home, network: network?.() };
+    const origin = isSettled() ? this.#origin : undefined;
+    const known = { saved, subnets: subnets(), current, origin, home: this.#home, network: network?.() };
     const look = await lookForUnderlay(this.kernel, this.options, signal, known);
     const { choice, hostNetwork, home } = look;
     // What carries the overlay from now on is waited for like what did before.

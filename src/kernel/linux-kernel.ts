@@ -148,9 +148,13 @@ class LinuxKernel implements Kernel {
     return this.#dumping((netlink) => readInterfaces(netlink, signal), signal);
   }
 
-  async routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined> {
+  async routeTo(
+    destination: IpAddress,
+    signal: AbortSignal,
+    source?: IpAddress,
+  ): Promise<ResolvedRoute | undefined> {
     signal.throwIfAborted();
-    return Promise.resolve(resolveRoute(this.#requests, destination));
+    return Promise.resolve(resolveRoute(this.#requests, destination, source));
   }
 
   defaultRoutes(signal: AbortSignal): Promise<readonly ResolvedRoute[]> {

@@ -45,9 +45,13 @@ export async function readInterfaces(netlink: Rtnetlink, signal: AbortSignal): P
 }
 
 /** See `Kernel.routeTo`. */
-export function resolveRoute(netlink: Rtnetlink, destination: IpAddress): ResolvedRoute | undefined {
+export function resolveRoute(
+  netlink: Rtnetlink,
+  destination: IpAddress,
+  source?: IpAddress,
+): ResolvedRoute | undefined {
   let found: ResolvedRoute | undefined;
-  const refusal = netlink.ask(getRouteTo(destination), (message) => {
+  const refusal = netlink.ask(getRouteTo(destination, source), (message) => {
     const route = parseRoute(message);
     if (route) [found] = resolved(route, message);
   });

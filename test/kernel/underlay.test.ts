@@ -133,6 +133,20 @@ test('the route taken follows metrics and prefixes, and names the source', async
   expect(await kernel.routeTo(ipAddress('192.168.0.1'), signal)).toMatchObject({ interfaceIndex: 1 });
 });
 
+test('the route from an address of ours follows the rules for it', async () => {
+  const question = [ipAddress('192.168.0.9'), signal, ipAddress('192.168.0.1')] as const;
+  expect(await kernel.routeTo(...question)).toMatchObject({ interfaceIndex: underlay.index });
+  sh('ip rule add pref 9 from 192.168.0.1 prohibit');
+  try {
+    expect(await kernel.routeTo(...question)).toBeUndefined();
+    expect(await kernel.routeTo(ipAddress('192.168.0.9'), signal)).toMatchObject({
+      interfaceIndex: underlay.index,
+    });
+  } finally {
+    sh('ip rule del pref 9');
+  }
+});
+
 test('without any network there is nothing, and no error', async () => {
   kernel.close();
   clearNamespace();

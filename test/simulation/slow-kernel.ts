@@ -104,8 +104,12 @@ export class SlowKernel implements Kernel {
     return this.#ask('interfaces', signal, () => this.inner.interfaces(NEVER));
   }
 
-  routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined> {
-    return this.#ask('routeTo', signal, () => this.inner.routeTo(destination, NEVER));
+  routeTo(
+    destination: IpAddress,
+    signal: AbortSignal,
+    source?: IpAddress,
+  ): Promise<ResolvedRoute | undefined> {
+    return this.#ask('routeTo', signal, () => this.inner.routeTo(destination, NEVER, source));
   }
 
   routing(scope: Scope, signal: AbortSignal): Promise<Routing> {

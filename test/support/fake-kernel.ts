@@ -100,6 +100,8 @@ export class FakeKernel implements Kernel {
   defaultRouteList: ResolvedRoute[] = [
     { interfaceIndex: 2, source: undefined, gateway: ipAddress('192.168.0.254') },
   ];
+  /** What comes from these addresses of ours finds no route, because of a rule. */
+  readonly unroutedSources = new Set<IpAddress>();
   /** `notForwarding`: all such links, asked about or not. */
   kernelSettings: KernelSettings = { isForwarding: true, notForwarding: [], isBridgedFiltered: true };
   /** Rules and routes of others; change them by {@link changeRouting}. */
@@ -367,8 +369,13 @@ export class FakeKernel implements Kernel {
     return [...this.networkInterfaces, ...this.#links().map((link) => this.#interfaceOf(link))];
   }
 
-  async routeTo(destination: IpAddress, signal: AbortSignal): Promise<ResolvedRoute | undefined> {
+  async routeTo(
+    destination: IpAddress,
+    signal: AbortSignal,
+    from?: IpAddress,
+  ): Promise<ResolvedRoute | undefined> {
     await this.#turn(signal);
+    if (from !== undefined && this.unroutedSources.has(from)) return undefined;
     for (const { index, up, addresses } of this.networkInterfaces) {
       for (const { address, prefixLength } of up ? addresses : []) {
         if (!contains(subnet(`${address}/${prefixLength}`), destination)) continue;
@@ -402,7 +409,7 @@ export class FakeKernel implements Kernel {
       return ownerOfRoute({ ...marks, isOnlink: true }, scope) !== 'foreign';
     };
     return {
-      rules: this.rules,
+      rules: [...this.rules].sort((a, b) => a.priority - b.priority),
       routes: this.#routes().filter((route) => isNear(route, networks) && !isOurs(route)),
     };
   }

@@ -188,12 +188,18 @@ describe('an address that other hosts do not reach is none:', () => {
     );
   });
 
-  it('no deprecated address is taken, unless it is named or in use', () => {
-    const old = nic('eth0', 2, [address('10.0.0.1/24', { deprecated: true })]);
-    expect(choose(named('eth0'), [old])).toBe('interface eth0 has no IPv4 address');
-    expect(choose(named('10.0.0.1'), [old])).toBe('eth0 10.0.0.1');
-    const current = { name: 'eth0', index: 2, address: ipAddress('10.0.0.1') };
-    expect(choose(named('eth0'), [old], [], { current })).toBe('eth0 10.0.0.1');
+  it('a deprecated address is taken only where there is no other, or it is named or in use', () => {
+    const deprecated = address('10.0.0.1/24', { deprecated: true });
+    expect(choose(named('eth0'), [nic('eth0', 2, [deprecated])])).toBe('eth0 10.0.0.1');
+    const both = nic('eth0', 2, [deprecated, '10.0.0.2/24']);
+    expect(choose(named('eth0'), [both])).toBe('eth0 10.0.0.2');
+    expect(choose(named('eth0'), [both], [], { addresses: [deprecated.address] })).toBe('eth0 10.0.0.2');
+    expect(choose(matching('^10'), [nic('eth0', 2, [deprecated]), nic('eth1', 3, ['10.1.0.1/24'])])).toBe(
+      'eth1 10.1.0.1',
+    );
+    expect(choose(named('10.0.0.1'), [both])).toBe('eth0 10.0.0.1');
+    const current = { name: 'eth0', index: 2, address: deprecated.address };
+    expect(choose(named('eth0'), [both], [], { current })).toBe('eth0 10.0.0.1');
   });
 });
 

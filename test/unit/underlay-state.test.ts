@@ -56,9 +56,22 @@ it('peers that no route leads to are named; what other hosts write into their le
   });
 });
 
-it('few peers are asked for, of as many networks as possible, the far ones first', () => {
+it('peers whose packets would come back into the overlay are named', () => {
+  const flannel = eth0({ name: 'flannel.1', index: 9 });
+  expect(stateWith([eth0(), flannel], [{ peer, route: by(9) }]).remark).toBe(
+    'the route to any peer: 192.168.0.2 leads into the overlay itself; give it one by eth0',
+  );
+  const other = { peer: ipAddress('192.168.0.3'), route: by(2) };
+  expect(stateWith([eth0(), flannel], [other, { peer, route: by(9) }]).remark).toBe(
+    'the route to some peers: 192.168.0.2 leads into the overlay itself; give it one by eth0',
+  );
+});
+
+it('of few peers all are asked for, of many some, of as many networks as possible, the far ones first', () => {
   const near = Array.from({ length: 50 }, (_, n) => ipAddress(`192.168.0.${n + 2}`));
-  expect(peersToAsk(underlay, [eth0()], near)).toEqual([near[0]]);
+  expect(peersToAsk(underlay, [eth0()], near)).toEqual(near.slice(0, 16));
+  const mixed = [...near.slice(0, 3), ipAddress('10.0.0.1'), ipAddress('10.0.0.2')];
+  expect(peersToAsk(underlay, [eth0()], mixed)).toEqual([mixed[3], mixed[0], mixed[1], mixed[2], mixed[4]]);
   const far = Array.from({ length: 30 }, (_, n) => ipAddress(`10.${n}.0.1`));
   expect(peersToAsk(underlay, [eth0()], [...near, ...far])).toEqual(far.slice(0, 16));
   expect(peersToAsk(underlay, [eth0()], [])).toEqual([]);

@@ -26,6 +26,7 @@ async function watching(options: UnderlayOptions = WISH) {
     saved: undefined,
     subnets: () => [],
     isSettled: () => true,
+    peers: () => [ipAddress('192.168.0.2')],
   });
   const told: string[] = [];
   const listener = {
@@ -60,6 +61,21 @@ it('is looked at once a minute, and where it is as it was nothing is said', asyn
   await clock.advance(60_001);
   expect(told).toEqual(['looked 192.168.0.1', 'looked 192.168.0.1']);
   expect([watcher.current, watcher.trouble, log.lines]).toEqual([underlay, undefined, []]);
+  await stop();
+});
+
+it('that finds no way to a peer, from its own address, is told within seconds: of such routes the kernel tells nothing', async () => {
+  const { kernel, clock, watcher, told, stop } = await watching();
+  kernel.unroutedSources.add(ipAddress('192.168.0.1'));
+  await clock.advance(5_000);
+  expect(watcher.trouble?.complaint).toBe(
+    'the underlay does not reach every peer: there is no route to any peer: 192.168.0.2',
+  );
+  expect(watcher.outage).toBeUndefined();
+  kernel.unroutedSources.clear();
+  await clock.advance(5_000);
+  expect(watcher.trouble).toBeUndefined();
+  expect(told).toEqual([]);
   await stop();
 });
 

@@ -211,6 +211,24 @@ describe('the underlay that is followed', () => {
     await end();
   });
 
+  it('goes back to its address from one that was beside it, as a floating address is, but not from any other', async () => {
+    const floating = '10.0.0.99';
+    const { state, underlay, moves, see, end } = watcher([eth(0, '10.0.0.1')]);
+    await see([eth(0, '10.0.0.1')]);
+    state.isSettled = true;
+    await see([eth(0, '10.0.0.1', floating)]);
+    await see([eth(0, floating)]);
+    expect(underlay.current?.address).toBe(floating);
+    await see([eth(0, floating, '10.0.0.1')]);
+    expect(underlay.current?.address).toBe('10.0.0.1');
+    expect(moves()).toEqual(['moved from 10.0.0.1', `moved from ${floating}`]);
+    // Another address that came when its own had gone: a network was renumbered.
+    await see([eth(0, '10.0.0.2')]);
+    await see([eth(0, '10.0.0.2', '10.0.0.1')]);
+    expect(underlay.current?.address).toBe('10.0.0.2');
+    await end();
+  });
+
   it('gives a flap a moment, and then goes to the other interface and back', async () => {
     const { clock, state, see, moves, underlay, end } = watcher([eth(0, '10.0.0.1'), eth(1, '10.1.0.1')]);
     await clock.advance(100);
