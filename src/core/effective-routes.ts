@@ -6,7 +6,9 @@ import {
   contains,
   familyOf,
   offsetAddress,
+  overlap,
   printSubnet,
+  sameSubnet,
   sizeOf,
   type IpAddress,
   type Subnet,
@@ -25,7 +27,7 @@ import {
   type RoutingRule,
 } from '../model/routing';
 import type { Steps } from '../model/steps';
-import { causeOf, type Cause } from './override-causes';
+import { ANY_PEER, THIS_HOST, causeOf, oursFor, type Cause } from './override-causes';
 import type { RouteIndex } from './route-index';
 import { PrefixIndex } from './prefix-index';
 import { bridgesOf } from './surroundings';
@@ -34,6 +36,8 @@ import { bridgesOf } from './surroundings';
 const MOST_BRIDGES = 4;
 /** Places of a peer's subnet that are asked about: one longer prefix is enough to name. */
 const MOST_EDGES = 16;
+/** Rules by source that are asked about apart: of one cause it is enough to name some. */
+const MOST_SOURCES = 8;
 
 /** Whose packets: those of this host, of containers behind a bridge, or those that come in from peers. */
 export interface Sender {
@@ -43,6 +47,8 @@ export interface Sender {
   readonly input: number | undefined;
   /** Its name; `lo` for this host. */
   readonly inputName: string;
+  /** For a person: `containers behind docker0`. */
+  readonly name: string;
 }
 
 /** One question to the kernel, and why it is asked. */
@@ -60,32 +66,66 @@ export interface Override {
   readonly cause: Cause;
 }
 
-/** Who sends to peers: this host, and the containers behind each interface that has our subnet. */
-export function sendersOf(overlay: Overlay, interfaces: readonly NetworkInterface[]): Sender[] {
+/** Who sends to peers: this host, the containers behind each interface that has our subnet, and those of them that `rules` tell apart. */
+export function sendersOf(
+  overlay: Overlay,
+  interfaces: readonly NetworkInterface[],
+  rules: Routing['rules'] = [],
+): Sender[] {
+  const { subnet } = overlay;
   const host: Sender = {
     kind: 'host',
-    source: overlay.subnet.address,
+    source: subnet.address,
     input: undefined,
     inputName: 'lo',
+    name: THIS_HOST,
   };
-  const source = containerAddress(overlay.subnet, interfaces);
   const bridges = bridgesOf(overlay, interfaces).filter(({ up }) => up);
+  const sources = sourcesIn(overlay, interfaces, rules);
   return [
     host,
-    ...(source === undefined ? [] : bridges.slice(0, MOST_BRIDGES)).map(({ index, name }): Sender => ({
-      kind: 'containers',
-      source: source!,
-      input: index,
-      inputName: name,
-    })),
+    ...bridges.slice(0, MOST_BRIDGES).flatMap(({ index, name }) =>
+      sources.map(({ source, part }): Sender => ({
+        kind: 'containers',
+        source,
+        input: index,
+        inputName: name,
+        name: `containers ${part ? `of ${printSubnet(part)} ` : ''}behind ${name}`,
+      })),
+    ),
   ];
 }
 
-/** An address of our subnet that is none of this host's: from those the kernel takes nothing that comes in. */
+/** An address of our containers, and one of each part of our subnet that a rule has for its source. */
+function sourcesIn(
+  { subnet }: Overlay,
+  interfaces: readonly NetworkInterface[],
+  rules: Routing['rules'],
+): { source: IpAddress; part?: Subnet }[] {
+  const whole = containerAddress(subnet, interfaces);
+  const parts = prefixesOf(rules.flatMap(({ source }) => source ?? [])).filter(
+    (part) => contains(subnet, part) && !sameSubnet(subnet, part),
+  );
+  return [
+    ...(whole === undefined ? [] : [{ source: whole }]),
+    ...parts.flatMap((part) => {
+      const source = containerAddress(part, interfaces);
+      return source === undefined ? [] : [{ source, part }];
+    }),
+  ].slice(0, 1 + MOST_SOURCES);
+}
+
+/** Each once. */
+function prefixesOf(prefixes: readonly Subnet[]): Subnet[] {
+  return [...new Map(prefixes.map((prefix) => [printSubnet(prefix), prefix])).values()];
+}
+
+/** An address of a subnet that is none of this host's: from those the kernel takes nothing that comes in. */
 function containerAddress(subnet: Subnet, interfaces: readonly NetworkInterface[]): IpAddress | undefined {
   const size = sizeOf(familyOf(subnet.address), subnet.prefixLength);
   const own = new Set(interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)));
-  for (let offset = size - 2n; offset > 0n && offset > size - 10n; offset--) {
+  const last = size > 2n ? size - 2n : size - 1n;
+  for (let offset = last; offset >= 0n && offset > last - 8n; offset--) {
     const address = offsetAddress(subnet.address, offset);
     if (!own.has(address)) return address;
   }
@@ -148,6 +188,7 @@ function isUsual({
 }: RoutingRule): boolean {
   const takesAll = !source && !destination && input === undefined && output === undefined;
   if (!takesAll || rest.isNarrow || rest.isForVrfs || rest.isInverted || action !== 'lookup') return false;
+  if (rest.suppressedLength !== undefined || rest.suppressesGroup) return false;
   return (
     (priority === 0 && table === LOCAL_TABLE) ||
     (priority === 32_766 && table === MAIN_TABLE) ||
@@ -182,23 +223,48 @@ export function* inquiriesInSteps(
   return inquiries;
 }
 
-/** What comes in from a peer for our own subnet; none while no bridge has it. */
+/** Peers whose packets come in: any one, and one for each rule that has some peers for its source. */
+export function* originsInSteps(
+  { subnet }: Overlay,
+  { rules }: Routing,
+  peers: readonly Subnet[],
+): Steps<Subnet[]> {
+  const origins = peers.slice(0, 1);
+  const sources = prefixesOf(rules.flatMap(({ source }) => source ?? []));
+  const wanted = new Set(sources.filter((source) => !overlap(source, subnet)).slice(0, MOST_SOURCES));
+  for (const peer of peers) {
+    if (wanted.size === 0) break;
+    yield;
+    for (const source of wanted) {
+      if (!overlap(source, peer)) continue;
+      origins.push(source.prefixLength > peer.prefixLength ? source : peer);
+      wanted.delete(source);
+    }
+  }
+  return origins;
+}
+
+/** What comes in from these peers for our own subnet; none while no bridge has it. */
 export function inquiriesIn(
   overlay: Overlay,
   interfaces: readonly NetworkInterface[],
-  from: Subnet,
+  origins: readonly Subnet[],
   prefixes: PrefixIndex,
 ): Inquiry[] {
   const { subnet, backend } = overlay;
   const link = interfaces.find(({ name }) => name === linkNameOf(backend));
   const address = containerAddress(subnet, interfaces);
   if (!link || address === undefined || bridgesOf(overlay, interfaces).length === 0) return [];
-  const sender: Sender = { kind: 'peers', source: from.address, input: link.index, inputName: link.name };
-  return [address, ...prefixes.edgesIn(subnet, MOST_EDGES)].map((destination) => ({
-    target: subnet,
-    sender,
-    question: { destination, source: from.address, input: link.index },
-  }));
+  return origins.flatMap((from, at) => {
+    const source = from.address;
+    const name = at === 0 ? ANY_PEER : `peer ${printSubnet(from)}`;
+    const sender: Sender = { kind: 'peers', source, input: link.index, inputName: link.name, name };
+    return [address, ...prefixes.edgesIn(subnet, MOST_EDGES)].map((destination) => ({
+      target: subnet,
+      sender,
+      question: { destination, source, input: link.index },
+    }));
+  });
 }
 
 /**
@@ -223,7 +289,7 @@ export function* overridesInSteps(
     if (isRight) continue;
     const cause = causeOf(inquiry, answer, rules, routes, overlay, bridges);
     if (!cause) continue;
-    const key = `${printSubnet(target)} ${sender.kind} ${sender.inputName}`;
+    const key = `${printSubnet(target)} ${sender.kind} ${sender.name}`;
     const other = found.get(key);
     if (!other || cause.prefixLength < other.cause.prefixLength) found.set(key, { target, sender, cause });
   }
@@ -235,12 +301,13 @@ function isOurWay(answer: RouteAnswer, overlay: Overlay, target: Subnet): boolea
   if (answer.kind === 'refused') return false;
   const { type, hops, table, destination } = answer.route;
   const link = linkNameOf(overlay.backend);
+  // Without a gateway the kernel asks for each address, which is right only where it asks for the peer: on demand, by the network's route.
+  const isAsking = destination.prefixLength < target.prefixLength;
   const isOurs = (hop: RouteEntry['hops'][number]) =>
-    hop.link === link && (hop.gateway === undefined || hop.gateway === target.address);
+    hop.link === link && (hop.gateway === undefined ? isAsking : hop.gateway === target.address);
   if (type === 'unicast' && hops.length > 0 && hops.every(isOurs)) return true;
   // What is shorter than ours is used only while ours is not there.
-  const ours = overlay.resolve.kind === 'preload' ? target : overlay.network;
-  return table === MAIN_TABLE && destination.prefixLength < ours.prefixLength;
+  return table === MAIN_TABLE && destination.prefixLength < oursFor(overlay, target).prefixLength;
 }
 
 /** To a bridge, or to this host; by another interface without a gateway: a container that has a link of its own. */

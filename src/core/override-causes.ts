@@ -16,10 +16,15 @@ import type { RouteIndex } from './route-index';
 import { DOCKER_BRIDGE, remedyFor } from './surroundings';
 
 const KERNEL_PROTOCOL = 2;
+/** A sender, by its name. */
+export const THIS_HOST = 'this host';
+export const ANY_PEER = 'other hosts';
 /** Where every host has the rule for the main table. */
 const MAIN_RULE_PRIORITY = 32_766;
 /** Peers that are named one by one. */
 const NAMED_PEERS = 3;
+/** Senders that are named one by one. */
+const NAMED_SENDERS = 3;
 /** Causes that are told of one by one. */
 const NAMED_CAUSES = 3;
 
@@ -31,9 +36,14 @@ export interface Cause {
   readonly prefixLength: number;
 }
 
+/** The prefix that our route to a peer has, whether the peer is in use or not. */
+export function oursFor({ resolve, network }: Overlay, target: Subnet): Subnet {
+  return resolve.kind === 'preload' ? target : network;
+}
+
 /** Undefined where nothing of others explains it. */
 export function causeOf(
-  { sender, question }: Inquiry,
+  { target, sender, question }: Inquiry,
   answer: RouteAnswer,
   rules: Routing['rules'],
   routes: RouteIndex,
@@ -42,15 +52,59 @@ export function causeOf(
 ): Cause | undefined {
   const { destination } = question;
   const place = { overlay, bridges };
+  const steps = stepsOf(
+    rules,
+    sender,
+    destination,
+    sender.kind === 'peers' ? target : oursFor(overlay, target),
+  );
   if (answer.kind === 'route') {
     const { route } = answer;
     if (route.table === MAIN_TABLE || route.table === LOCAL_TABLE) return causeOfRoute(route, place);
-    const rule = rules.find(
-      (each) => each.action === 'lookup' && each.table === route.table && takes(each, sender, destination),
-    );
-    return rule ? causeOfRule('go by', route, rule) : causeOfVrf(route, sender);
+    let passing: RoutingRule | undefined;
+    for (const { rule, passesOurs } of steps) {
+      if (passesOurs) passing ??= rule;
+      if (rule.action === 'lookup' && rule.table === route.table)
+        return causeOfRule('go by', route, passing ?? rule);
+    }
+    return causeOfVrf(route, sender);
   }
-  return obstacleTo(sender, destination, rules, routes, place);
+  return obstacleTo(destination, steps, routes, place);
+}
+
+/** A rule that takes a packet, and whether our routes are passed over by it. */
+interface RuleStep {
+  readonly rule: RoutingRule;
+  readonly passesOurs: boolean;
+}
+
+/** The rules that take such a packet, in the order in which the kernel comes to them. `ours` is the prefix of our route. */
+function* stepsOf(
+  rules: Routing['rules'],
+  sender: Sender,
+  destination: IpAddress,
+  ours: Subnet,
+): Iterable<RuleStep> {
+  for (let at = 0; at < rules.length; at++) {
+    const rule = rules[at]!;
+    if (!takes(rule, sender, destination)) continue;
+    // What leads to a rule that is not there is passed over.
+    const target = rule.action === 'goto' ? rules.findIndex(({ priority }) => priority === rule.target) : -1;
+    const skipped = target > at ? rules.slice(at + 1, target) : [];
+    const isSkipping = skipped.some(({ action, table }) => action === 'lookup' && table === MAIN_TABLE);
+    const isSuppressing =
+      rule.action === 'lookup' && rule.table === MAIN_TABLE && isSuppressed(rule, ours.prefixLength);
+    yield { rule, passesOurs: isSkipping || isSuppressing };
+    if (target > at) at = target - 1;
+  }
+}
+
+/** True where a rule passes over what it finds of that length. Of interfaces that it passes over we know no more. */
+function isSuppressed(
+  { suppressedLength = -1, suppressesGroup }: RoutingRule,
+  prefixLength: number,
+): boolean {
+  return prefixLength <= suppressedLength || suppressesGroup === true;
 }
 
 /** Our links beside the VTEP: what is advised must not take them away. */
@@ -109,26 +163,26 @@ function causeOfRule(verb: 'go by' | 'end at', route: RouteEntry, rule: RoutingR
 
 /** The first rule or route of others that takes such packets, and lets them go nowhere. */
 function obstacleTo(
-  sender: Sender,
   destination: IpAddress,
-  rules: Routing['rules'],
+  steps: Iterable<RuleStep>,
   routes: RouteIndex,
   place: Place,
 ): Cause | undefined {
   let thrown: RouteEntry | undefined;
+  let passing: RoutingRule | undefined;
   let isMainAsked = false;
-  for (const rule of rules) {
-    if (!takes(rule, sender, destination)) continue;
+  for (const { rule, passesOurs } of steps) {
     if (isRefusal(rule.action))
       return {
         what: `end at the rule '${printRule(rule)}'`,
         remedy: `remove it, if it is not meant: ip rule del pref ${rule.priority}`,
         prefixLength: rule.destination?.prefixLength ?? 0,
       };
+    if (passesOurs) passing ??= rule;
     if (rule.action !== 'lookup') continue;
-    isMainAsked ||= rule.table === MAIN_TABLE;
+    isMainAsked ||= rule.table === MAIN_TABLE && !passesOurs;
     const longest = routes.longest(rule.table, destination);
-    if (!longest) continue;
+    if (!longest || isSuppressed(rule, longest.destination.prefixLength)) continue;
     if (longest.type === 'throw') {
       // What our routes say is not looked at; what comes after them may say nothing.
       if (rule.table === MAIN_TABLE) thrown = longest;
@@ -139,6 +193,12 @@ function obstacleTo(
   }
   if (thrown) return causeOfRoute(thrown, place);
   if (isMainAsked) return undefined;
+  if (passing)
+    return {
+      what: `find no route: the rule '${printRule(passing)}' passes over ours`,
+      remedy: `remove it, if it is not meant: ip rule del pref ${passing.priority}`,
+      prefixLength: passing.destination?.prefixLength ?? 0,
+    };
   return {
     what: 'find no route: no rule leads them to the table main, where ours are',
     remedy: `add one: ip rule add pref ${MAIN_RULE_PRIORITY} lookup main`,
@@ -165,14 +225,24 @@ function takes(rule: RoutingRule, { source, inputName }: Sender, destination: Ip
 
 /** As `ip rule` shows it: `1000: from all to 10.5.0.0/16 lookup 100`. */
 export function printRule(rule: RoutingRule): string {
-  const { priority, source, destination, input, isInverted, isNarrow, isForVrfs, action, table } = rule;
+  const { priority, source, destination, input, isInverted, isNarrow, isForVrfs } = rule;
   return [
     `${priority}:${isInverted ? ' not' : ''} from ${source ? printSubnet(source) : 'all'}`,
     destination ? ` to ${printSubnet(destination)}` : '',
     input === undefined ? '' : ` iif ${input}`,
     isNarrow ? ' …' : '',
     isForVrfs ? ' [l3mdev]' : '',
-    action === 'lookup' ? ` lookup ${table === MAIN_TABLE ? 'main' : table}` : ` ${action}`,
+    ` ${printAction(rule)}`,
+  ].join('');
+}
+
+function printAction({ action, table, target, suppressedLength, suppressesGroup }: RoutingRule): string {
+  if (action === 'goto') return `goto ${target ?? 0}`;
+  if (action !== 'lookup') return action;
+  return [
+    `lookup ${table === MAIN_TABLE ? 'main' : table}`,
+    suppressedLength === undefined ? '' : ` suppress_prefixlength ${suppressedLength}`,
+    suppressesGroup ? ' suppress_ifgroup …' : '',
   ].join('');
 }
 
@@ -184,12 +254,17 @@ export function* printOverridesInSteps(
   const groups = new Map<string, Group>();
   for (const { target, sender, cause } of overrides) {
     yield;
-    const group = groups.get(cause.what) ?? { cause, peers: new Set(), senders: new Set(), isIn: false };
+    const group = groups.get(cause.what) ?? {
+      cause,
+      peers: new Set(),
+      senders: new Set(),
+      origins: new Set(),
+    };
     groups.set(cause.what, group);
-    if (sender.kind === 'peers') group.isIn = true;
+    if (sender.kind === 'peers') group.origins.add(sender.name);
     else {
       group.peers.add(printSubnet(target));
-      group.senders.add(sender.kind === 'host' ? 'this host' : `containers behind ${sender.inputName}`);
+      group.senders.add(sender.name);
     }
   }
   if (groups.size === 0) return undefined;
@@ -205,18 +280,27 @@ interface Group {
   readonly cause: Cause;
   readonly peers: Set<string>;
   readonly senders: Set<string>;
-  /** Packets from peers for our own subnet are among it. */
-  isIn: boolean;
+  /** Whose packets for our own subnet are among it. */
+  readonly origins: Set<string>;
 }
 
-function printGroup({ cause, peers, senders, isIn }: Group, own: string): string {
+function printGroup({ cause, peers, senders, origins }: Group, own: string): string {
   // Where containers' packets alone go elsewhere, a ping of this host would not show it.
-  const whose = senders.has('this host') ? '' : ` of ${[...senders].join(' and ')}`;
+  const whose = senders.has(THIS_HOST) ? '' : ` of ${printSome([...senders])}`;
   const subjects = [
     ...(peers.size > 0 ? [`packets${whose} for ${printPeers([...peers])}`] : []),
-    ...(isIn ? [`packets of other hosts for our subnet ${own}`] : []),
+    ...(origins.size > 0 ? [`packets of ${printOrigins([...origins])} for our subnet ${own}`] : []),
   ];
   return `${subjects.join(', and ')} take another way than ours: they ${cause.what}; ${cause.remedy}`;
+}
+
+function printOrigins(origins: readonly string[]): string {
+  return origins.includes(ANY_PEER) ? ANY_PEER : printSome(origins);
+}
+
+function printSome(senders: readonly string[]): string {
+  const left = senders.length - NAMED_SENDERS;
+  return `${senders.slice(0, NAMED_SENDERS).join(' and ')}${left > 0 ? ` and ${left} more` : ''}`;
 }
 
 function printPeers(peers: readonly string[]): string {

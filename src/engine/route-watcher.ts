@@ -4,6 +4,7 @@ import {
   hideable,
   inquiriesIn,
   inquiriesInSteps,
+  originsInSteps,
   overridesInSteps,
   prefixesInSteps,
   printHidden,
@@ -166,7 +167,7 @@ export class RouteWatcher {
       depth === Depth.ALL
         ? subnets
         : await inTurns(targetsInSteps(overlay, routing, subnets, this.#overrides), this.clock);
-    this.#overrides = await this.#overridesOf(targets, subnets[0], { overlay, routing, interfaces }, signal);
+    this.#overrides = await this.#overridesOf(targets, subnets, { overlay, routing, interfaces }, signal);
     this.#say(await inTurns(printOverridesInSteps(this.#overrides, overlay), this.clock));
     await this.#lookForHidden(situation, signal);
   }
@@ -195,11 +196,12 @@ export class RouteWatcher {
   /** A part of the targets at a time: what is asked and answered takes more memory than the peers. */
   async #overridesOf(
     targets: readonly Subnet[],
-    anyPeer: Subnet | undefined,
+    peers: readonly Subnet[],
     { overlay, routing, interfaces }: Known,
     signal: AbortSignal,
   ): Promise<Override[]> {
-    const senders = sendersOf(overlay, interfaces);
+    const senders = sendersOf(overlay, interfaces, routing.rules);
+    const origins = await inTurns(originsInSteps(overlay, routing, peers), this.clock);
     const prefixes = await inTurns(prefixesInSteps(routing), this.clock);
     const routes = await inTurns(RouteIndex.inSteps(routing.routes), this.clock);
     const bridges = new Set(bridgesOf(overlay, interfaces).map(({ name }) => name));
@@ -207,7 +209,7 @@ export class RouteWatcher {
     for (let at = 0; at < targets.length || at === 0; at += TARGETS_AT_ONCE) {
       const part = targets.slice(at, at + TARGETS_AT_ONCE);
       const inquiries = await inTurns(inquiriesInSteps(part, senders, prefixes), this.clock);
-      if (at === 0 && anyPeer) inquiries.push(...inquiriesIn(overlay, interfaces, anyPeer, prefixes));
+      if (at === 0) inquiries.push(...inquiriesIn(overlay, interfaces, origins, prefixes));
       const questions = inquiries.map(({ question }) => question);
       const answers = await this.kernel.routesOf(questions, signal);
       const found = overridesInSteps(overlay, routing.rules, routes, inquiries, answers, bridges);

@@ -51,8 +51,12 @@ export function resolve(
   routes: readonly RouteEntry[],
   packet: Packet,
 ): RouteAnswer {
-  for (const rule of [...rules].sort((a, b) => a.priority - b.priority)) {
-    if (!takes(rule, packet)) continue;
+  const ordered = [...rules].sort((a, b) => a.priority - b.priority);
+  let next = -Infinity;
+  for (const rule of ordered) {
+    if (rule.priority < next || !takes(rule, packet)) continue;
+    if (rule.action === 'goto' && ordered.some(({ priority }) => priority === rule.target))
+      next = rule.target!;
     const refusal = RULE_REFUSALS[rule.action];
     if (refusal !== undefined) return { kind: 'refused', code: refusal };
     if (rule.action !== 'lookup') continue;
@@ -60,6 +64,7 @@ export function resolve(
       .filter(({ table, destination }) => table === rule.table && contains(destination, packet.destination))
       .sort((a, b) => b.destination.prefixLength - a.destination.prefixLength || a.metric - b.metric)[0];
     if (!route || route.type === 'throw') continue;
+    if (route.destination.prefixLength <= (rule.suppressedLength ?? -1)) continue;
     const code = REFUSALS[route.type];
     return code === undefined ? { kind: 'route', route } : { kind: 'refused', code };
   }

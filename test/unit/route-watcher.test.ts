@@ -164,6 +164,36 @@ describe('what is in the way is named, with what to do, and it is said once and 
       "packets for peer 10.5.3.0/24 take another way than ours: they end at the rule '1000: from all to 10.5.3.0/24 prohibit'; remove it, if it is not meant: ip rule del pref 1000",
     ],
     [
+      'a route by our own link without a gateway: the kernel would ask for each address',
+      [foreignRoute('10.5.3.0/24', { hops: [{ link: 'flannel.1', gateway: undefined }] })],
+      [],
+      "packets for peer 10.5.3.0/24 take another way than ours: they go by the route '10.5.3.0/24 dev flannel.1'; remove it, if it is not meant: ip route del 10.5.3.0/24 dev flannel.1",
+    ],
+    [
+      'a rule for one container',
+      [foreignRoute('0.0.0.0/0', { table: 100 })],
+      [ruleOf(1000, 100, { source: subnet('10.5.1.7/32') })],
+      `packets of containers of 10.5.1.7/32 behind docker0 for 5 peers (10.5.2.0/24, 10.5.3.0/24, 10.5.4.0/24 and 2 more) take another way than ours: they go by the route '0.0.0.0/0 ${AWAY} table 100', because of the rule '1000: from 10.5.1.7/32 lookup 100'; remove the rule, if it is not meant: ip rule del pref 1000; or put one for the network before it`,
+    ],
+    [
+      'a rule for what comes from one peer',
+      [],
+      [ruleOf(1000, 0, { action: 'prohibit', source: subnet('10.5.4.0/24') })],
+      "packets of peer 10.5.4.0/24 for our subnet 10.5.1.0/24 take another way than ours: they end at the rule '1000: from 10.5.4.0/24 prohibit'; remove it, if it is not meant: ip rule del pref 1000",
+    ],
+    [
+      'a rule that passes over the main table',
+      [],
+      [ruleOf(1000, 0, { action: 'goto', target: 32_767, destination: subnet('10.5.4.0/24') })],
+      "packets for peer 10.5.4.0/24 take another way than ours: they find no route: the rule '1000: from all to 10.5.4.0/24 goto 32767' passes over ours; remove it, if it is not meant: ip rule del pref 1000",
+    ],
+    [
+      'such a rule, and another table behind',
+      [foreignRoute('0.0.0.0/0', { table: 253 })],
+      [ruleOf(1000, 0, { action: 'goto', target: 32_767, destination: subnet('10.5.4.0/24') })],
+      `packets for peer 10.5.4.0/24 take another way than ours: they go by the route '0.0.0.0/0 ${AWAY} table 253', because of the rule '1000: from all to 10.5.4.0/24 goto 32767'; remove the rule, if it is not meant: ip rule del pref 1000; or put one for the network before it`,
+    ],
+    [
       'a prefix that somebody made local',
       [
         foreignRoute('10.5.3.0/24', {
@@ -225,6 +255,19 @@ it('a main table that no rule leads these packets to is named', async () => {
     /^packets for 5 peers .* take another way than ours, and|they find no route: no rule leads them to the table main, where ours are; add one: ip rule add pref 32766 lookup main$/,
   );
   kernel.changeRouting({ routes: [], rules: USUAL_RULES });
+  await clock.advance(1_000);
+  expect(complaint()).toBeUndefined();
+});
+
+it('a main table whose routes are passed over for their length is named', async () => {
+  const some = ruleOf(32_766, 254, { suppressedLength: 24 });
+  kernel.changeRouting({ routes: [], rules: [USUAL_RULES[0]!, some, USUAL_RULES[2]!] });
+  await clock.advance(1_000);
+  expect(complaint()).toMatch(
+    /^packets for 5 peers .* find no route: the rule '32766: from all lookup main suppress_prefixlength 24' passes over ours; /,
+  );
+  const others = ruleOf(32_766, 254, { suppressedLength: 0 });
+  kernel.changeRouting({ routes: [], rules: [USUAL_RULES[0]!, others, USUAL_RULES[2]!] });
   await clock.advance(1_000);
   expect(complaint()).toBeUndefined();
 });
