@@ -49,6 +49,8 @@ export interface SignalHooks {
   moreVerbose: () => void;
   lessVerbose: () => void;
   audit: () => void;
+  /** Node warns of something. */
+  warned: (warning: Error) => void;
 }
 
 /** So long after its first pass an agent has settled. */
@@ -86,6 +88,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     verbosity: options.verbosity,
     journald: isJournal(process.env),
   });
+  hooks.warned = (warning) => log.debug('Node warns', { text: describeError(warning) });
   let { verbosity } = options;
   const setVerbosity = (wanted: number) => {
     verbosity = Math.max(0, wanted);
@@ -285,13 +288,25 @@ function refuseOtherThanFiles({ subnetFile, stateFile }: Options): void {
     ['--subnet-file', subnetFile],
     ['--state-file', stateFile],
   ] as const) {
-    const status = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
-    const what = status && !status.isFile() ? kindOf(status) : undefined;
+    const what = path === undefined ? undefined : whatIsNoFile(path);
     const why = what ?? (/^\/(proc|sys)\//.test(path ?? '') ? 'no place for files' : undefined);
     if (why === undefined) continue;
     throw new UsageError(
       `${option}=${path}: that is ${why}, and a regular file is needed; to have none, give ${option}=`,
     );
+  }
+}
+
+/** Undefined: a file, or none yet, or one that cannot be looked at now: whoever reads or writes it says so, and tries again. */
+function whatIsNoFile(path: string): string | undefined {
+  if (path.endsWith('/')) return 'a directory';
+  try {
+    const status = statSync(path);
+    return status.isFile() ? undefined : kindOf(status);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ELOOP') return 'a circle of links';
+    return code === 'ENAMETOOLONG' ? 'a name that is too long' : undefined;
   }
 }
 

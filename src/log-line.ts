@@ -30,7 +30,8 @@ export const printJson: PrintLine = ({ time, level, message, fields }) => {
   for (const [name, value] of Object.entries(fields)) {
     if (value !== undefined) json[name in json ? `${name}_` : name] = plain(name, value);
   }
-  return JSON.stringify(json);
+  // JSON leaves as they are what only ASCII has none of; written by their numbers they are the same to who parses it.
+  return escapeControls(JSON.stringify(json));
 };
 
 function printMessage({ message, fields }: Line): string {
@@ -44,7 +45,7 @@ function printMessage({ message, fields }: Line): string {
 function printValue(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
   // Quoted where it would not be told from the next field; a line is always one line.
-  return /^[^\s"=\p{C}]+$/u.test(text) ? text : escapeControls(JSON.stringify(text));
+  return /^[^\s"=\p{C}\p{DI}]+$/u.test(text) ? text : escapeControls(JSON.stringify(text));
 }
 
 function printTime(time: Date): string {

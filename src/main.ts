@@ -3,9 +3,10 @@ import { parseCommandLine, type Command } from './cli/command-line';
 import { readConfigFile } from './cli/config-file-io';
 import type { SignalHooks } from './execute';
 import { describeError, SubnetLostError, UsageError } from './model/errors';
+import { escapeControls } from './model/printable';
 
 const nothing = () => undefined;
-const hooks: SignalHooks = { moreVerbose: nothing, lessVerbose: nothing, audit: nothing };
+const hooks: SignalHooks = { moreVerbose: nothing, lessVerbose: nothing, audit: nothing, warned: nothing };
 const stop = new AbortController();
 
 // Node opens its debugger on SIGUSR1. An agent that runs as root must not: from the first moment it is a signal of ours.
@@ -18,6 +19,9 @@ process.once('SIGINT', () => stop.abort());
 // A reader of our output that went away is no reason to stop carrying packets.
 process.stdout.on('error', nothing);
 process.stderr.on('error', nothing);
+// Node would write its warnings between the lines of our log, which may be JSON.
+process.removeAllListeners('warning');
+process.on('warning', (warning) => hooks.warned(warning));
 // One of grpc's calls (a server name that is an address) is deprecated; nobody who reads our log can do anything about it.
 process.noDeprecation = true;
 
@@ -34,7 +38,7 @@ async function main(): Promise<number> {
     command = parseCommandLine(words, process.env, readConfigFile);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    process.stderr.write(`vtepd: ${error.message}\n`);
+    process.stderr.write(`vtepd: ${escapeControls(error.message)}\n`);
     return 2;
   }
   if (command.kind === 'print') {
@@ -59,7 +63,7 @@ function exitCodeOf(error: unknown): number {
 main().then(
   (code) => process.exit(code),
   (error: unknown) => {
-    process.stderr.write(`vtepd: ${describeError(error)}\n`);
+    process.stderr.write(`vtepd: ${escapeControls(describeError(error))}\n`);
     process.exit(exitCodeOf(error));
   },
 );

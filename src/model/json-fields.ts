@@ -66,10 +66,12 @@ function isInteger(value: unknown): value is number {
 
 /** A JSON value, cut short, for a message. */
 export function printBriefly(value: unknown): string {
+  // JSON knows no number above 1.8e308, which is what 1e400 was read as.
+  if (typeof value === 'number') return String(value);
   return shorten(JSON.stringify(value) ?? 'nothing');
 }
 
 /** A text for a message: its beginning, where it is long. */
-export function shorten(text: string): string {
-  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+export function shorten(text: string, longest = 40): string {
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }

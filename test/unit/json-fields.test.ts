@@ -44,6 +44,11 @@ describe('the members of a JSON object', () => {
     ['a whole number', () => fields({ a: '1' }).integer('A', 0), 'A must be a whole number, not "1"'],
     ['a whole number, too', () => fields({ a: 1.5 }).integer('A', 0), 'A must be a whole number, not 1.5'],
     ['not negative', () => fields({ a: -1 }).integer('A', 0), 'A must be 0 or more, not -1'],
+    [
+      'a number there is',
+      () => fields({ a: Infinity }).integer('A', 0),
+      'A must be a whole number, not Infinity',
+    ],
     ['a list', () => fields({ a: [1] }).integer('A', 0), 'A must be a whole number, not [1]'],
   ])('that should be %s and are not, are named', (_, read, message) => {
     expect(read).toThrow(new ConfigError(`in a test: ${message}`));
