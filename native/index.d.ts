@@ -101,7 +101,7 @@ export function openAnswerer(interfaceName: string): Answerer;
 export function sdNotify(socketPath: string, text: string): void;
 
 /**
- * Opens (creating it, mode 0600) and locks a file for this process's life: open(2), flock(2) LOCK_EX|LOCK_NB. Returns its
+ * Opens (creating it, mode 0600; never by way of a link) and locks a file for this process's life: open(2), flock(2) LOCK_EX|LOCK_NB. Returns its
  * descriptor, or -1 if the lock is held: by another process, or by this one through another descriptor.
  */
 export function lockFile(path: string): number;

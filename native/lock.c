@@ -17,7 +17,8 @@ napi_value lock_file(napi_env env, napi_callback_info info) {
   int fd, failed, error = 0;
   const char *syscall = "open";
   do
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    /* Whoever may write to the directory must not lead root, who truncates the file and gives it away, to another one. */
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
   while (fd < 0 && errno == EINTR);
   if (fd < 0) error = errno;
   free(path);

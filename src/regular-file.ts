@@ -1,4 +1,5 @@
 /** Reading files that others may have put there: never longer than expected, and never from what is no file. */
+import { isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { mkdir, readlink, realpath, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -24,7 +25,7 @@ const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
  * larger one; else what the system says. Never waits for another process, so it may be used where nothing can be aborted.
  */
 export function readRegularFile(path: string, largest = LARGEST_FILE): { content: Buffer; status: Stats } {
-  const file = openSync(path, READ_ONLY);
+  const file = open(path);
   try {
     const status = fstatSync(file);
     requireRegular(status);
@@ -41,6 +42,34 @@ export function readRegularFile(path: string, largest = LARGEST_FILE): { content
     }
   } finally {
     closeSync(file);
+  }
+}
+
+/**
+ * The text that a person wrote, in UTF-8. Throws a {@link NoRegularFileError} for anything else: read all the same, it would say something
+ * that nobody wrote. A byte order mark stays.
+ */
+export function utf8TextOf(content: Buffer): string {
+  if (isUtf8(content) && !content.includes(0)) return content.toString();
+  const hint = isLikeUtf16(content) ? ', but looks like UTF-16: save it as UTF-8' : '';
+  throw new NoRegularFileError(`it is not text in UTF-8${hint}`, 'EILSEQ');
+}
+
+/** Of ASCII in UTF-16 every other byte is zero. */
+function isLikeUtf16(content: Buffer): boolean {
+  const zeros = [0, 0];
+  for (const [at, byte] of content.entries()) if (byte === 0) zeros[at % 2]!++;
+  return content.length > 1 && zeros.some((count) => count > content.length / 4);
+}
+
+function open(path: string): number {
+  try {
+    return openSync(path, READ_ONLY);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENXIO') throw new NoRegularFileError('it is a socket, or a device that is not there', code);
+    if (code === 'ELOOP') throw new NoRegularFileError('its links lead in a circle', code);
+    throw error;
   }
 }
 

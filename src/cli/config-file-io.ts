@@ -1,6 +1,6 @@
 /** Reads vtepd.conf from the disk. */
 import { UsageError } from '../model/errors';
-import { readRegularFile } from '../regular-file';
+import { readRegularFile, utf8TextOf } from '../regular-file';
 import type { ConfigFileText } from './config-file';
 
 const WHY: Readonly<Record<string, string>> = {
@@ -11,7 +11,7 @@ const WHY: Readonly<Record<string, string>> = {
 export function readConfigFile(path: string): ConfigFileText | undefined {
   try {
     const { content, status } = readRegularFile(path);
-    return { text: content.toString(), isPublic: (status.mode & 0o004) !== 0 };
+    return { text: utf8TextOf(content), isPublic: (status.mode & 0o004) !== 0 };
   } catch (error) {
     const { code = 'EIO', message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;

@@ -1,5 +1,6 @@
 /** vtepd.conf: the options in a file, one `name=value` a line. */
 import { UsageError } from '../model/errors';
+import { shorten } from '../model/json-fields';
 import { nearest } from './nearest';
 import { isFalse } from './option-values';
 import { OPTIONS, OPTION_KEYS, isBoolean, keyOfOption, variableOf, type OptionKey } from './options';
@@ -40,8 +41,10 @@ export function parseConfigFile(text: string, path: string): ConfigLines {
     const place = `${path}, line ${index + 1}`;
     const content = line.trim();
     if (content === '' || content.startsWith('#')) continue;
-    const [, name, value] = /^([^=]*?)\s*(?:=\s*(.*))?$/s.exec(content)!;
-    const key = keyOf(name!, value, place);
+    const equals = content.indexOf('=');
+    const name = (equals < 0 ? content : content.slice(0, equals)).trim();
+    const value = equals < 0 ? undefined : content.slice(equals + 1).trim();
+    const key = keyOf(name, value, place);
     if (key === undefined) continue;
     if (value === undefined) throw new UsageError(`${place}: ${name} has no value; ${example(key)}`);
     const before = lineNumbers.get(key);
@@ -64,7 +67,12 @@ function keyOf(name: string, value: string | undefined, place: string): OptionKe
   const refused = Object.hasOwn(REFUSED, name) ? REFUSED[name] : undefined;
   if (refused?.boolean && value !== undefined && isFalse(value)) return undefined;
   if (refused) throw new UsageError(`${place}: ${name} ${refused.advice}`);
-  throw new UsageError(`${place}: there is no option '${name}'; ${hintFor(name)}`);
+  const [first] = name.split(/[\s:]/, 1) as [string];
+  const named = keyOfOption(first);
+  // What follows may be a password.
+  if (named !== undefined && OPTIONS[named].secret)
+    throw new UsageError(`${place}: ${first} has no '=' before its value; ${example(named)}`);
+  throw new UsageError(`${place}: there is no option '${shorten(name)}'; ${hintFor(name)}`);
 }
 
 function hintFor(name: string): string {

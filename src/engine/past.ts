@@ -3,6 +3,7 @@ import { isOfAnotherHost, type RememberedLease } from '../core/acquisition';
 import { linkNameOf } from '../model/overlay';
 import type { Subnet } from '../model/address';
 import { describeError } from '../model/errors';
+import { shorten } from '../model/json-fields';
 import type { Lease } from '../model/lease';
 import { vtepMacOf } from '../model/lease-codec';
 import type { MacAddress } from '../model/mac';
@@ -11,6 +12,10 @@ import { parseSavedLease, printSavedHost, type SavedLease } from '../model/saved
 import { parsePreviousSubnets } from '../model/subnet-env-codec';
 import type { Clock, Host, LeaseRegistry, Log } from '../ports';
 import type { OwnHostFacts } from './own-host-state';
+
+/** Of a file that anybody may have written, so much is said. */
+const MOST_PROBLEMS = 5;
+const LONGEST_PROBLEM = 200;
 
 export interface Past {
   /** The subnet of subnet.env. */
@@ -39,7 +44,10 @@ async function readPreviousSubnet(host: Host, log: Pick<Log, 'warn'>): Promise<S
   });
   if (text === undefined) return undefined;
   const { ipv4, problems } = parsePreviousSubnets(text);
-  for (const problem of problems) log.warn('the subnet file is not quite readable', { problem });
+  for (const problem of problems.slice(0, MOST_PROBLEMS))
+    log.warn('the subnet file is not quite readable', { problem: shorten(problem, LONGEST_PROBLEM) });
+  if (problems.length > MOST_PROBLEMS)
+    log.warn('the subnet file has more that is not readable', { lines: problems.length - MOST_PROBLEMS });
   return ipv4;
 }
 

@@ -17,6 +17,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file or directory',
   ENOTDIR: 'a part of the path is not a directory',
   EISDIR: 'it is a directory',
+  ELOOP: 'its links lead in a circle, or it is a link where none may be',
+  ENAMETOOLONG: 'its name is too long',
   EMFILE: 'this process has too many files open',
   ENFILE: 'this host has too many files open',
   EADDRINUSE: 'the address is in use',

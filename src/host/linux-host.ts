@@ -7,7 +7,7 @@ import { AgentLocks } from './lock';
 import { readMachineId } from './machine-id';
 import { readNameServers } from './name-servers';
 import { findProcess } from './processes';
-import { SubnetFile } from './subnet-file';
+import { LARGEST_STATE_FILE, SubnetFile } from './subnet-file';
 import { notifySystemd, type ServiceState } from './systemd';
 
 export interface LinuxHostOptions {
@@ -29,7 +29,7 @@ export class LinuxHost implements Host {
 
   constructor({ subnetFile, memoryFile, lockDirectory = '/run/vtepd', env = process.env }: LinuxHostOptions) {
     this.#subnetFile = subnetFile === undefined ? undefined : new SubnetFile(subnetFile);
-    this.#memoryFile = memoryFile === undefined ? undefined : new SubnetFile(memoryFile);
+    this.#memoryFile = memoryFile === undefined ? undefined : new SubnetFile(memoryFile, LARGEST_STATE_FILE);
     this.#locks = new AgentLocks(lockDirectory);
     this.#env = env;
   }

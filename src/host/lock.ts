@@ -1,17 +1,9 @@
 /** One agent for each link of each network namespace. */
-import {
-  closeSync,
-  fchownSync,
-  ftruncateSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fchownSync, ftruncateSync, mkdirSync, readdirSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { lockFile } from '../../native';
 import { HostError } from '../model/errors';
+import { readRegularFile } from '../regular-file';
 import { hostError } from './failure';
 
 /**
@@ -59,7 +51,7 @@ export class AgentLocks {
     const prefix = namespacePrefix();
     return files
       .filter((file) => file.startsWith(prefix) && file.endsWith('.lock'))
-      .map((file) => decodeURIComponent(file.slice(prefix.length, -'.lock'.length)));
+      .flatMap((file) => decoded(file.slice(prefix.length, -'.lock'.length)) ?? []);
   }
 
   /** Gives all locks back. The end of the process does so too. */
@@ -76,6 +68,15 @@ export class AgentLocks {
 /** Two hosts in one mount namespace (containers, tests) have device names of their own. */
 function namespacePrefix(): string {
   return `${statSync('/proc/self/ns/net', { bigint: true }).ino}-`;
+}
+
+/** Undefined for a name that we never give: anybody may have put a file there. */
+function decoded(name: string): string | undefined {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The file stays when we end: one that root made must not keep out an agent that runs as another user. */
@@ -97,7 +98,7 @@ function writeProcessId(file: number): void {
 
 function holderOf(path: string): string {
   try {
-    const text = readFileSync(path, 'utf8').trim();
+    const text = readRegularFile(path).content.toString().trim();
     return /^\d+$/.test(text) ? ` (process ${text})` : '';
   } catch {
     return '';

@@ -1,6 +1,6 @@
 /** Which machine this is: machine-id(5). */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readRegularFile } from '../regular-file';
 
 /** A container has the one of its host only where it is given it. */
 export const MACHINE_ID_FILE = '/etc/machine-id';
@@ -23,7 +23,7 @@ export function readMachineId(files: readonly string[] = FILES): string | undefi
 
 function read(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8').trim();
+    return readRegularFile(file).content.toString().trim();
   } catch {
     return undefined;
   }

@@ -2,11 +2,11 @@
 import { constants, watch } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { makeDirectory, readRegularFile, replaceableFile } from '../regular-file';
+import { LARGEST_FILE, makeDirectory, readRegularFile, replaceableFile } from '../regular-file';
 import { hostError } from './failure';
 
 /** 60 000 leases take some 12 MB of the state file. */
-const LARGEST_FILE = 64 << 20;
+export const LARGEST_STATE_FILE = 64 << 20;
 
 /**
  * One regular file that others read while we replace it; links to it are followed, and stay. Methods throw a HostError that names
@@ -15,7 +15,10 @@ const LARGEST_FILE = 64 << 20;
 export class SubnetFile {
   readonly #directory: string;
 
-  constructor(private readonly path: string) {
+  constructor(
+    private readonly path: string,
+    private readonly largest = LARGEST_FILE,
+  ) {
     this.#directory = dirname(path);
   }
 
@@ -23,7 +26,7 @@ export class SubnetFile {
   // eslint-disable-next-line @typescript-eslint/require-await -- a small file is read at once, and cannot hang
   async read(): Promise<string | undefined> {
     try {
-      return readRegularFile(this.path, LARGEST_FILE).content.toString();
+      return readRegularFile(this.path, this.largest).content.toString();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw hostError(`cannot read ${this.path}`, error);

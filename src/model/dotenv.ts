@@ -26,7 +26,7 @@ export function parseDotenv(text: string): Dotenv {
 
 function parseValue(text: string): string | undefined {
   const quote = text[0];
-  if (quote !== '"' && quote !== "'") return text.replace(/(^|\s+)#.*$/, '');
+  if (quote !== '"' && quote !== "'") return text.replace(/(?:^|\s)#.*$/, '').trimEnd();
   const match =
     quote === '"' ? /^"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$/.exec(text) : /^'([^']*)'\s*(?:#.*)?$/.exec(text);
   return quote === '"' ? match?.[1]!.replace(/\\(["\\])/g, '$1') : match?.[1];

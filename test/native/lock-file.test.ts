@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { lockFile } from '../../native';
@@ -8,6 +8,8 @@ import { thrownBy } from './support/thrown-by';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'vn-lock-'));
 const file = path.join(directory, 'lock');
+const link = path.join(directory, 'link');
+symlinkSync('elsewhere', link);
 const holders: ChildProcess[] = [];
 
 /** Holds the lock in another process, and says so. With `child`, that process has a child of its own, whose pid it says. */
@@ -86,6 +88,7 @@ test.each([
   ['a directory that is missing', path.join(directory, 'missing', 'lock'), 'ENOENT'],
   ['a directory', directory, 'EISDIR'],
   ['a name that is too long', path.join(directory, 'x'.repeat(300)), 'ENAMETOOLONG'],
+  ['a link', link, 'ELOOP'],
   ['a path that is too long', `/${'x/'.repeat(100_000)}`, 'ENAMETOOLONG'],
 ])('Opening %s fails as open(2) does', (_what, where, code) => {
   expect(thrownBy(() => lockFile(where))).toMatchObject({ code, syscall: 'open' });

@@ -13,7 +13,7 @@ const CONF = '/etc/vtepd/vtepd.conf';
 
 /** Files by path. */
 function disk(files: Readonly<Record<string, string>>, isPublic = true): ReadConfigFile {
-  return (path) => (path in files ? { text: files[path]!, isPublic } : undefined);
+  return (path) => (Object.hasOwn(files, path) ? { text: files[path]!, isPublic } : undefined);
 }
 
 function optionsOf(argv: readonly string[], env: NodeJS.ProcessEnv, read: ReadConfigFile): Options {
@@ -67,6 +67,21 @@ describe('vtepd.conf', () => {
     expect(
       optionsIn(`etcd-username=u\netcd-password=" it's = #1 "\niface='eth1'\nstate-file=""`),
     ).toMatchObject({ etcdPassword: " it's = #1 ", iface: ['eth1'], stateFile: undefined });
+  });
+
+  test('may have a line of any length: a megabyte of blanks takes no longer than one of letters', () => {
+    const long = `x${' '.repeat(1_000_000)}y`;
+    expect(complaintAbout(long)).toMatch(/^\/etc\/vtepd\/vtepd\.conf, line 1: there is no option 'x *…'; /);
+    expect(complaintAbout(long).length).toBeLessThan(300);
+    expect(optionsIn(`etcd-prefix=/a${' '.repeat(1_000_000)}b`).etcdPrefix).toHaveLength(1_000_003);
+  });
+
+  test('never repeats a password, also where its = was forgotten', () => {
+    for (const line of ['etcd-password hunter2', 'etcd-password\thunter2', 'etcd-password: hunter2'])
+      expect(complaintAbout(line)).not.toContain('hunter2');
+    expect(complaintAbout('etcd-password hunter2')).toBe(
+      "/etc/vtepd/vtepd.conf, line 1: etcd-password has no '=' before its value; write etcd-password=TEXT",
+    );
   });
 
   test('may be empty, and need not be there', () => {

@@ -51,6 +51,16 @@ describe('a file of KEY=value lines', () => {
   });
 
   test.each([
+    ['of blanks', `a${' '.repeat(1_000_000)}b`],
+    ['in quotes', `"${'\\\\'.repeat(300_000)}"`],
+    ['of opening quotes', `${'"'.repeat(1_000_000)} x`],
+  ])('may have a line of a megabyte (%s), which takes no longer than another', (_, value) => {
+    const { values, unreadable } = parseDotenv(`A=${value}\nB=1`);
+    expect(values.get('B')).toBe('1');
+    expect(unreadable.length + values.size).toBe(2);
+  });
+
+  test.each([
     'A',
     '=1',
     '9A=1',

@@ -1,5 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { AgentLocks } from '../../src/host/lock';
 import { HostError } from '../../src/model/errors';
@@ -98,4 +106,27 @@ test('a lock that cannot be had says which file, and why', () => {
   expect(() => new AgentLocks(directory).lock('flannel.1')).toThrow(
     /^cannot make sure that no other agent runs for flannel\.1, by .*\/file\/\d+-flannel\.1\.lock$/,
   );
+});
+
+test('a file whose name no agent gives is passed over', () => {
+  const directory = temporaryDirectory();
+  const locks = new AgentLocks(directory);
+  locks.lock('flannel.1');
+  const [name] = readdirSync(directory) as [string];
+  writeFileSync(join(directory, name.replace('flannel.1', '%E0%A4%A')), '');
+  expect(locks.links()).toEqual(['flannel.1']);
+  locks.release();
+});
+
+test('a link in place of a lock file leads to no other file: what is there stays, and whose it is', () => {
+  const directory = temporaryDirectory();
+  const locks = new AgentLocks(directory);
+  locks.lock('flannel.1');
+  const [name] = readdirSync(directory) as [string];
+  locks.release();
+  const victim = join(temporaryDirectory(), 'victim');
+  writeFileSync(victim, 'precious');
+  symlinkSync(victim, join(directory, name.replace('flannel.1', 'flannel.2')));
+  expect(() => locks.lock('flannel.2')).toThrow('cannot make sure that no other agent runs for flannel.2');
+  expect(readFileSync(victim, 'utf8')).toBe('precious');
 });

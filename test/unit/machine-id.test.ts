@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readMachineId } from '../../src/host/machine-id';
@@ -21,6 +22,12 @@ describe('the ID of the machine', () => {
     expect(id).not.toContain(ID.slice(0, 8));
     expect(readMachineId(files(ID))).toBe(id);
     expect(readMachineId(files(ID.replace('3', '4')))).not.toBe(id);
+  });
+
+  it('is that of the next file where there is a pipe, which nobody writes to', () => {
+    const [pipe, file] = files(undefined, ID) as [string, string];
+    execFileSync('mkfifo', [pipe]);
+    expect(readMachineId([pipe, file])).toBe(readMachineId([file]));
   });
 
   it.each([

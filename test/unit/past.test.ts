@@ -66,6 +66,14 @@ describe('what a host remembers of itself', () => {
     expect(memoryOf(PLACE, host, { ...FACTS, [missing]: undefined }, exampleLease(7), [], 0)).toBeUndefined();
   });
 
+  it('is nothing where subnet.env is anything else; a few of its lines are named, by their beginnings', async () => {
+    const { previous, log } = await read(undefined, `${'x'.repeat(5_000)}\n`.repeat(1_000));
+    expect(previous).toBeUndefined();
+    expect(log.lines).toHaveLength(6);
+    expect(Math.max(...log.lines.map(({ fields }) => JSON.stringify(fields).length))).toBeLessThan(300);
+    expect(log.lines.at(-1)).toMatchObject({ fields: { lines: 995 } });
+  });
+
   it('is what subnet.env and the state file say', async () => {
     const { previous, saved, log } = await read(written(), 'FLANNEL_SUBNET=10.5.9.1/24\n');
     expect(previous).toEqual({ address: '10.5.9.0', prefixLength: 24 });

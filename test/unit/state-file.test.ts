@@ -1,4 +1,5 @@
 /** Which state file an overlay has that names none. */
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rememberedPlace } from '../../src/engine/remembered-place';
@@ -34,6 +35,13 @@ describe('of another prefix than the usual one', () => {
     expect(stateFileFor('/second/network', shared)).toBe(own);
     writeFileSync(shared, 'garbage');
     expect(stateFileFor('/second/network', shared)).toBe(own);
+  });
+
+  it('is a file of its own where the shared one is no file, and nobody waits for what writes into a pipe', () => {
+    const directory = temporaryDirectory();
+    const shared = join(directory, 'state.json');
+    execFileSync('mkfifo', [shared]);
+    expect(stateFileFor('/second/network', shared)).toBe(join(directory, 'state-second%2Fnetwork.json'));
   });
 
   it('is the shared one where an earlier version has written that for it, unless it has its own', () => {
