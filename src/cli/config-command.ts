@@ -13,6 +13,7 @@ import {
   hiddenAddresses,
   objectionsTo,
   remarksOn,
+  remarksOnText,
   type NeededAddress,
 } from './config-remarks';
 
@@ -20,6 +21,8 @@ import {
 export interface ConfigIo {
   /** To standard output. */
   write(text: string): void;
+  /** To standard output, byte by byte. */
+  copy(text: string): void;
   /** To standard error. */
   complain(text: string): void;
   /** The text of a file, or of standard input for `-`. Throws a {@link HostError}. */
@@ -75,7 +78,7 @@ async function set(command: ConfigCommand, registry: LeaseRegistry, io: ConfigIo
   if (command.dryRun) {
     io.write(`would be stored at ${place}: ${describeConfig(config)}\n`);
     if (stored) io.write(whatChanged(stored, config));
-    for (const remark of remarksOn(config)) io.write(`note: ${remark}\n`);
+    nameRemarks(text, config, io);
     return 0;
   }
   const outcome = await registry.writeConfig(text, stored?.modRevision, io.signal);
@@ -85,14 +88,14 @@ async function set(command: ConfigCommand, registry: LeaseRegistry, io: ConfigIo
   }
   io.write(`stored at ${place}: ${describeConfig(config)}\n`);
   if (stored) io.write(whatChanged(stored, config));
-  for (const remark of remarksOn(config)) io.write(`note: ${remark}\n`);
+  nameRemarks(text, config, io);
   await nameStrangers(config, registry, io);
   return 0;
 }
 
 async function get(command: ConfigCommand, registry: LeaseRegistry, io: ConfigIo): Promise<number> {
   const { text } = await readStored(command, registry, io);
-  if (command.raw) io.write(text.endsWith('\n') ? text : `${text}\n`);
+  if (command.raw) io.copy(text.endsWith('\n') ? text : `${text}\n`);
   else io.write(printNetworkConfig(read(text, placeOf(command))));
   return 0;
 }
@@ -108,7 +111,7 @@ async function check(
   const config = readGood(text, name);
   io.write(`${name} is good: ${describeConfig(config)}\n`);
   await nameHidden(config, io);
-  for (const remark of remarksOn(config)) io.write(`note: ${remark}\n`);
+  nameRemarks(text, config, io);
   return 0;
 }
 
@@ -137,6 +140,10 @@ async function readStored(
   const stored = await registry.readConfig(io.signal);
   if (stored) return stored;
   throw new ConfigError(`there is nothing at ${placeOf(command)}; store one with 'vtepd config set FILE'`);
+}
+
+function nameRemarks(text: string, config: NetworkConfig, io: ConfigIo): void {
+  for (const remark of [...remarksOnText(text), ...remarksOn(config)]) io.write(`note: ${remark}\n`);
 }
 
 function whatChanged(before: StoredConfig, config: NetworkConfig): string {
@@ -190,7 +197,11 @@ async function nameCosts(
     for (const cost of costsOf(before, config, leases)) io.write(`warning: ${cost}\n`);
   } catch (error) {
     // What is there may be wrong, and the leases out of reach: neither keeps a good configuration from being stored.
-    if (!(error instanceof ConfigError) && !(error instanceof RegistryError)) throw error;
+    if (error instanceof RegistryError)
+      io.write(
+        `warning: what the change costs the hosts that are there could not be looked up: ${describeError(error)}\n`,
+      );
+    else if (!(error instanceof ConfigError)) throw error;
   }
 }
 

@@ -4,7 +4,8 @@ import { promisify } from 'node:util';
 import { parseIpAddress } from '../model/address';
 import { HostError } from '../model/errors';
 import { parseNameServers } from '../model/resolv-conf';
-import { readRegularFile } from '../regular-file';
+import { escapeAllButLines } from '../model/printable';
+import { readRegularFile, utf8TextOf } from '../regular-file';
 import type { NeededAddress } from './config-remarks';
 import { readInput } from './input';
 import type { ConfigIo } from './config-command';
@@ -12,8 +13,10 @@ import type { ConfigIo } from './config-command';
 /** The process's own. Complaints begin with the program's name, as all that it says on standard error. */
 export function processIo(etcdEndpoints: readonly string[], signal: AbortSignal): ConfigIo {
   return {
-    write: (line) => void process.stdout.write(line),
-    complain: (line) => void process.stderr.write(`vtepd: ${line}`),
+    // Whoever may write to etcd wrote a part of it.
+    write: (text) => void process.stdout.write(escapeAllButLines(text)),
+    copy: (text) => void process.stdout.write(text),
+    complain: (text) => void process.stderr.write(`vtepd: ${escapeAllButLines(text)}`),
     read: (file) => readText(file, signal),
     needed: async () => [
       ...etcdEndpoints.flatMap((url) =>
@@ -28,7 +31,7 @@ export function processIo(etcdEndpoints: readonly string[], signal: AbortSignal)
 
 async function readText(file: string, signal: AbortSignal): Promise<string> {
   try {
-    return await readInput(file, signal);
+    return utf8TextOf(await readInput(file, signal));
   } catch (error) {
     const { code = 'EIO', message } = error as NodeJS.ErrnoException;
     const why = code === 'ENOENT' ? 'there is no such file' : message;

@@ -1,9 +1,12 @@
 /** What there is to say about a network configuration that flannel would take. */
+import { isJsonObject, shorten } from '../model/json-fields';
+import { jsonOddities } from '../model/json-syntax';
 import type { Lease } from '../model/lease';
 import type { NetworkConfig, SubnetRange } from '../model/network-config';
 import { printNetworkConfig, subnetCount } from '../model/network-config-codec';
 import { whyNoOverlay } from '../model/special-addresses';
 import { compareAddresses, contains, printSubnet, type IpAddress, type Subnet } from '../model/address';
+import { nearest } from './nearest';
 
 /** Why an agent could not carry it out, each a sentence; empty when it can. */
 export function objectionsTo({ ipv4, ipv6, backend }: NetworkConfig): string[] {
@@ -14,7 +17,7 @@ export function objectionsTo({ ipv4, ipv6, backend }: NetworkConfig): string[] {
         ? 'its Backend has no Type'
         : backend.name === 'udp'
           ? "its backend is udp (flannel's choice where there is no Backend)"
-          : `its backend is ${backend.name}`;
+          : `its backend is ${shorten(backend.name)}`;
     objections.push(`${asked}; vtepd knows vxlan: {"Backend": {"Type": "vxlan"}}`);
   }
   if (!ipv4 && !ipv6) objections.push('EnableIPv4 and EnableIPv6 are both false');
@@ -39,6 +42,50 @@ export function remarksOn({ ipv6, backend }: NetworkConfig): string[] {
       'Backend.DirectRouting is ignored: we send everything by VXLAN, and take what flannel sends around it',
     );
   return remarks;
+}
+
+/** What its text says that nobody reads as it was meant, each a sentence. */
+export function remarksOnText(text: string): string[] {
+  const { repeatedKeys, unusualNumbers } = jsonOddities(text);
+  const root = objectOf(JSON.parse(text));
+  const backend = objectOf(Object.entries(root).find(([key]) => key.toLowerCase() === 'backend')?.[1]);
+  const isVxlan = Object.values(backend).some((value) => String(value).toLowerCase() === 'vxlan');
+  const remarks = [
+    ...unknownIn(root, FIELDS, ''),
+    ...(isVxlan ? unknownIn(backend, BACKEND_FIELDS, 'Backend.') : []),
+    ...repeatedKeys.map((key) => `${shorten(key)} stands there more than once; the last one counts`),
+    ...unusualNumbers.map(
+      (number) =>
+        `flannel reads no ${shorten(number)} as a whole number: write ${shorten(String(Number(number)))}`,
+    ),
+  ];
+  const shown = remarks.slice(0, MOST_REMARKS);
+  return remarks.length > shown.length
+    ? [...shown, `… (${remarks.length} remarks of this kind in all)`]
+    : shown;
+}
+
+/** Of flannel's Config and of its vxlan backend, those of Windows as well. */
+const FIELDS = [
+  ...['EnableIPv4', 'EnableIPv6', 'EnableNFTables', 'Network', 'IPv6Network', 'SubnetLen', 'IPv6SubnetLen'],
+  ...['SubnetMin', 'SubnetMax', 'IPv6SubnetMin', 'IPv6SubnetMax', 'Backend'],
+];
+const BACKEND_FIELDS = [
+  ...['Type', 'VNI', 'Port', 'MTU', 'GBP', 'Learning', 'DirectRouting', 'MacPrefix', 'Name'],
+];
+const MOST_REMARKS = 10;
+
+function unknownIn(object: object, known: readonly string[], where: string): string[] {
+  return Object.keys(object)
+    .filter((key) => !known.some((each) => each.toLowerCase() === key.toLowerCase()))
+    .map((key) => {
+      const meant = nearest(key, known);
+      return `${where}${shorten(key)} has no meaning${meant === undefined ? '' : `; did you mean ${where}${meant}?`}`;
+    });
+}
+
+function objectOf(value: unknown): object {
+  return isJsonObject(value) ? value : {};
 }
 
 /** An address that this host needs by its underlay, and what for: `its name server`. */
@@ -66,6 +113,12 @@ export function costsOf(before: NetworkConfig, after: NetworkConfig, leases: rea
     const what = old.vni === now.vni ? `UDP port ${old.port} → ${now.port}` : `VNI ${old.vni} → ${now.vni}`;
     costs.push(
       `${what}: until ${hosts} has been restarted, hosts with the new one and hosts with the old one do not reach each other`,
+    );
+  }
+  if (old.type === 'other' && now.type === 'vxlan' && leases.length > 0) {
+    const was = old.name === '' ? 'none' : shorten(old.name);
+    costs.push(
+      `backend ${was} → vxlan: until ${hosts} has been restarted, hosts with the new one and hosts with the old one do not reach each other`,
     );
   }
   const moved = leases.filter(({ subnet }) => after.ipv4 && !isLeasable(after.ipv4, subnet));

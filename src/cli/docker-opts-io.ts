@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { familyOf, printSubnet, type Subnet } from '../model/address';
 import { HostError } from '../model/errors';
+import { escapeAllButLines } from '../model/printable';
 import { makeDirectory } from '../regular-file';
 import type { DockerOptsIo } from './docker-opts';
 import { readInput } from './input';
@@ -15,12 +16,12 @@ const REST_MILLISECONDS = 500;
 
 /** The process's own. `stop` is what SIGTERM and SIGINT abort. */
 export function processDockerOptsIo(stop: AbortSignal): DockerOptsIo {
-  const complain = (line: string) => void process.stderr.write(line);
+  const complain = (line: string) => void process.stderr.write(escapeAllButLines(line));
   return {
     environment: process.env,
     write: (text) => void process.stdout.write(text),
     complain,
-    read: (file) => orUndefined(readInput(file), `cannot read ${file}`),
+    read: async (file) => (await orUndefined(readInput(file, stop), `cannot read ${file}`))?.toString(),
     replace: replaceFile,
     rest: async () => {
       await sleep(REST_MILLISECONDS, undefined, { signal: stop }).catch(() => undefined);

@@ -2,6 +2,7 @@
 import { parseSubnet, printSubnet, type Subnet } from '../model/address';
 import { parseDotenv } from '../model/dotenv';
 import { describeError } from '../model/errors';
+import { shorten } from '../model/json-fields';
 import { parseDockerOptsArguments, type DockerOptsChoices } from './docker-opts-arguments';
 
 /** The process and the host, as far as this command touches them. */
@@ -157,12 +158,12 @@ function* ownOptions(values: ReadonlyMap<string, string>, withIpMasq: boolean): 
   }
   if (ipMasq && withIpMasq) {
     if (ipMasq !== 'true' && ipMasq !== 'false')
-      throw new Error(`Invalid value of FLANNEL_IPMASQ: ${ipMasq}`);
+      throw new Error(`Invalid value of FLANNEL_IPMASQ: ${shorten(ipMasq)}`);
     // One of the two masquerades, never both.
     yield ['DOCKER_OPT_IPMASQ', `--ip-masq=${ipMasq !== 'true'}`];
   }
   if (mtu) {
-    if (!/^\d+$/.test(mtu)) throw new Error(`Invalid value of FLANNEL_MTU: ${mtu}`);
+    if (!/^\d+$/.test(mtu)) throw new Error(`Invalid value of FLANNEL_MTU: ${shorten(mtu)}`);
     yield ['DOCKER_OPT_MTU', `--mtu=${mtu}`];
   }
 }
@@ -177,5 +178,5 @@ function ownSubnets(values: ReadonlyMap<string, string>): Subnet[] {
 function subnetIn(key: string, text: string): Subnet {
   const subnet = parseSubnet(text);
   if (subnet) return subnet;
-  throw new Error(`Invalid value of ${key}: ${text}`);
+  throw new Error(`Invalid value of ${key}: ${shorten(text)}`);
 }

@@ -1,5 +1,6 @@
 /** Which configurations this agent can carry out. */
 import { ConfigError } from '../model/errors';
+import { shorten } from '../model/json-fields';
 import type { SubnetRange, VxlanBackend } from '../model/network-config';
 import { parseNetworkConfig } from '../model/network-config-codec';
 
@@ -19,7 +20,7 @@ export interface Network {
 export function readNetwork(text: string): Network {
   const { ipv4, ipv6, backend, enableNfTables } = parseNetworkConfig(text);
   if (backend.type !== 'vxlan') {
-    const name = backend.name === '' ? 'a backend without a Type' : `backend '${backend.name}'`;
+    const name = backend.name === '' ? 'a backend without a Type' : `backend '${shorten(backend.name)}'`;
     throw new ConfigError(`it asks for ${name}; vtepd knows vxlan: {"Backend": {"Type": "vxlan"}}`);
   }
   if (!ipv4) throw new ConfigError('it disables IPv4; an overlay of IPv6 alone is not supported yet');

@@ -34,6 +34,21 @@ export function whatIsWrong(text: string): string | undefined {
   }
 }
 
+/** What stands in a JSON text and cannot be told from its value, each as it is written. */
+export interface JsonOddities {
+  /** Keys that stand more than once in one object, in whatever case: the last counts. */
+  readonly repeatedKeys: readonly string[];
+  /** `1e3`, `24.0`: numbers with a point or an exponent, which Go does not read as whole ones. */
+  readonly unusualNumbers: readonly string[];
+}
+
+/** Of a text that {@link parseJson} takes. */
+export function jsonOddities(text: string): JsonOddities {
+  const scanner = new Scanner(text);
+  scanner.document();
+  return scanner;
+}
+
 class Wrong extends Error {
   constructor(
     message: string,
@@ -44,7 +59,9 @@ class Wrong extends Error {
 }
 
 /** Walks over a JSON text without building anything. Grammar: RFC 8259. */
-class Scanner {
+class Scanner implements JsonOddities {
+  readonly repeatedKeys: string[] = [];
+  readonly unusualNumbers: string[] = [];
   #at = 0;
 
   constructor(private readonly text: string) {}
@@ -56,13 +73,16 @@ class Scanner {
 
   #value(depth: number): void {
     this.#space();
-    const next = this.text[this.#at];
+    const start = this.#at;
+    const next = this.text[start];
     if (depth > DEEPEST) throw new Wrong('nested too deeply', this.#at);
     if (next === '{') this.#members('}', depth);
     else if (next === '[') this.#members(']', depth);
     else if (next === '"') this.#string();
     else if (!this.#skip(/-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.+-])|(?:true|false|null)(?!\w)/y))
       throw this.#expected('a value');
+    else if (/^-?\d+[.eE]/.test(this.text.slice(start, this.#at)))
+      this.unusualNumbers.push(this.text.slice(start, this.#at));
     this.#space();
   }
 
@@ -71,11 +91,16 @@ class Scanner {
     this.#at++;
     this.#space();
     if (this.#take(end)) return;
+    const keys = new Set<string>();
     do {
       this.#space();
       if (end === '}') {
         if (this.text[this.#at] !== '"') throw this.#expected('a key in double quotes');
+        const start = this.#at;
         this.#string();
+        const key = JSON.parse(this.text.slice(start, this.#at)) as string;
+        if (keys.has(key.toLowerCase())) this.repeatedKeys.push(key);
+        keys.add(key.toLowerCase());
         this.#space();
         if (!this.#take(':')) throw this.#expected("':'");
       }

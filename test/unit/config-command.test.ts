@@ -32,6 +32,7 @@ function command(...argv: string[]): ConfigCommand {
 
 const io: ConfigIo = {
   write: (text) => (out += text),
+  copy: (text) => (out += text),
   complain: (text) => (complaints += text),
   read: (file) => {
     const text = files[file];
@@ -205,6 +206,63 @@ describe('config set', () => {
     expect(out).toContain('note: outside this network there are leases: 10.4.7.0-24\n');
     expect(out).toContain('note: EnableIPv6 is not effective yet');
     expect(out).toContain('note: Backend.DirectRouting is ignored');
+  });
+
+  test('says what another backend costs the hosts that are there, and that it could not be looked up', async () => {
+    store.put('config', '{"Network": "10.5.0.0/16", "Backend": {"Type": "host-gw"}}');
+    store.put('subnets/10.5.1.0-24', '{"PublicIP":"192.168.0.1"}');
+    store.put('subnets/10.5.2.0-24', '{"PublicIP":"192.168.0.2"}');
+    registry.failNext('list');
+    expect(await run('set', '--dry-run', 'good')).toBe(0);
+    expect(out).toContain('warning: what the change costs the hosts that are there could not be looked up: ');
+    out = '';
+    expect(await run('set', 'good')).toBe(0);
+    expect(out).toContain(
+      'warning: backend host-gw → vxlan: until each of the 2 hosts has been restarted, hosts',
+    );
+  });
+
+  test.each([
+    [
+      '{"Network": "10.5.0.0/16", "SubnetLne": 24, "Backend": {"Type": "vxlan", "VNIs": 1}}',
+      [
+        'SubnetLne has no meaning; did you mean SubnetLen?',
+        'Backend.VNIs has no meaning; did you mean Backend.VNI?',
+      ],
+    ],
+    [
+      '{"network": "10.5.0.0/16", "Comment": "ours", "Backend": {"Type": "VXLAN", "__proto__": 1}}',
+      ['Comment has no meaning', 'Backend.__proto__ has no meaning'],
+    ],
+    [
+      '{"Network": "10.9.0.0/16", "NETWORK": "10.5.0.0/16", "Backend": {"Type": "vxlan", "VNI": 2, "VNI": 1}}',
+      [
+        'NETWORK stands there more than once; the last one counts',
+        'VNI stands there more than once; the last one counts',
+      ],
+    ],
+    [
+      '{"Network": "10.5.0.0/16", "SubnetLen": 2.4e1, "Backend": {"Type": "vxlan", "VNI": 1.0}}',
+      [
+        'flannel reads no 2.4e1 as a whole number: write 24',
+        'flannel reads no 1.0 as a whole number: write 1',
+      ],
+    ],
+  ])('names what nobody reads as it was meant: %s', async (text, remarks) => {
+    files['odd'] = text;
+    expect(await run('check', 'odd')).toBe(0);
+    expect(out.split('\n').slice(1, -1)).toEqual(remarks.map((remark) => `note: ${remark}`));
+    out = '';
+    expect(await run('set', 'odd')).toBe(0);
+    for (const remark of remarks) expect(out).toContain(`note: ${remark}\n`);
+  });
+
+  test('names ten of ten thousand fields that have no meaning', async () => {
+    const odd = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`x${n}`, 0]));
+    files['odd'] = JSON.stringify({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan' }, ...odd });
+    expect(await run('check', 'odd')).toBe(0);
+    expect(out.split('\n')).toHaveLength(13);
+    expect(out).toContain('note: … (5000 remarks of this kind in all)');
   });
 
   test('is done when only the leases could not be looked at', async () => {

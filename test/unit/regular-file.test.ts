@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readInput } from '../../src/cli/input';
 import { SubnetFile } from '../../src/host/subnet-file';
-import { LARGEST_FILE, makeDirectory, readRegularFile } from '../../src/regular-file';
+import { LARGEST_FILE, makeDirectory, readRegularFile, utf8TextOf } from '../../src/regular-file';
 
 let directory: string;
 beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'vtepd-files-'))));
@@ -56,10 +56,15 @@ describe('what is no regular file is refused at once, by name:', () => {
     expect(() => readRegularFile(directory)).toThrow('it is a directory');
   });
 
+  test('links in a circle', () => {
+    symlinkSync('circle', path('circle'));
+    expect(() => readRegularFile(path('circle'))).toThrow('its links lead in a circle');
+  });
+
   test('a socket', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(path('socket'), resolve));
-    expect(() => readRegularFile(path('socket'))).toThrow();
+    expect(() => readRegularFile(path('socket'))).toThrow('it is a socket, or a device that is not there');
     server.close();
   });
 });
@@ -104,12 +109,21 @@ describe('the subnet file', () => {
 describe('a command that is run once', () => {
   test('reads a file, and a pipe once its writer comes', async () => {
     writeFileSync(path('file'), 'text');
-    expect(await readInput(path('file'))).toBe('text');
+    expect((await readInput(path('file'))).toString()).toBe('text');
     const pipe = fifo('pipe');
     const reading = readInput(pipe);
     const written = once(spawn('sh', ['-c', 'printf "%s" piped > "$0"', pipe], { stdio: 'ignore' }), 'close');
-    expect(await reading).toBe('piped');
+    expect((await reading).toString()).toBe('piped');
     await written;
+  });
+
+  test('gives a pipe up that goes on and on, a byte at a time', async () => {
+    const pipe = fifo('drip');
+    const writer = spawn('sh', ['-c', 'exec > "$0"; while printf x; do sleep 0.05; done', pipe], {
+      stdio: 'ignore',
+    });
+    await expect(readInput(pipe, undefined, 500)).rejects.toThrow('it did not come to its end within 0.5 s');
+    writer.kill('SIGKILL');
   });
 
   test('reads no more than it may from a pipe', async () => {
@@ -149,4 +163,21 @@ test('directories are made, and where none can be made that ends with an error',
   await expect(makeDirectory('/proc/x/y')).rejects.toThrow();
   writeFileSync(path('file'), '');
   await expect(makeDirectory(path('file/x'))).rejects.toThrow();
+});
+
+describe('what a person wrote', () => {
+  test('is read as UTF-8, with its byte order mark', () => {
+    expect(utf8TextOf(Buffer.from('\ufeffZürich'))).toBe('\ufeffZürich');
+    expect(utf8TextOf(Buffer.alloc(0))).toBe('');
+  });
+
+  test.each([
+    ['Latin-1', Buffer.from('Zürich', 'latin1'), 'it is not text in UTF-8'],
+    ['UTF-16 with its mark', Buffer.from('\ufeff{}', 'utf16le'), 'but looks like UTF-16: save it as UTF-8'],
+    ['UTF-16 the other way round', Buffer.from('\ufeff{}', 'utf16le').swap16(), 'but looks like UTF-16'],
+    ['UTF-16 without a mark', Buffer.from('{}', 'utf16le'), 'but looks like UTF-16'],
+    ['half a surrogate pair', Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'it is not text in UTF-8'],
+  ])('in %s is refused by name', (_, content, message) => {
+    expect(() => utf8TextOf(content)).toThrow(message);
+  });
 });
