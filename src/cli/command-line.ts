@@ -94,7 +94,7 @@ function parseWords(words: readonly string[]): { choice: Choice; written: Writte
     program.parse([...words], { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    throw new UsageError(error.message.replace(/^error: /, ''));
+    throw new UsageError(error.message.replace(/^error: /, '').replace(/\n\(Did you mean/, ' (did you mean'));
   }
   const values = program.opts<Record<string, readonly string[] | undefined>>();
   const written = Object.fromEntries(

@@ -1,7 +1,11 @@
 /** What somebody may have meant. */
 
+/** Twice as long as any name: what is longer was not meant as one. */
+const LONGEST_WORD = 80;
+
 /** The candidate most like `word`, or undefined when none is like it. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > LONGEST_WORD) return undefined;
   const tolerance = Math.floor(word.length / 3);
   let best: string | undefined;
   let bestDistance = tolerance + 0.5;

@@ -1,6 +1,7 @@
 /** Options from what was written on the command line, in the environment and in vtepd.conf. */
 import { printSubnet } from '../model/address';
 import { UsageError } from '../model/errors';
+import { shorten } from '../model/json-fields';
 import { parseConfigFile, type ConfigLines, type ReadConfigFile } from './config-file';
 import { nearest } from './nearest';
 import { BadValue, SecretBadValue, isFalse, withSchemes } from './option-values';
@@ -57,7 +58,7 @@ export function readOptions(
   };
   refuseContradictions(options);
   if (options.embeddedEtcd) Object.assign(options, { etcdEndpoints: [EMBEDDED_ENDPOINT] });
-  notices.push(...whatHasNoEffect(options));
+  notices.push(...whatHasNoEffect(options), ...whatIsUnsafe(options, env));
   return Object.freeze(options);
 }
 
@@ -111,7 +112,8 @@ function readSource(spec: OptionSpec<unknown>, source: Source): unknown {
       return spec.read(text);
     } catch (error) {
       if (!(error instanceof BadValue)) throw error;
-      const shown = spec.secret || error instanceof SecretBadValue ? '' : `, not '${text}'`;
+      const shown =
+        spec.secret || error instanceof SecretBadValue ? '' : `, not '${shorten(text, LONGEST_SHOWN)}'`;
       throw new UsageError(`${name} ${error.message}${shown}`);
     }
   });
@@ -124,12 +126,21 @@ function readDefault(spec: OptionSpec<unknown>): unknown {
 }
 
 const PREFIX = 'FLANNELD_';
+/** Some write our name instead. */
+const MISTAKEN_PREFIX = 'VTEPD_';
+/** Of a wrong value, so many characters are shown. */
+const LONGEST_SHOWN = 200;
 
 /** Flannel's other variables: those of refused options are refused too, those of nobody may be typing errors. */
 function noticesOfEnvironment(env: NodeJS.ProcessEnv): string[] {
   const known = [...OPTION_KEYS.map((key) => OPTIONS[key].name), ...Object.keys(IGNORED)].map(variableOf);
   const notices: string[] = [];
   for (const [variable, text] of Object.entries(env)) {
+    if (text && variable.startsWith(MISTAKEN_PREFIX)) {
+      const meant = `${PREFIX}${variable.slice(MISTAKEN_PREFIX.length)}`;
+      if (known.includes(meant))
+        notices.push(`the variable ${variable} has no meaning; did you mean ${meant}?`);
+    }
     if (!variable.startsWith(PREFIX) || !text || known.includes(variable)) continue;
     const former = Object.keys(RENAMED).find((name) => variableOf(name) === variable);
     if (former !== undefined) {
@@ -194,6 +205,15 @@ function whatHasNoEffect(options: Options): string[] {
   if (options.explicit.has('idleTimeoutSeconds') && options.resolve !== 'on-demand')
     notices.push('--idle-timeout has no effect without --resolve=on-demand');
   return notices;
+}
+
+/** Node heeds it in all that a process does by TLS. */
+function whatIsUnsafe({ etcdEndpoints }: Options, env: NodeJS.ProcessEnv): string[] {
+  const isTlsUsed = etcdEndpoints.some((url) => /^https:/i.test(url));
+  if (!isTlsUsed || env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0') return [];
+  return [
+    "the variable NODE_TLS_REJECT_UNAUTHORIZED=0 makes anybody pass for etcd; unset it, and name who signed etcd's certificate: --etcd-cafile",
+  ];
 }
 
 /** A sentence for each option that the user set to something that is not effective yet. */

@@ -67,11 +67,11 @@ function respellOption(name: string, value: string | undefined, rest: string[], 
     return [`--${present}=${given}`];
   }
   if (COMMAND_FLAGS.includes(name) && value === undefined) return [`--${name}`];
-  if (name in IGNORED) {
+  if (Object.hasOwn(IGNORED, name)) {
     if (!IGNORED[name] && value === undefined) rest.shift();
     return [];
   }
-  const refused = REFUSED[name];
+  const refused = Object.hasOwn(REFUSED, name) ? REFUSED[name] : undefined;
   if (!refused) throw new UsageError(unknown(name));
   if (refused.boolean && value !== undefined && isFalse(value)) return [];
   throw new UsageError(`${dashed(name)} ${refused.advice}`);

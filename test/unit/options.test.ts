@@ -223,6 +223,31 @@ describe('the environment', () => {
     ]);
   });
 
+  test('gets a notice for one that begins with our name, not with that of flannel', () => {
+    expect(
+      optionsOf([], { VTEPD_IFACE: 'eth1', VTEPD_PORT: 'tcp://10.0.0.1:80', VTEPD_IP_MASQ: '' }).notices,
+    ).toEqual(['the variable VTEPD_IFACE has no meaning; did you mean FLANNELD_IFACE?']);
+  });
+
+  test('of Node that lets anybody pass for etcd is said to do so, where TLS is used', () => {
+    const env = { NODE_TLS_REJECT_UNAUTHORIZED: '0' };
+    expect(optionsOf(['--etcd-endpoints=https://a:2379'], env).notices).toEqual([
+      expect.stringContaining('makes anybody pass for etcd; unset it') as string,
+    ]);
+    expect(optionsOf(['--etcd-endpoints=http://a:2379'], env).notices).toEqual([]);
+  });
+
+  test('is shown by its beginning where it is long', () => {
+    const complaint = complaintOf([], { FLANNELD_ETCD_ENDPOINTS: 'x'.repeat(100_000) });
+    expect(complaint).toContain("not 'xxxx");
+    expect(complaint.length).toBeLessThan(500);
+  });
+
+  test('may have any name, of which nothing is guessed when it is long', () => {
+    const name = `FLANNELD_${'X'.repeat(100_000)}`;
+    expect(optionsOf([], { [name]: 'x' }).notices).toEqual([`the variable ${name} has no meaning`]);
+  });
+
   test('FLANNELD_VERSION has no effect', () => {
     expect(parseCommandLine([], { FLANNELD_VERSION: 'true' }).kind).toBe('run');
   });
@@ -334,6 +359,16 @@ describe('refused, with what is wrong and what is allowed:', () => {
       iface: ['eth1'],
     });
   });
+
+  test.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])(
+    '--%s, which objects have and no program',
+    (name) => {
+      expect(complaintOf([`--${name}`, 'x'])).toBe(
+        `there is no option --${name}; 'vtepd --help' lists those there are`,
+      );
+      expect(complaintOf([`--${name}=x`])).toContain('there is no option');
+    },
+  );
 
   test('but not --kube-subnet-mgr=false, which asks for nothing', () => {
     expect(complaintOf(['--kube-subnet-mgr=false'], { FLANNELD_KUBE_SUBNET_MGR: 'false' })).toBe(
