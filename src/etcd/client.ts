@@ -28,6 +28,7 @@ const CALL_DEADLINE_MILLISECONDS = 5_000;
 /** So often, at most, are the certificate files looked at. */
 const TLS_CHECK_MILLISECONDS = 1_000;
 const SILENCE_REST_MILLISECONDS = 60_000;
+const LONGEST_REST_MILLISECONDS = 3_600_000;
 
 /** What one attempt has to work with. */
 export interface Attempt {
@@ -62,6 +63,9 @@ export class EtcdClient {
   /** By endpoint: how often its server may be pinged. */
   readonly #pings: readonly Pings[];
   readonly #silenceToldAt = new Map<number, number>();
+  /** The cluster that answered last, by the index of the endpoint. */
+  readonly #clusters = new Map<number, string>();
+  #clustersRest = { until: -Infinity, milliseconds: SILENCE_REST_MILLISECONDS };
   readonly #endGrpcNews: () => void;
   readonly #calls = new Set<AbortController>();
   readonly #sets = new Set<ConnectionSet>();
@@ -221,6 +225,28 @@ export class EtcdClient {
     });
   }
 
+  /** All endpoints are of one cluster, and stay so. Said when not; less and less often, for two clusters behind one name answer by turns. */
+  #noteCluster(index: number, id: string): void {
+    const before = this.#clusters.get(index);
+    if (before === id) return;
+    this.#clusters.set(index, id);
+    const { url } = this.#endpoints[index]!;
+    const other = [...this.#clusters].find(([at, each]) => at !== index && each !== id);
+    if (before === undefined && other === undefined) return;
+    const now = monotonicMilliseconds();
+    const { until, milliseconds } = this.#clustersRest;
+    if (now < until) return;
+    this.#clustersRest = {
+      until: now + milliseconds,
+      milliseconds: Math.min(2 * milliseconds, LONGEST_REST_MILLISECONDS),
+    };
+    const isAnew = before !== undefined;
+    const text = isAnew
+      ? 'the etcd behind an endpoint is another cluster than before; was it made anew, or restored from a backup?'
+      : 'etcd endpoints are of different clusters, each with leases of its own; correct --etcd-endpoints';
+    this.#log?.warn(text, { url, ...(other && !isAnew ? { other: this.#endpoints[other[0]]!.url } : {}) });
+  }
+
   /** In the order of the endpoints, not of the attempts: the same trouble is described by the same words each time. */
   #failure(purpose: string, failures: ReadonlyMap<number, CallError>): RegistryError {
     const ordered = [...failures].sort(([a], [b]) => a - b);
@@ -263,7 +289,10 @@ export class EtcdClient {
     try {
       const tls = usesTls ? this.#tlsFiles.read() : undefined;
       const connections = this.#endpoints.map(
-        (endpoint, index) => new Connection(endpoint, tls, this.#login, this.#pings[index]!),
+        (endpoint, index) =>
+          new Connection(endpoint, tls, this.#login, this.#pings[index]!, (id) =>
+            this.#noteCluster(index, id),
+          ),
       );
       this.#set = { connections, tlsStamp: tls?.stamp ?? '', users: 0 };
     } catch (error) {

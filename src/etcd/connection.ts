@@ -53,6 +53,8 @@ export class Connection {
     private readonly tls: TlsMaterial | undefined,
     private readonly login: Login | undefined,
     private readonly pings: Pings,
+    /** Told of each answer: which cluster gave it, as a signed number. */
+    private readonly onCluster: (id: string) => void = () => undefined,
   ) {
     this.#pingMilliseconds = pings.milliseconds;
     this.#etcd = this.#newEtcd();
@@ -100,7 +102,7 @@ export class Connection {
     limits.signal.addEventListener('abort', cancel, { once: true });
     try {
       return await new Promise<Response>((resolve, reject) => {
-        stream.on('data', (answer) => (hasHeader(answer) ? resolve(answer) : reject(noEtcd())));
+        stream.on('data', (answer) => (this.#hasHeader(answer) ? resolve(answer) : reject(noEtcd())));
         stream.on('error', (error) => reject(callErrorOf(error, limits.deadlineMilliseconds)));
         stream.on('end', () => reject(connectionLost()));
         stream.write(request);
@@ -171,7 +173,7 @@ export class Connection {
           const codec = [requestSerialize, read ?? responseDeserialize] as const;
           const done = (error: Error | null, response?: Response) => {
             signal.removeEventListener('abort', cancel);
-            if (!error) return hasHeader(response) ? resolve(response!) : reject(noEtcd());
+            if (!error) return this.#hasHeader(response) ? resolve(response!) : reject(noEtcd());
             const callError = callErrorOf(error, deadlineMilliseconds);
             // The next call then connects at once, instead of after a pause that grows to minutes.
             if (callError.kind === 'unavailable' && !signal.aborted) resource.resetAllServices();
@@ -182,6 +184,17 @@ export class Connection {
           signal.addEventListener('abort', cancel, { once: true });
         }),
     );
+  }
+
+  /** Every answer of etcd has one, and what reads it relies on that. What was read by hand has been looked at. */
+  #hasHeader(answer: unknown): boolean {
+    const { header, clusterId } = (answer ?? {}) as {
+      header?: { cluster_id?: string } | null;
+      clusterId?: string;
+    };
+    const id = clusterId ?? header?.cluster_id;
+    if (id !== undefined && id !== '0') this.onCluster(BigInt.asIntN(64, BigInt(id)).toString());
+    return clusterId !== undefined || (header !== undefined && header !== null);
   }
 
   async #withConnection<T>(service: Service, limits: CallLimits, use: Use<T>): Promise<T> {
@@ -226,12 +239,6 @@ export class Connection {
       throw error;
     }
   }
-}
-
-/** Every answer of etcd has one, and what reads it relies on that. What was read by hand has been looked at. */
-function hasHeader(answer: unknown): boolean {
-  const { header, revision } = (answer ?? {}) as { header?: object | null; revision?: unknown };
-  return (header !== undefined && header !== null) || revision !== undefined;
 }
 
 function noEtcd(): CallError {

@@ -54,6 +54,21 @@ const SERVER_TEXTS: readonly [RegExp, CallFailure, string?][] = [
     'full',
     "its database is full, and it takes no writes: compact and defragment it, then disarm its alarm ('etcdctl alarm disarm')",
   ],
+  [
+    /corrupt cluster/,
+    'unavailable',
+    "it has found its data corrupt (alarm CORRUPT), and does nothing until a member has been replaced or restored: see 'etcdctl alarm list'",
+  ],
+  [
+    /not supported for learner/,
+    'unavailable',
+    'it is a learner, which does no such thing: name voting members',
+  ],
+  [
+    /: no leader$/,
+    'unavailable',
+    'its cluster has no leader: most of its members are away, or cut off from it',
+  ],
   [/requested lease not found/, 'no-such-lease'],
   [/lease already exists/, 'lease-exists'],
   [/server stopped/, 'unavailable', SERVER_STOPPING],
@@ -74,6 +89,8 @@ const CONNECTION_TEXTS: readonly [RegExp, CallFailure, string][] = [
   [/altnames?|ERR_TLS_CERT_ALTNAME_INVALID/i, 'denied', 'its certificate is for another name'],
   [/certificate has expired|CERT_HAS_EXPIRED/, 'denied', 'its certificate has expired'],
   [/not yet valid/, 'denied', 'its certificate is not valid yet'],
+  [/alert certificate expired/i, 'denied', 'it says that our certificate has expired'],
+  [/alert certificate revoked/i, 'denied', 'it says that our certificate has been revoked'],
   [
     /bad certificate|certificate required|unknown ca|certificate unknown|alert certificate/i,
     'denied',

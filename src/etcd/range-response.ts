@@ -13,6 +13,8 @@ export interface StoredEntry {
 export interface RangeAnswer {
   /** The store's revision at the time of the read. */
   readonly revision: string;
+  /** Which cluster answered, as a signed number. */
+  readonly clusterId: string;
   readonly kvs: readonly StoredEntry[];
 }
 
@@ -31,27 +33,29 @@ const EMPTY = Buffer.alloc(0);
  */
 export function readRangeAnswer(bytes: Buffer): RangeAnswer {
   const reader = new Reader(bytes);
-  let revision: string | undefined;
+  let header: Omit<RangeAnswer, 'kvs'> | undefined;
   const kvs: StoredEntry[] = [];
   while (!reader.isAtEnd(bytes.length)) {
     const tag = reader.tag();
-    if (tag === ((1 << 3) | BYTES)) revision = readHeader(reader, reader.end());
+    if (tag === ((1 << 3) | BYTES)) header = readHeader(reader, reader.end());
     else if (tag === ((2 << 3) | BYTES)) kvs.push(readKeyValue(reader, reader.end()));
     else reader.skip(tag);
   }
-  if (revision === undefined) throw new RangeError('parsing error: a range response without a header');
-  return { revision, kvs };
+  if (!header) throw new RangeError('parsing error: a range response without a header');
+  return { ...header, kvs };
 }
 
-/** etcdserverpb.ResponseHeader: only its revision. */
-function readHeader(reader: Reader, end: number): string {
+/** etcdserverpb.ResponseHeader. */
+function readHeader(reader: Reader, end: number): Omit<RangeAnswer, 'kvs'> {
   let revision = '0';
+  let clusterId = '0';
   while (!reader.isAtEnd(end)) {
     const tag = reader.tag();
     if (tag === ((3 << 3) | VARINT)) revision = reader.int64();
+    else if (tag === ((1 << 3) | VARINT)) clusterId = reader.int64();
     else reader.skip(tag);
   }
-  return revision;
+  return { revision, clusterId };
 }
 
 /** mvccpb.KeyValue */

@@ -304,9 +304,12 @@ interface LifeAnswer {
   readonly header: { readonly raft_term: string };
 }
 
+/** etcd grants no longer ones (lessor.go, MaxLeaseTTL). */
+const LONGEST_TTL_SECONDS = 9_000_000_000;
+
 /** A new leader gives every lease its whole time again, and is elected for a new term. */
 function lifeIn({ TTL, header }: LifeAnswer): LeaseLife | 'lost' {
-  const remainingSeconds = Number(TTL);
+  const remainingSeconds = Math.min(Number(TTL), LONGEST_TTL_SECONDS);
   return remainingSeconds > 0 ? { remainingSeconds, term: header.raft_term } : 'lost';
 }
 

@@ -39,12 +39,7 @@ export class TlsFiles {
 
   /** Cheap: one stat per file. A file that cannot be looked at counts as changed, and {@link read} will say why. */
   get stamp(): string {
-    return this.#paths
-      .map((path) => {
-        const stat = statSync(path, { throwIfNoEntry: false });
-        return stat ? `${stat.ino}:${stat.size}:${stat.mtimeMs}` : 'missing';
-      })
-      .join(' ');
+    return this.#paths.map(stampOf).join(' ');
   }
 
   /** Throws a {@link CallError} that names the file. */
@@ -62,6 +57,16 @@ export class TlsFiles {
       privateKey,
       stamp,
     };
+  }
+}
+
+function stampOf(path: string): string {
+  try {
+    const { ino, size, mtimeMs } = statSync(path);
+    return `${ino}:${size}:${mtimeMs}`;
+  } catch (error) {
+    // Missing, a loop of links, a directory that we may not enter, a path that is none.
+    return (error as NodeJS.ErrnoException).code ?? 'missing';
   }
 }
 

@@ -1,5 +1,5 @@
 /** Following the leases on etcd's own watch stream, so that nothing is ever lost silently. */
-import type { IEvent, IWatchRequest, IWatchResponse } from 'etcd3';
+import type { IEvent, IKeyValue, IWatchRequest, IWatchResponse } from 'etcd3';
 import { inTurns } from '../in-turns';
 import { RegistryError } from '../model/errors';
 import type { Steps } from '../model/steps';
@@ -48,7 +48,8 @@ export async function* watchLeases(
       let changes: LeaseChange[] = [];
       for (const response of await stream.next()) {
         throwIfCanceled(response);
-        events.push(...response.events);
+        throwIfIncomplete(response);
+        for (const event of response.events) events.push(event);
         // A revision may be spread over several messages; it is delivered whole.
         if (response.fragment) continue;
         // The header's revision is the store's, which may be far ahead of what we were sent: it counts only without events.
@@ -142,6 +143,12 @@ async function throwIfOlder(
     'compacted',
     `the store is at revision ${header.revision}, older than what it told us before; was it restored?`,
   );
+}
+
+/** etcd3's codec leaves out what is not there, whatever its types say. */
+function throwIfIncomplete({ events }: IWatchResponse): void {
+  if (events.some(({ kv }) => !(kv as IKeyValue | null | undefined)))
+    throw new CallError('unavailable', 'it told of a change and not of which key; is it etcd?');
 }
 
 function throwIfCanceled(response: IWatchResponse): void {

@@ -5,6 +5,7 @@ import {
   Server as GrpcServer,
   ServerCredentials,
   loadPackageDefinition,
+  type ServerDuplexStream,
   type ServiceClientConstructor,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
@@ -71,6 +72,52 @@ describe('silent endpoints', () => {
   });
 });
 
+describe('endpoints of different clusters', () => {
+  let other: EtcdServer;
+  beforeAll(async () => {
+    other = await startEtcd();
+  });
+  afterAll(() => other?.destroy());
+
+  const warnings = (log: FakeLog) => log.lines.filter(({ level }) => level === 'warn');
+
+  test('are said to be that, once one has answered after the other', async () => {
+    const { registry, log } = open([other.url, server.url]);
+    await registry.count(signal);
+    expect(warnings(log)).toEqual([]);
+    await other.stop('SIGKILL');
+    await registry.count(signal);
+    await registry.list(signal);
+    expect(warnings(log)).toEqual([
+      {
+        level: 'warn',
+        message:
+          'etcd endpoints are of different clusters, each with leases of its own; correct --etcd-endpoints',
+        fields: { url: server.url, other: other.url },
+      },
+    ]);
+    await other.start();
+  });
+
+  test('and one that was made anew is said to be another; both once, however often they answer', async () => {
+    const { registry, log } = open([other.url]);
+    await registry.list(signal);
+    await other.stop('SIGKILL');
+    await other.wipe();
+    await other.start(['--initial-cluster-token', 'another']);
+    await registry.list(signal);
+    await registry.grant(60, signal).then((id) => registry.keepAlive(id, signal));
+    expect(warnings(log)).toEqual([
+      {
+        level: 'warn',
+        message:
+          'the etcd behind an endpoint is another cluster than before; was it made anew, or restored from a backup?',
+        fields: { url: other.url },
+      },
+    ]);
+  });
+});
+
 describe('a server that answers a transaction with nothing', () => {
   const grpc = new GrpcServer();
   let url: string;
@@ -80,7 +127,7 @@ describe('a server that answers a transaction with nothing', () => {
     const { etcdserverpb } = loadPackageDefinition(
       loadSync(proto, { keepCase: true, longs: String }),
     ) as unknown as {
-      etcdserverpb: { KV: ServiceClientConstructor };
+      etcdserverpb: { KV: ServiceClientConstructor; Watch: ServiceClientConstructor };
     };
     const header = { revision: '5', raft_term: '1' };
     grpc.addService(etcdserverpb.KV.service, {
@@ -90,6 +137,14 @@ describe('a server that answers a transaction with nothing', () => {
       Put: (_: unknown, done: (error: null, answer: object) => void) => done(null, {}),
       DeleteRange: (_: unknown, done: (error: null, answer: object) => void) => done(null, {}),
       Compact: (_: unknown, done: (error: null, answer: object) => void) => done(null, {}),
+    });
+    grpc.addService(etcdserverpb.Watch.service, {
+      Watch: (stream: ServerDuplexStream<object, object>) => {
+        stream.on('data', () => {
+          stream.write({ header, created: true });
+          stream.write({ header, events: [{ type: 'PUT' }] });
+        });
+      },
     });
     const port = await new Promise<number>((resolve, reject) =>
       grpc.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
@@ -106,6 +161,16 @@ describe('a server that answers a transaction with nothing', () => {
     await expect(registry.create(own, vxlanAttributes(7), '1', signal)).rejects.toMatchObject({
       code: 'unavailable',
       message: expect.stringContaining('its answer to a transaction is incomplete') as string,
+    });
+  });
+
+  test('a watch that tells of a change and not of which key is given up', async () => {
+    const { registry } = open([url]);
+    const watch = registry.watch('5', signal)[Symbol.asyncIterator]();
+    expect((await watch.next()).value).toEqual({ revision: '5', changes: [] });
+    await expect(watch.next()).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('it told of a change and not of which key; is it etcd?') as string,
     });
   });
 

@@ -120,8 +120,8 @@ export class EtcdServer {
     return this.#output;
   }
 
-  /** Starts it (again, on the same data and ports) and waits until it is healthy. */
-  async start(): Promise<void> {
+  /** Starts it (again, on the same data and ports), with these arguments besides, and waits until it is healthy. */
+  async start(more: readonly string[] = []): Promise<void> {
     const [command, ...args] = [
       ...(this.options.wrapper ?? []),
       // Ends with us even if we are killed.
@@ -130,6 +130,7 @@ export class EtcdServer {
       'KILL',
       'etcd',
       ...this.#args(),
+      ...more,
     ];
     const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;

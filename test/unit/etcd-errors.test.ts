@@ -43,3 +43,13 @@ test('what a server says is one line, and not long', () => {
   const long = callErrorOf({ code: 9, details: `etcdserver: ${'x'.repeat(100_000)}\n` }, 5_000);
   expect(long.message.length).toBeLessThan(600);
 });
+
+test.each([
+  [15, 'etcdserver: corrupt cluster', /its data corrupt \(alarm CORRUPT\).*'etcdctl alarm list'/],
+  [14, 'etcdserver: rpc not supported for learner', /it is a learner/],
+  [14, 'etcdserver: no leader', /its cluster has no leader/],
+])('what etcd (code %i) says by %j is told with what to do, and tried again', (code, details, message) => {
+  const error = callErrorOf({ code, details }, 5_000);
+  expect(error.kind).toBe('unavailable');
+  expect(error.message).toMatch(message);
+});

@@ -14,7 +14,7 @@ interface Method {
 }
 
 interface RangeResponse {
-  readonly header: { readonly revision: string };
+  readonly header: { readonly revision: string; readonly cluster_id: string };
   readonly kvs: readonly {
     key: Buffer;
     value: Buffer;
@@ -52,6 +52,7 @@ function reflectedAnswer(message: Buffer): RangeAnswer {
   const { header, kvs } = range.responseDeserialize(message);
   return {
     revision: header.revision,
+    clusterId: BigInt.asIntN(64, BigInt(header.cluster_id)).toString(),
     kvs: kvs.map(({ key, value, lease, mod_revision, create_revision }) => {
       const revisions = { modRevision: mod_revision, createRevision: create_revision };
       return { key, value, lease, ...revisions };

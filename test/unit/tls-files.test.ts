@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TlsFiles } from '../../src/etcd/tls-files';
@@ -55,4 +55,15 @@ test('a damaged certificate or key is named', () => {
     `the key file '${damagedKey}' holds no private key, or is damaged`,
   );
   expect(reading(mine.cert, mine.cert)).toThrow(`the key file '${mine.cert}' holds no private key`);
+});
+
+test('a file that cannot be looked at counts as changed: links in a circle, a part of the path that is a file', () => {
+  const path = join(directory, 'circle.crt');
+  symlinkSync('circle.crt', path);
+  expect(new TlsFiles({ caFile: path }).stamp).toBe('ELOOP');
+  expect(() => new TlsFiles({ caFile: path }).read()).toThrow(`the CA file '${path}' cannot be read`);
+  expect(new TlsFiles({ caFile: join(mine.cert, 'x') }).stamp).toBe('ENOTDIR');
+  expect(new TlsFiles({ caFile: 'a\0b' }).stamp).toBe('ERR_INVALID_ARG_VALUE');
+  const whole = new TlsFiles({ caFile: mine.cert }).stamp;
+  expect(whole).toMatch(/^\d+:\d+:[\d.]+$/);
 });
