@@ -37,10 +37,25 @@ export async function runStatusCommand({ asJson, withPeers }: StatusCommand, io:
     io.complain('no vtepd runs in this network namespace\n');
     return 1;
   }
-  const statuses = answers.map((answer) => JSON.parse(answer) as ProcessStatus);
-  for (const [n, status] of statuses.entries())
-    io.write(asJson ? `${answers[n]}\n` : `${n > 0 ? '\n' : ''}${printStatus(status)}`);
-  return statuses.every(({ isReady }) => isReady) ? 0 : 1;
+  let areAllReady = true;
+  for (const [n, answer] of answers.entries()) {
+    const status = statusIn(answer);
+    if (!status) io.complain('what one agent answered is cut off, or is no answer of vtepd; ask again\n');
+    else io.write(asJson ? `${answer}\n` : `${n > 0 ? '\n' : ''}${printStatus(status)}`);
+    areAllReady &&= status?.isReady ?? false;
+  }
+  return areAllReady ? 0 : 1;
+}
+
+/** Undefined for what no agent says as a whole. */
+function statusIn(answer: string): ProcessStatus | undefined {
+  try {
+    const status = JSON.parse(answer) as Partial<ProcessStatus> | null;
+    const isWhole = Array.isArray(status?.checks) && status.peers !== undefined && status.work !== undefined;
+    return isWhole ? (status as ProcessStatus) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The page a person reads. */

@@ -1,13 +1,14 @@
 /** Asking the agents that run here, for `vtepd status`. */
 import { readdirSync, statSync } from 'node:fs';
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { CONTROL_DIRECTORY, parseSocketName, type ControlQuestion } from '../model/control';
 import { HostError } from '../model/errors';
 import type { StatusIo } from './status-command';
 
 const PATIENCE_MILLISECONDS = 5_000;
+/** 60 000 peers take some 6 MB. */
+const LONGEST_ANSWER = 64 << 20;
 
 /** The process's own. Complaints begin with the program's name, as all that it says on standard error. */
 export function processStatusIo(): StatusIo {
@@ -50,12 +51,25 @@ async function ask(path: string, question: ControlQuestion): Promise<string | un
   });
   try {
     socket.write(`${question}\n`);
-    return await text(socket);
+    return await wholeAnswer(socket);
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ECONNREFUSED' || code === 'ENOENT') return undefined;
     throw new HostError(code, `cannot ask the agent behind ${path}`, { cause: error });
   }
+}
+
+/** Whoever may write to the directory may have put any socket there. */
+async function wholeAnswer(socket: Socket): Promise<string> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of socket as AsyncIterable<Buffer>) {
+    parts.push(part);
+    length += part.length;
+    if (length > LONGEST_ANSWER) throw new Error(`its answer is longer than ${LONGEST_ANSWER} bytes`);
+  }
+  if (length === 0) throw new Error('it ended without an answer');
+  return Buffer.concat(parts).toString();
 }
 
 function codeOf(error: unknown): string {

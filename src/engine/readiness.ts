@@ -99,8 +99,11 @@ function kernelCondition(reconciler: Patients['reconciler']): Condition {
 }
 
 function fileCondition({ isAnnounced, trouble }: Patients['announcer']): Condition {
-  const found = condition('subnet file', isAnnounced ? undefined : 'it is not written', trouble);
-  return isAnnounced || trouble ? found : unknown(found);
+  // Packets flow on after another program has put it away; only who starts now needs it.
+  if (isAnnounced)
+    return trouble ? advice('subnet file', trouble, true) : condition('subnet file', undefined);
+  const found = condition('subnet file', 'it is not written', trouble);
+  return trouble ? found : unknown(found);
 }
 
 function leaseCondition(holder: Patients['holder']): Condition {

@@ -1,5 +1,5 @@
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
-import { createConnection } from 'node:net';
+import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { askAgents } from '../../src/cli/status-io';
@@ -74,4 +74,31 @@ test('a directory that cannot be made is an error that says what is missing then
     code: 'ENOTDIR',
     message: expect.stringContaining("where 'vtepd status' asks") as string,
   });
+});
+
+test('whoever ends without an answer, or answers without an end, is named', async () => {
+  const directory = temporaryDirectory();
+  const path = join(directory, `${namespace}-1.sock`);
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.end();
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  await expect(askAgents('status', directory)).rejects.toMatchObject({
+    message: `cannot ask the agent behind ${path}`,
+    cause: { message: 'it ended without an answer' },
+  });
+  server.removeAllListeners('connection').on('connection', (socket) => {
+    socket.on('error', () => undefined);
+    const part = Buffer.alloc(1 << 20, ' ');
+    const flood = () => {
+      while (!socket.destroyed && socket.write(part));
+    };
+    socket.on('drain', flood);
+    flood();
+  });
+  await expect(askAgents('status', directory)).rejects.toMatchObject({
+    cause: { message: expect.stringContaining('its answer is longer than') as string },
+  });
+  server.close();
 });

@@ -205,8 +205,10 @@ describe('packets may be lost', () => {
     });
   });
 
-  it('not where subnet.env is written, though it cannot be written again just now', () => {
-    expect(illsOf({ announcer: { isAnnounced: true, trouble: BAD } })).toHaveLength(0);
+  it('not where subnet.env was written, though it cannot be written again just now: that is worth knowing', () => {
+    expect(illsOf({ announcer: { isAnnounced: true, trouble: BAD } })).toEqual([
+      { name: 'subnet file', reason: 'it is bad', forMilliseconds: 7, advisory: true },
+    ]);
   });
 });
 

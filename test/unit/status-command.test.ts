@@ -76,6 +76,17 @@ test('status tells of changes of peers apart from repairs', async () => {
   expect(out).toContain('  kernel    10 changes, 1 of them repairs\n');
 });
 
+test.each([
+  ['cut off', JSON.stringify(STATUS).slice(0, -9)],
+  ['of nobody that we know', '{"hello": "world"}'],
+  ['no object', 'null'],
+])('an answer that is %s is said to be that, and the other agents are told of', async (_, answer) => {
+  const { code, out, error } = await run([answer, JSON.stringify(STATUS)]);
+  expect(code).toBe(1);
+  expect(out.trimStart()).toBe(PAGE);
+  expect(error).toBe('what one agent answered is cut off, or is no answer of vtepd; ask again\n');
+});
+
 test('an agent that waits says what it waits for, and the exit code tells', async () => {
   const waiting: ProcessStatus = {
     ...STATUS,
