@@ -2,7 +2,7 @@
 import { contains, overlap, printSubnet, sameSubnet, type IpAddress, type Subnet } from '../model/address';
 import { shorten } from '../model/json-fields';
 import type { Lease } from '../model/lease';
-import { vxlanDataOf } from '../model/lease-codec';
+import { vxlanDataOf, whyNoVtep } from '../model/lease-codec';
 import { isUnicast, type MacAddress } from '../model/mac';
 import type { Peer } from '../model/peer';
 import { whyNoHost } from '../model/special-addresses';
@@ -53,7 +53,7 @@ export function judgeLease(lease: Lease, self: Self): PeerVerdict {
   const { publicIp, backendType, backendData } = lease.attributes;
   if (backendType !== 'vxlan') return unusable(`its backend is '${shorten(backendType)}', not vxlan`);
   const vtep = vxlanDataOf(backendData);
-  if (!vtep) return unusable('it has no VtepMAC');
+  if (!vtep) return unusable(whyNoVtep(backendData));
   if (!isUnicast(vtep.vtepMac)) return unusable(`its VtepMAC ${vtep.vtepMac} is not that of one station`);
   if (vtep.vtepMac === self.vtepMac) return unusable(`its VtepMAC ${vtep.vtepMac} is our own`);
   if (publicIp === undefined) return unusable('it has no PublicIP');

@@ -86,7 +86,7 @@ export class Complaints {
 
 /** A few of them, for a person. */
 export function printComplaints(complaints: readonly Complaint[]): string {
-  return printSome(complaints.map(({ lease, reason }) => `${lease} (${reason})`));
+  return printSome(complaints.map(({ lease, reason }) => `${lease || "''"} (${reason})`));
 }
 
 /** The first few of many. */

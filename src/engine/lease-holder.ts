@@ -148,7 +148,8 @@ export class LeaseHolder {
   /** Holds a lease from memory, for a start without the registry; the first snapshot shows whether it still is ours. */
   adopt(lease: Lease, remainingSeconds: number): void {
     this.#lease = lease;
-    this.#etcdLeases.keepFor(remainingSeconds);
+    // A wall clock that was set wrong, as after a boot without a network, makes years of it.
+    this.#etcdLeases.keepFor(Math.min(remainingSeconds, LEASE_TTL_SECONDS));
   }
 
   /** For how many seconds the lease is good without being kept alive; Infinity for a reservation. */

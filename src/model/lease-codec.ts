@@ -4,8 +4,8 @@
  */
 import { familyOf, parseIpAddress, subnetOf, type IpAddress, type Subnet } from './address';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './lease';
-import { isDeeperThan } from './json-fields';
-import { parseMacAddress, type MacAddress } from './mac';
+import { isDeeperThan, printBriefly } from './json-fields';
+import { parseSpelledMacAddress, type MacAddress } from './mac';
 
 /** A key below `<prefix>/subnets/` as it is stored. */
 export interface StoredLease {
@@ -152,10 +152,18 @@ export interface VxlanData {
 export function vxlanDataOf(data: unknown): VxlanData | undefined {
   if (!isObject(data)) return undefined;
   const mac = fieldOf(data, 'VtepMAC');
-  const vtepMac = typeof mac === 'string' ? parseMacAddress(mac) : undefined;
+  const vtepMac = typeof mac === 'string' ? parseSpelledMacAddress(mac) : undefined;
   if (vtepMac === undefined) return undefined;
   const vni = fieldOf(data, 'VNI');
   return { vni: typeof vni === 'number' ? vni : undefined, vtepMac };
+}
+
+/** Why {@link vxlanDataOf} finds no VTEP: `it has no VtepMAC`. */
+export function whyNoVtep(data: unknown): string {
+  const mac = isObject(data) ? fieldOf(data, 'VtepMAC') : undefined;
+  return mac === undefined || mac === null
+    ? 'it has no VtepMAC'
+    : `its VtepMAC ${printBriefly(mac)} is no MAC address`;
 }
 
 /** The MAC of the VTEP that a lease leads to; undefined when it names none. */

@@ -8,6 +8,17 @@ export function parseMacAddress(text: string): MacAddress | undefined {
   return /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text) ? (text.toLowerCase() as MacAddress) : undefined;
 }
 
+/** As Go's net.ParseMAC reads what people write: `c6-d2-32-6f-8f-44` and `c6d2.326f.8f44`, too. */
+export function parseSpelledMacAddress(text: string): MacAddress | undefined {
+  const mac = parseMacAddress(text);
+  if (mac !== undefined || text.length > LONGEST_SPELLING) return mac;
+  if (text.includes('-')) return text.includes(':') ? undefined : parseMacAddress(text.replaceAll('-', ':'));
+  const isDotted = /^[\da-f]{4}\.[\da-f]{4}\.[\da-f]{4}$/i.test(text);
+  return isDotted ? parseMacAddress(text.replaceAll('.', '').replace(/..(?!$)/g, '$&:')) : undefined;
+}
+
+const LONGEST_SPELLING = 17;
+
 /** Like {@link parseMacAddress} for text that is known to be good; throws a RangeError otherwise. */
 export function macAddress(text: string): MacAddress {
   const mac = parseMacAddress(text);

@@ -255,6 +255,16 @@ describe('a lease from memory', () => {
     expect(one.holder.remainingSeconds).toBe(90);
   });
 
+  it('is good for no longer than a lease is, whatever a wall clock makes of it that was set wrong', async () => {
+    const store = newStore();
+    const one = host(store);
+    // Fifty years, and more than a date can be.
+    for (const seconds of [1_577_880_000, 1e300]) {
+      one.holder.adopt({ ...(await one.acquire()), etcdLeaseId: '77' }, seconds);
+      expect(one.holder.remainingSeconds).toBe(LEASE_TTL_SECONDS);
+    }
+  });
+
   /** A host that has been booted, with the lease that it held before from memory, and the store that has it still. */
   async function afterBoot() {
     const store = newStore();

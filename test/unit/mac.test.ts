@@ -6,6 +6,7 @@ import {
   macAddress,
   macToBytes,
   parseMacAddress,
+  parseSpelledMacAddress,
 } from '../../src/model/mac';
 
 const octets = fc.uint8Array({ minLength: 6, maxLength: 6 });
@@ -68,4 +69,18 @@ describe('a MAC address', () => {
   ])('%s is that of one station: %s', (mac, expected) => {
     expect(isUnicast(macAddress(mac))).toBe(expected);
   });
+});
+
+test.each([
+  ['c6:d2:32:6f:8f:44', 'c6:d2:32:6f:8f:44'],
+  ['C6-D2-32-6F-8F-44', 'c6:d2:32:6f:8f:44'],
+  ['c6d2.326F.8f44', 'c6:d2:32:6f:8f:44'],
+  ['c6-d2:32-6f-8f-44', undefined],
+  ['c6d2326f8f44', undefined],
+  ['c6d2.326f.8f4', undefined],
+  ['c6-d2-32-6f-8f-44-00-11', undefined],
+  ['c6-d2-32-6f-8f-4', undefined],
+  ['', undefined],
+])('what people write as a MAC address is read as Go reads it: %j', (text, mac) => {
+  expect(parseSpelledMacAddress(text)).toBe(mac);
 });

@@ -42,6 +42,12 @@ describe('a lease', () => {
       { backendType: 'x'.repeat(16_000) },
       `its backend is '${'x'.repeat(40)}…', not vxlan`,
     ],
+    [
+      'a VtepMAC that is none',
+      { backendData: { VtepMAC: 'c6:d2\u001b' } },
+      'its VtepMAC "c6:d2\\u001b" is no MAC address',
+    ],
+    ['a VtepMAC of another type', { backendData: { VtepMAC: [1] } }, 'its VtepMAC [1] is no MAC address'],
     ['no VtepMAC', { backendData: { VNI: 1 } }, 'it has no VtepMAC'],
     [
       'a multicast VtepMAC',
