@@ -52,6 +52,13 @@ export class Announcer {
     return this.#trouble.current;
   }
 
+  /** Somebody undoes what we write, again and again; undefined while nobody does. */
+  get fight(): string | undefined {
+    return this.#patience.isFight
+      ? `another program changes or removes it again and again (${this.#patience.streak} times)`
+      : undefined;
+  }
+
   /** Resolves once what was announced so far is written, or could not be. Never rejects. */
   get attempted(): Promise<void> {
     return this.#attempted;
@@ -89,14 +96,13 @@ export class Announcer {
     const wanted = mergeSubnetEnv(existing, text);
     const isThere = existing === wanted;
     const isRepair = !isThere && this.#written === text;
-    if (isRepair) {
+    // While it cannot be written, it is still the same change that is to be undone.
+    if (isRepair && !this.#trouble.current) {
       if (existing !== undefined) this.foreignText(existing);
       const { restMilliseconds } = this.#patience;
       if (restMilliseconds > 0) await this.clock.sleep(restMilliseconds, signal);
       this.#patience.count();
-      this.log.warn('another program changed or removed the subnet file; writing it again', {
-        times: this.#patience.streak,
-      });
+      this.#sayChanged(this.#patience.streak);
     }
     if (!isThere) await this.host.writeSubnetFile(wanted);
     // The directory may be a new one.
@@ -107,6 +113,13 @@ export class Announcer {
     this.#trouble.clear('subnet file written after all');
     this.log.info(isThere ? 'subnet file is as it should be' : 'subnet file written');
     if (isFirst) this.host.notify({ ready: true });
+  }
+
+  /** Each time; in a fight less and less often. */
+  #sayChanged(times: number): void {
+    const isSaid = !this.#patience.isFight || this.#patience.isNewFight || Number.isInteger(Math.log2(times));
+    const message = 'another program changed or removed the subnet file; writing it again';
+    this.log[isSaid ? 'warn' : 'debug'](message, { times });
   }
 
   #watch(signal: AbortSignal): void {

@@ -45,7 +45,7 @@ export interface Patients {
   readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights' | 'hasReadAll'> & {
     readonly missingBase?: readonly string[];
   };
-  readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'>;
+  readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'> & { readonly fight?: string | undefined };
   readonly configWatcher: Pick<ConfigWatcher, 'trouble' | 'isKnown'> | undefined;
   readonly access: Pick<AccessWatcher, 'trouble' | 'isKnown'>;
   readonly flannel: Pick<FlannelWatcher, 'trouble' | 'isKnown'>;
@@ -98,10 +98,11 @@ function kernelCondition(reconciler: Patients['reconciler']): Condition {
   return reconciler.hasReadAll ? found : unknown(found);
 }
 
-function fileCondition({ isAnnounced, trouble }: Patients['announcer']): Condition {
+function fileCondition({ isAnnounced, trouble, fight }: Patients['announcer']): Condition {
   // Packets flow on after another program has put it away; only who starts now needs it.
+  const harmless = trouble ?? grievance(fight);
   if (isAnnounced)
-    return trouble ? advice('subnet file', trouble, true) : condition('subnet file', undefined);
+    return harmless ? advice('subnet file', harmless, true) : condition('subnet file', undefined);
   const found = condition('subnet file', 'it is not written', trouble);
   return trouble ? found : unknown(found);
 }

@@ -112,6 +112,24 @@ describe('the announcer', () => {
     await stop();
   });
 
+  it('says once that another program changed it, though it cannot be written again for a while', async () => {
+    const disk = new Disk();
+    const { announcer, clock, log, stop } = running(disk);
+    announcer.announce('A=1\n');
+    await clock.advance(0);
+    expect(announcer.fight).toBeUndefined();
+    disk.isFull = true;
+    disk.text = undefined;
+    disk.onChange();
+    await clock.advance(3_600_000);
+    expect(log.messages('warn').filter((message) => message.includes('another program'))).toHaveLength(1);
+    disk.isFull = false;
+    await clock.advance(30_000);
+    expect(disk.text).toBe('A=1\n');
+    expect(announcer.trouble).toBeUndefined();
+    await stop();
+  });
+
   it('finds within a minute what nobody told', async () => {
     const disk = new Disk();
     const { announcer, clock, stop } = running(disk);
@@ -243,7 +261,10 @@ describe('the announcer', () => {
     }
     expect(disk.tries).toEqual([0, 0, 0, 0, 0, 0, 500, 1_500, 3_500]);
     const warnings = log.lines.filter(({ level }) => level === 'warn');
-    expect(warnings.map(({ fields }) => fields['times'])).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(warnings.map(({ fields }) => fields['times'])).toEqual([1, 2, 3, 4, 5, 6, 8]);
+    expect(announcer.fight).toBe('another program changes or removes it again and again (9 times)');
+    await clock.advance(60_000);
+    expect(announcer.fight).toBeUndefined();
     await stop();
   });
 

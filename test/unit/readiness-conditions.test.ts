@@ -209,6 +209,9 @@ describe('packets may be lost', () => {
     expect(illsOf({ announcer: { isAnnounced: true, trouble: BAD } })).toEqual([
       { name: 'subnet file', reason: 'it is bad', forMilliseconds: 7, advisory: true },
     ]);
+    expect(illsOf({ announcer: { isAnnounced: true, trouble: undefined, fight: 'a fight' } })).toMatchObject([
+      { name: 'subnet file', reason: 'a fight', advisory: true },
+    ]);
   });
 });
 
