@@ -4,7 +4,7 @@ import type { IpAddress } from '../model/address';
 import type { Clock } from '../ports';
 import { Connections } from './connections';
 import { hostError } from './failure';
-import { converse, type HttpAnswer, type HttpRequest } from './http-conversation';
+import { converse, Turns, type HttpAnswer, type HttpRequest } from './http-conversation';
 
 /** One thing that can be well or not. */
 export interface Check {
@@ -46,13 +46,21 @@ const LIMITS = { most: 256, patienceMilliseconds: 5_000 };
  */
 export async function startHealthServer(options: HealthOptions): Promise<HealthServer> {
   const connections = new Connections(LIMITS);
+  const turns = new Turns();
+  // What many ask for in one turn of the event loop is found out once.
+  const checks = {
+    ...options,
+    live: oncePerTurn(() => options.live()),
+    ready: oncePerTurn(() => options.ready()),
+  };
   // By node:http an answer to each of a thousand requests in one packet would be one turn of the event loop.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     connections.add(socket);
     converse(
       socket,
-      (request) => answerOf(options, request),
+      (request) => answerOf(checks, request),
       () => connections.renew(socket),
+      turns,
     );
   });
   server.unref();
@@ -66,6 +74,15 @@ export async function startHealthServer(options: HealthOptions): Promise<HealthS
   // An error of the listening socket later on (no file descriptors left) costs an answer, not the agent.
   server.on('error', () => undefined);
   return { port: (server.address() as AddressInfo).port, close: () => close(server, connections) };
+}
+
+function oncePerTurn<T>(find: () => T): () => T {
+  let found: { readonly value: T } | undefined;
+  return () => {
+    if (!found) setImmediate(() => (found = undefined));
+    found ??= { value: find() };
+    return found.value;
+  };
 }
 
 function listen(server: Server, address: string, port: number): Promise<void> {

@@ -31,13 +31,14 @@ const REASONS: Readonly<Record<number, string>> = {
 
 /**
  * Answers the requests of a client in their order, until it or one of them ends the connection. Nothing is read while an answer is not
- * read, and other connections have their turn between two answers. The socket's server must allow half-open connections.
- * `onAnswer`: before each answer.
+ * read. What a client asks before it has its answer waits for its turn among those of all. The socket's server must allow half-open
+ * connections. `onAnswer`: before each answer.
  */
 export function converse(
   socket: Socket,
   answerOf: (request: HttpRequest) => HttpAnswer,
   onAnswer: () => void,
+  turns: Turns,
 ): void {
   let heard = '';
   let isBusy = false;
@@ -66,8 +67,8 @@ export function converse(
       socket.resume();
     } else {
       socket.pause();
-      if (isTaken) setImmediate(next);
-      else socket.once('drain', next);
+      if (isTaken) turns.later(next);
+      else socket.once('drain', () => turns.later(next));
     }
   };
   socket.setEncoding('latin1');
@@ -80,6 +81,32 @@ export function converse(
     hasClientEnded = true;
     if (!isBusy) next();
   });
+}
+
+/** So many in one turn of the event loop: Node accepts one connection in each, and packets wait for it, too. */
+const AT_ONCE = 8;
+
+/** Work of many clients, of which none is to keep the event loop for long, nor the others from it. */
+export class Turns {
+  readonly #waiting: (() => void)[] = [];
+  #isPlanned = false;
+
+  /** In a later turn of the event loop, after what was there before. */
+  later(work: () => void): void {
+    this.#waiting.push(work);
+    this.#plan();
+  }
+
+  readonly #run = () => {
+    this.#isPlanned = false;
+    for (const work of this.#waiting.splice(0, AT_ONCE)) work();
+    if (this.#waiting.length > 0) this.#plan();
+  };
+
+  #plan(): void {
+    if (!this.#isPlanned) setImmediate(this.#run);
+    this.#isPlanned = true;
+  }
 }
 
 /** Behind the empty line. */

@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { askAgents } from '../../src/cli/status-io';
 import { openControlSocket, type CloseControlSocket } from '../../src/host/control-socket';
 import { startHealthServer, type HealthServer } from '../../src/host/health';
+import { Turns } from '../../src/host/http-conversation';
 import { ipAddress } from '../../src/model/address';
 import { exitOf } from '../support/lab/command';
 import { until } from '../support/lab/until';
@@ -76,8 +77,18 @@ async function said(words: string): Promise<string> {
 
 describe('the health server', () => {
   let server: HealthServer;
+  /** Of one turn of the event loop, and the most there were. */
+  let looks: number[] = [];
+  let most = 0;
   beforeEach(async () => {
-    const none = { clock: { now: () => 0 }, live: () => [], ready: () => [] };
+    looks = [];
+    const live = () => {
+      if (looks.length === 0) setImmediate(() => (looks = []));
+      looks.push(1);
+      most = Math.max(most, looks.length);
+      return [];
+    };
+    const none = { clock: { now: () => 0 }, live, ready: () => [] };
     server = await startHealthServer({ address: ipAddress('127.0.0.1'), port: 0, ...none });
     ({ port } = server);
   });
@@ -92,6 +103,14 @@ describe('the health server', () => {
   ])('%d clients that send %s delay no probe', async (count, _, word) => {
     await silent(port, count, word);
     expect(await answersOf(22)).toBe(22);
+  });
+
+  test('clients that ask thousands of times and never read delay no probe, nor anything else', async () => {
+    most = 0;
+    const sockets = await silent(port, 300, REQUEST.repeat(2_000));
+    for (const socket of sockets) socket.pause();
+    expect(await answersOf(22)).toBe(22);
+    expect(most).toBe(1);
   });
 
   test('of thousands of silent clients few are kept', async () => {
@@ -259,4 +278,22 @@ describe('the control socket', () => {
     socket.end();
     expect(await text(socket)).toBe('');
   });
+});
+
+test('work of many clients is done eight at a time, each in its turn', async () => {
+  const turns = new Turns();
+  const done: number[] = [];
+  const work = (n: number) => () => {
+    done.push(n);
+    // More of its kind comes of it, as the next request of a client does.
+    if (n < 40) turns.later(work(n + 20));
+  };
+  for (let n = 0; n < 20; n++) turns.later(work(n));
+  const counts: number[] = [];
+  while (done.length < 60) {
+    await new Promise((resolve) => setImmediate(resolve));
+    counts.push(done.length);
+  }
+  expect(done).toEqual(Array.from({ length: 60 }, (_, n) => n));
+  for (const [at, count] of counts.entries()) expect(count - (counts[at - 1] ?? 0)).toBeLessThanOrEqual(8);
 });
