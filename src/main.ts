@@ -17,8 +17,11 @@ process.on('SIGHUP', () => hooks.audit());
 process.once('SIGTERM', () => stop.abort());
 process.once('SIGINT', () => stop.abort());
 // A reader of our output that went away is no reason to stop carrying packets.
-process.stdout.on('error', nothing);
+let outputFailure: NodeJS.ErrnoException | undefined;
+process.stdout.on('error', (error: NodeJS.ErrnoException) => (outputFailure = error));
 process.stderr.on('error', nothing);
+/** An agent is ended by systemd, and owes its standard output to nobody. */
+let isAgent = false;
 // Node would write its warnings between the lines of our log, which may be JSON.
 process.removeAllListeners('warning');
 process.on('warning', (warning) => hooks.warned(warning));
@@ -50,6 +53,7 @@ async function main(): Promise<number> {
     const { processStatusIo } = await import('./cli/status-io.js');
     return runStatusCommand(command, processStatusIo());
   }
+  isAgent = command.kind === 'run';
   // What runs something is loaded only now: --help and a mistyped flag answer at once.
   const { execute } = await import('./execute.js');
   return execute(command, hooks, stop.signal);
@@ -60,10 +64,29 @@ function exitCodeOf(error: unknown): number {
   return error instanceof SubnetLostError ? 3 : 1;
 }
 
-main().then(
-  (code) => process.exit(code),
-  (error: unknown) => {
+/** Ends the process once all it said has been taken: what is still on its way to a slow reader would be lost. */
+async function end(code: number): Promise<never> {
+  if (isAgent) process.exit(code);
+  const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()));
+  await Promise.race([Promise.all([process.stdout, process.stderr].map(taken)), stopped]);
+  // Whoever has read enough of it (`| head`) misses nothing.
+  if (code !== 0 || !outputFailure || outputFailure.code === 'EPIPE') process.exit(code);
+  process.stderr.write(`vtepd: cannot write to standard output: ${outputFailure.message}\n`);
+  process.exit(1);
+}
+
+/** Resolves, too, when nobody is there to take it. */
+function taken(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.destroyed || stream.writableFinished) return resolve();
+    stream.once('close', resolve);
+    stream.write('', () => resolve());
+  });
+}
+
+void main()
+  .catch((error: unknown) => {
     process.stderr.write(`vtepd: ${escapeControls(describeError(error))}\n`);
-    process.exit(exitCodeOf(error));
-  },
-);
+    return exitCodeOf(error);
+  })
+  .then(end);
