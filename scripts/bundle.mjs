@@ -9,6 +9,7 @@
  * Elsewhere than in dist it is not run, so not compiled ahead either: a package does that where it is installed.
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -125,6 +126,15 @@ const version = {
   },
 };
 
+const NO_STAMP = '0'.repeat(16);
+
+/** What is compiled ahead of this bundle begins with the same stamp (scripts/compile.cjs, scripts/launcher.cjs). */
+function stamp(file) {
+  const text = readFileSync(file, 'latin1');
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, NO_STAMP.length);
+  writeFileSync(file, text.replace(NO_STAMP, digest), 'latin1');
+}
+
 const options = {
   absWorkingDir: root,
   outdir,
@@ -149,8 +159,8 @@ const plugin = await build({ ...options, entryPoints: { 'cni/main': 'src/cni/mai
 const agent = await build({
   ...options,
   entryPoints: { vtepd: 'src/main.ts' },
-  // As Node wraps a module, so that dist/main.js need not.
-  banner: { js: '(function (exports, require, module, __filename, __dirname) {' },
+  // As Node wraps a module, so that dist/main.js need not. The stamp is put in its place once the bundle is known.
+  banner: { js: `/*${NO_STAMP}*/(function (exports, require, module, __filename, __dirname) {` },
   footer: { js: '})' },
 });
 
@@ -160,6 +170,7 @@ const [inputs, outputs] = ['inputs', 'outputs'].map((key) => ({
 }));
 writeFileSync(join(outdir, 'metafile.json'), JSON.stringify({ inputs, outputs }));
 rmSync(join(outdir, 'vtepd.js.cache'), { force: true });
+stamp(join(outdir, 'vtepd.js'));
 copyFileSync(join(root, 'scripts/launcher.cjs'), join(outdir, 'main.js'));
 chmodSync(join(outdir, 'main.js'), 0o755);
 if (outdir === join(root, 'dist'))

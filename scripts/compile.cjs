@@ -5,7 +5,17 @@
  * etcd. The etcd is a few lines here; what the bundle prints is not shown.
  */
 const { spawnSync } = require('node:child_process');
-const { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} = require('node:fs');
 const { Buffer } = require('node:buffer');
 const http2 = require('node:http2');
 const { tmpdir } = require('node:os');
@@ -84,13 +94,34 @@ function hurry() {
     setTimeout(callback, Math.min(milliseconds, 100), ...args);
 }
 
+/** All of it or nothing, also after a power cut. It begins with the stamp of the bundle, which the launcher compares. */
+function keep(file, stamp, compiled) {
+  const fresh = `${file}.cache.new`;
+  const descriptor = openSync(fresh, 'w');
+  writeFileSync(descriptor, Buffer.concat([Buffer.from(stamp, 'latin1'), compiled]));
+  fsyncSync(descriptor);
+  closeSync(descriptor);
+  renameSync(fresh, `${file}.cache`);
+}
+
+/** The options of this host are for its agent, and not for this one: it has a file of its own, so that reading one is compiled, too. */
+function ownOptions() {
+  const directory = mkdtempSync(join(tmpdir(), 'vtepd-build-'));
+  process.on('exit', () => rmSync(directory, { recursive: true }));
+  const conf = join(directory, 'vtepd.conf');
+  writeFileSync(conf, `# Options.\netcd-prefix=${PREFIX}\n`);
+  return conf;
+}
+
 /** Runs the bundle with these words, and keeps what was compiled when it ends. */
 function run(file, words) {
-  const script = new Script(readFileSync(file, 'latin1'), { filename: file });
+  const source = readFileSync(file, 'latin1');
+  const script = new Script(source, { filename: file });
   process.argv = [
     process.execPath,
     file,
     ...words,
+    `--config-file=${ownOptions()}`,
     `--etcd-endpoints=http://127.0.0.1:${etcd.address().port}`,
   ];
   const said = [];
@@ -101,7 +132,7 @@ function run(file, words) {
     setFlagsFromString('--opt');
     setFlagsFromString('--sparkplug');
     setFlagsFromString('--semi-space-growth-factor=2');
-    writeFileSync(`${file}.cache`, script.createCachedData());
+    keep(file, source.slice(2, 18), script.createCachedData());
   });
   script.runInThisContext().call({}, {}, Module.createRequire(file), { exports: {} }, file, dirname(file));
 }
@@ -132,6 +163,8 @@ function rehearse(file) {
 
 // gRPC would ask a proxy for an etcd that is right here.
 for (const name of ['grpc_proxy', 'https_proxy', 'http_proxy']) delete process.env[name];
+for (const name of Object.keys(process.env).filter((each) => each.startsWith('FLANNELD_')))
+  delete process.env[name];
 
 const file = resolve(process.argv[2]);
 if (process.argv[3] === 'rehearse') {
