@@ -197,6 +197,61 @@ describe('without systemd', () => {
     expect(status).toBe(0);
   });
 
+  /** In /root/steps: an mv that ends the installation when it is called for that time. Each file gets to its place by one. */
+  const killAt = async (step: number) => {
+    await machine.run('mkdir', '/root/steps');
+    const count = 'echo >> /root/steps/taken; [ "$(wc -l < /root/steps/taken)" != STEP ] || kill -KILL 0';
+    machine.write(
+      '/root/steps/mv',
+      `#!/bin/sh\n${count.replace('STEP', String(step))}\nexec /usr/bin/mv "$@"\n`,
+    );
+    await machine.run('chmod', '755', '/root/steps/mv');
+  };
+
+  test.each([4, 14, 22])(
+    'killed at step %i, it can be removed, or begun anew as if nothing had been there',
+    async (step) => {
+      await killAt(step);
+      const killed = 'PATH=/root/steps:$PATH setsid --wait sh';
+      const begin = `${killed} ${OWN}/install.sh && exit 99`;
+      const removed = await withoutSystemd(`{ ${begin}; ${OWN}/uninstall.sh --purge; }`);
+      expect(removed).toMatchObject({
+        status: 0,
+        stdout: expect.stringContaining('all that it left') as string,
+      });
+      await machine.run('rm', '/root/steps/taken');
+      const { status, stdout } = await withoutSystemd(
+        `{ ${begin}; ${OWN}/install.sh && ${OWN}/uninstall.sh --purge; }`,
+      );
+      expect(status).toBe(0);
+      // Not taken for an upgrade: that says, and enables, nothing.
+      expect(stdout).toContain('vtepd: say in /etc/vtepd/vtepd.conf where etcd is');
+      await machine.run('rm', '-r', '/root/steps');
+      await leftNothing();
+    },
+  );
+
+  test.each([1, 2])('a removal that is killed at step %i is gone on with', async (step) => {
+    await withoutSystemd(`${OWN}/install.sh`);
+    await killAt(step);
+    const { status } = await withoutSystemd(
+      `PATH=/root/steps:$PATH setsid --wait sh ${PROGRAM}/uninstall.sh`,
+    );
+    expect(status).not.toBe(0);
+    await machine.run('rm', '-r', '/root/steps');
+    await withoutSystemd(`${OWN}/uninstall.sh --purge`);
+    await leftNothing();
+  });
+
+  test('another place for it is found again by its CNI plugin', async () => {
+    const { status, stdout } = await withoutSystemd(
+      `${OWN}/install.sh --prefix /srv/vtepd && ${OWN}/install.sh && ${OWN}/uninstall.sh --purge`,
+    );
+    expect(status).toBe(0);
+    expect(stdout).toMatch(new RegExp(`below /srv/vtepd \\(\\d+ MB\\), over ${version}\n`));
+    await leftNothing();
+  });
+
   test('a purge leaves nothing', async () => {
     await withoutSystemd(`${OWN}/install.sh`);
     const { status, stderr } = await withoutSystemd(`${OWN}/uninstall.sh --purge`);

@@ -8,6 +8,8 @@ CONF=/etc/vtepd/vtepd.conf
 UNIT=/etc/systemd/system/vtepd.service
 # Where the Debian package's scripts keep the program between a removal and a purge.
 KEPT=/var/lib/vtepd-removed
+# What a removal has begun to remove.
+REMOVING=$KEPT/removing
 
 say() { printf '%s: %s\n' "$program" "$*"; }
 
@@ -43,9 +45,10 @@ check_prefix() { # check_prefix DIRECTORY
   esac
 }
 
-# The prefix of what is installed, as its unit or, without systemd, its usual places tell; nothing where there is none.
+# The prefix of what is installed, as its unit or, without systemd, its CNI plugin or its usual places tell; nothing where there is none.
 installed_prefix() {
-  for each in "$(sed -n 's|^ExecStart=\(/.*\)/bin/vtepd$|\1|p' $UNIT 2> /dev/null)" /usr/local /opt/vtepd; do
+  plugin=$(readlink /opt/cni/bin/flannel) || plugin=
+  for each in "$(sed -n 's|^ExecStart=\(/.*\)/bin/vtepd$|\1|p' $UNIT 2> /dev/null)" "${plugin%/lib/vtepd/run}" /usr/local /opt/vtepd; do
     if [ -n "$each" ] && [ -e "$each/lib/vtepd/installed" ]; then
       echo "$each"
       return

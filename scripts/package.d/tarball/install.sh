@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs vtepd, or another version of it over the one that is there. It needs neither dpkg nor npm.
-cd "$(dirname "$0")" && . ./setup/common.sh && . ./setup/about || exit
+CDPATH='' cd "$(dirname "$0")" && . ./setup/common.sh && . ./setup/about || exit
 
 usage() {
   cat << 'TEXT'
@@ -33,11 +33,17 @@ main() {
   # Said when something fails from here on, by whatever ends this script.
   halfway='it stopped halfway: run it again once the reason is gone. What ran before goes on'
   trap '[ -z "$halfway" ] || say "$halfway" >&2' EXIT
+  # Not every sh takes a signal for an exit.
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
   say "vtepd $VERSION goes below $PREFIX ($(du -sk lib | sed 's/...[^0-9].*//') MB)${former:+, over $former}"
   install_files
   install_configuration
   # The user, what Node compiles ahead, and the restart: as the Debian package does it.
   package_script "$PROGRAM" postinst configure "$former"
+  # By it the next installation knows that this one was whole, and is to be upgraded.
+  put 644 setup/about "$PROGRAM/setup/about"
   halfway=
   tell
 }
@@ -133,12 +139,12 @@ is_ours() { [ -e "$PROGRAM/installed" ] && grep -Fqx "$1" "$PROGRAM/installed"; 
 
 install_files() {
   list=$PROGRAM/installed
-  ours=$(plan | cut -d ' ' -f 3; new_directories; grep '/$' "$list" 2> /dev/null || true)
+  ours=$(plan | cut -d ' ' -f 3; new_directories; grep -h '/$' "$list" $REMOVING 2> /dev/null || true)
   mkdir -p "$PROGRAM"
   # First of all, so that uninstall.sh knows what to remove whatever happens. Directories that are ours end with a slash.
   { [ ! -e "$list" ] || cat "$list"; echo "$ours"; } | sort -u > "$list.new"
   mv -f "$list.new" "$list"
-  plan | while read -r mode from to; do put "$mode" "$from" "$to"; done
+  plan | while read -r mode from to; do [ "$from" = setup/about ] || put "$mode" "$from" "$to"; done
   "$PREFIX/bin/vtepd" --version > /dev/null || fail "$PREFIX/bin/vtepd does not run; is $PREFIX mounted noexec?"
   # What only the former version had.
   echo "$ours" | sort -u > "$list.new"

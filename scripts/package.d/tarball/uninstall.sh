@@ -1,6 +1,6 @@
 #!/bin/sh
 # Removes vtepd as install.sh installed it. It is beside the program, and with --purge also works when that is gone.
-here=$(cd "$(dirname "$0")" && pwd) && . "$here/setup/common.sh" || exit
+here=$(CDPATH='' cd "$(dirname "$0")" && pwd) && . "$here/setup/common.sh" || exit
 
 usage() {
   cat << 'TEXT'
@@ -27,10 +27,17 @@ main() {
     esac
   done
   need_root
+  # Where an installation stopped before anything else was there.
+  for place in "$PREFIX" /usr/local /opt/vtepd; do
+    [ -e "$place/lib/vtepd/installed" ] || ! rm "$place/lib/vtepd/installed.new" 2> /dev/null || rmdir "$place/lib/vtepd"
+  done
   if [ -e "$here/installed" ]; then PREFIX=${here%/lib/vtepd}; else PREFIX=${PREFIX:-$(installed_prefix)}; fi
   PROGRAM=${PREFIX%/}/lib/vtepd
   if [ -n "$PREFIX" ] && [ -e "$PROGRAM/installed" ]; then
     remove
+  elif [ -e $REMOVING ]; then
+    say 'an earlier removal stopped halfway: this goes on with it'
+    finish
   elif [ ! "$PURGE" ]; then
     say "vtepd is not installed${PREFIX:+ below $PREFIX}; nothing was done"
     exit 0
@@ -43,21 +50,39 @@ remove() {
     running=$(echo $(agents "$PROGRAM"))
     [ -z "$running" ] || fail "an agent runs: keep this system's init from starting it again, end it (kill $running), and run this again"
   fi
-  package_script "$PROGRAM" prerm remove
-  # For a purge that comes later.
-  cp -R "$PROGRAM/setup" "$PROGRAM/uninstall.sh" $KEPT/
-  list=$KEPT/installed
-  cp "$PROGRAM/installed" "$list"
-  grep -v '/$' "$list" | while read -r file; do
-    # The program itself last: until then this can be run again.
-    case $file in "$PROGRAM"/*) ;; *) rm -f "$file" ;; esac
+  # It is put behind all that these need: without it there was an installation that stopped halfway, and no agent.
+  if [ -e "$PROGRAM/uninstall.sh" ]; then
+    package_script "$PROGRAM" prerm remove
+    # For a purge that comes later.
+    cp -R "$PROGRAM/setup" "$PROGRAM/uninstall.sh" $KEPT/
+  fi
+  mkdir -p -m 700 $KEPT
+  { echo "$PROGRAM"; cat "$PROGRAM/installed"; } > $REMOVING.new
+  mv -f $REMOVING.new $REMOVING
+  # The program itself last: until then this can be run again.
+  sed 1d $REMOVING | grep -v '/$' | while read -r file; do
+    case $file in
+      "$PROGRAM"/*) ;;
+      *) rm -f "$file" "$file.vtepd-new" ;;
+    esac
   done
-  rm -rf "$PROGRAM"
+  # At once: of a half of it nothing could be made any more.
+  rm -rf "$PROGRAM.removed"
+  mv "$PROGRAM" "$PROGRAM.removed"
+  finish
+}
+
+# What is left to do once the program has gone from its place.
+finish() {
+  PROGRAM=$(head -n 1 $REMOVING)
+  rm -rf "$PROGRAM.removed"
   # Deepest first. One that is not empty has something of others in it.
-  grep '/$' "$list" | sort -r | while read -r directory; do rmdir "$directory" 2> /dev/null || true; done
-  rm "$list"
-  package_script $KEPT postrm remove
-  [ "$PURGE" ] || say "vtepd is removed. What is left is removed by: $KEPT/uninstall.sh --purge"
+  sed 1d $REMOVING | grep '/$' | sort -r | while read -r directory; do rmdir "$directory" 2> /dev/null || true; done
+  if [ -e $KEPT/setup/postrm ]; then package_script $KEPT postrm remove; fi
+  rm $REMOVING
+  # Nothing is in it where an installation stopped halfway.
+  rmdir $KEPT 2> /dev/null || true
+  [ "$PURGE" ] || say "vtepd is removed.$([ ! -e $KEPT/uninstall.sh ] || echo " What is left is removed by: $KEPT/uninstall.sh --purge")"
 }
 
 purge() {
