@@ -14,6 +14,8 @@ const ROOT = resolve(__dirname, '../..');
 /** Of the packages; which is the later one is not to depend on what package.json says today. */
 const VERSIONS = { old: '0.1.0', new: '0.1.0+next' } as const;
 type Build = keyof typeof VERSIONS;
+const CONF = '/etc/vtepd/vtepd.conf';
+const EDIT = 'log-format=text\n';
 
 /** In memory: dpkg waits for the disk after every file. */
 const directory = mkdtempSync('/dev/shm/vtepd-upgrade-');
@@ -56,6 +58,8 @@ beforeAll(async () => {
   await beginFresh('new');
   await leaveNothing();
   await beginFresh('old');
+  // As README.md says. dpkg asks nothing for that, here where nobody could answer.
+  machine.write(CONF, `${machine.read(CONF)!}${EDIT}`);
   identity = await identityOf();
 });
 
@@ -135,7 +139,8 @@ async function changeTo(build: Build): Promise<void> {
   expect(MainPID).not.toBe(before);
   expect(NRestarts).toBe('0');
   expect(await machine.run('dpkg-query', '--show', '-f', '${Version}', 'vtepd')).toBe(VERSIONS[build]);
-  expect(await machine.run('dpkg', '--verify', 'vtepd')).toBe('');
+  expect(machine.read(CONF)).toContain(EDIT);
+  expect(await machine.run('dpkg', '--verify', 'vtepd')).toBe(`??5?????? c ${CONF}\n`);
   // v0.1.0 leaves one each time.
   if (build === 'new') expect(await locksOfOthers()).toEqual(locks);
 }

@@ -1,13 +1,20 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseCommandLine } from '../../src/cli/command-line';
 import type { ReadConfigFile } from '../../src/cli/config-file';
 import { readConfigFile } from '../../src/cli/config-file-io';
 import { configFileTemplate } from '../../src/cli/config-file-template';
-import { OPTIONS, OPTION_KEYS } from '../../src/cli/options';
+import { keyOfOption, OPTIONS, OPTION_KEYS } from '../../src/cli/options';
 import type { Options } from '../../src/cli/read-options';
 import { UsageError } from '../../src/model/errors';
+import { readRegularFile } from '../../src/regular-file';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/temporary-directory';
+
+jest.mock('../../src/regular-file', () => {
+  const actual =
+    jest.requireActual<Record<'readRegularFile', typeof readRegularFile>>('../../src/regular-file');
+  return { ...actual, readRegularFile: jest.fn(actual.readRegularFile) };
+});
 
 const CONF = '/etc/vtepd/vtepd.conf';
 
@@ -187,6 +194,17 @@ describe('on the disk', () => {
     expect(readConfigFile(join(directory, 'none/vtepd.conf'))).toBeUndefined();
   });
 
+  test('of one that this user may not read it says how the service may', () => {
+    const path = join(temporaryDirectory(), 'vtepd.conf');
+    const denied = Object.assign(new Error('denied'), { code: 'EACCES' });
+    jest.mocked(readRegularFile).mockImplementationOnce(() => {
+      throw denied;
+    });
+    expect(() => readConfigFile(path)).toThrow(
+      `cannot read ${path}: this user may not. So that the service may: chgrp vtepd ${path}; chmod 640 ${path}. By hand: `,
+    );
+  });
+
   test('a directory in its place is said to be one', () => {
     const path = join(temporaryDirectory(), 'vtepd.conf');
     mkdirSync(path);
@@ -194,7 +212,15 @@ describe('on the disk', () => {
   });
 });
 
-describe('the file that the package installs', () => {
+test('the file that the Debian package installs, that of v0.1.0, names options that there are', () => {
+  const text = readFileSync(join(__dirname, '../../scripts/package.d/vtepd.conf'), 'utf8');
+  const names = [...text.matchAll(/^#([^ =]+)=/gm)].map(([, name]) => name!);
+  expect(names.length).toBeGreaterThan(30);
+  for (const name of names) expect(keyOfOption(name)).toBeDefined();
+  expect([...optionsIn(text).explicit]).toEqual([]);
+});
+
+describe('the file that shows all options', () => {
   const template = configFileTemplate();
 
   test('sets nothing', () => {
