@@ -15,7 +15,7 @@ const LEASE = {
 };
 
 /** Runs it below a directory of its own, with agents that say this of their leases; the first is the service's. */
-function said(leases: readonly object[], { hasState = true, hasDefaults = false } = {}) {
+function said(leases: readonly object[], { hasState = true, hasDefaults = false, isFull = false } = {}) {
   const root = temporaryDirectory();
   for (const place of ['bin', 'etc', 'usr/lib/vtepd/dist', 'usr/lib/vtepd/native', 'var/lib/vtepd'])
     mkdirSync(join(root, place), { recursive: true });
@@ -30,6 +30,7 @@ function said(leases: readonly object[], { hasState = true, hasDefaults = false 
   program('bin/vtepd', `cat << 'END'\n${statuses.reverse().join('\n')}\nEND\n[ ${leases.length} != 0 ]`);
   program('bin/systemctl', 'echo 77');
   program('bin/deb-systemd-invoke', '');
+  if (isFull) program('bin/cp', 'echo "cp: no space left on device" >&2; exit 1');
   program('usr/lib/vtepd/run', 'home=/usr/lib/vtepd');
   if (hasState) writeFileSync(join(root, 'var/lib/vtepd/state.json'), '{}');
   if (hasDefaults) writeFileSync(join(root, 'etc/vtepd'), 'FLANNELD_IFACE=eth0\n');
@@ -77,4 +78,12 @@ test('without a running agent it is said how long a lease may stay', () => {
 
 test('where no agent ever was on the overlay, there is nothing to say', () => {
   expect(said([], { hasState: false })).toBe('');
+});
+
+test('where what a purge needs finds no room, the removal goes on, and speaks of nothing that needs it', () => {
+  const text = said([{ ...LEASE, remainingSeconds: 80_000 }], { isFull: true });
+  expect(text).toContain('vtepd: traffic goes on as it is');
+  expect(text).toMatch(/^vtepd: the lease of 10\.5\.7\.0\/24 in etcd stays until /m);
+  expect(text).not.toContain('/var/lib/vtepd-removed/vtepd');
+  expect(text).not.toContain('apt purge');
 });
