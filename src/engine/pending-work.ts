@@ -22,6 +22,8 @@ export interface Work {
   readonly names: ReadonlyMap<string, ObjectName>;
   /** Keys of the names that we want changed ourselves. */
   readonly wanted: ReadonlySet<string>;
+  /** Those of them that nothing had, as far as we know: they belong to peers that have just joined. */
+  readonly fresh: ReadonlySet<string>;
   /** For the log: some of the causes. */
   readonly causes: readonly Cause[];
 }
@@ -34,6 +36,7 @@ export class PendingWork {
   #whole = new Set<Cause['kind']>();
   #names = new Map<string, ObjectName>();
   #wanted = new Set<string>();
+  #fresh = new Set<string>();
   #causes: Cause[] = [];
 
   get isEmpty(): boolean {
@@ -46,10 +49,12 @@ export class PendingWork {
     this.#addCause(cause);
   }
 
-  /** These objects are to be looked at. */
-  add(names: readonly ObjectName[], cause: Cause): void {
+  /** These objects are to be looked at. `isFresh`: see {@link Work.fresh}; whatever else is said of a name goes before it. */
+  add(names: readonly ObjectName[], cause: Cause, isFresh = false): void {
     for (const name of names) {
       const key = keyOf(name);
+      if (!isFresh) this.#fresh.delete(key);
+      else if (!this.#names.has(key)) this.#fresh.add(key);
       this.#names.set(key, name);
       if (cause.kind === 'wanted') this.#wanted.add(key);
     }
@@ -58,6 +63,7 @@ export class PendingWork {
     this.#whole.add(this.#wanted.size > 0 ? 'wanted' : 'external');
     this.#names.clear();
     this.#wanted.clear();
+    this.#fresh.clear();
   }
 
   /** True while it waits to be looked at because we want it changed. */
@@ -67,10 +73,14 @@ export class PendingWork {
 
   /** Hands over all there is. */
   take(): Work {
-    const work = { whole: this.#whole, names: this.#names, wanted: this.#wanted, causes: this.#causes };
+    const work = {
+      ...{ whole: this.#whole, names: this.#names, wanted: this.#wanted, fresh: this.#fresh },
+      causes: this.#causes,
+    };
     this.#whole = new Set();
     this.#names = new Map();
     this.#wanted = new Set();
+    this.#fresh = new Set();
     this.#causes = [];
     return work;
   }

@@ -160,7 +160,8 @@ export class Reconciler {
     if (isTooMuch(changes.length, peers)) this.#pending.addAll(cause);
     else {
       for (const { before, after } of changes)
-        for (const peer of [before, after]) if (peer) this.#pending.add(peerNames(overlay, peer), cause);
+        for (const peer of [before, after])
+          if (peer) this.#pending.add(peerNames(overlay, peer), cause, before === undefined);
     }
     this.#wake.raise();
   }

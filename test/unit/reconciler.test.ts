@@ -334,9 +334,39 @@ describe('the reconciler', () => {
     const { kernel, clock, put, isAsDesired, stop } = await reconciling({ peers: [examplePeer(2)] });
     const { observations } = kernel;
     prepare(kernel);
-    put(examplePeer(3));
+    put(examplePeer(2, { publicIp: examplePeer(9).publicIp }));
     await clock.advance(1_000);
     expect(kernel.observations).toBe(observations + 1);
+    expect(isAsDesired()).toBe(true);
+    await stop();
+  });
+
+  it.each([
+    ['one that joined', 'preload', true, 0],
+    ['one that joined, on demand', 'on-demand', true, 3],
+    ['one that joined while the registry has not been read', 'preload', false, 3],
+  ] as const)('reads of %s (%s, in sync: %s) %i objects', async (_what, kind, isInSync, looked) => {
+    const resolve = kind === 'preload' ? { kind } : { kind, idleMilliseconds: 60_000 };
+    const overlay = exampleOverlay({ resolve });
+    const { passes, put, clock, stop } = await reconciling({ overlay, peers: [examplePeer(2)], isInSync });
+    put(examplePeer(3));
+    await clock.advance(0);
+    expect(passes.at(-1)).toMatchObject({ kind: 'named', looked });
+    await stop();
+  });
+
+  it('reads what belongs to one that left and joined again before a pass, and what was tampered with', async () => {
+    const { kernel, passes, put, remove, clock, isAsDesired, stop } = await reconciling({
+      peers: [examplePeer(2)],
+    });
+    remove(examplePeer(2));
+    put(examplePeer(2, { publicIp: examplePeer(9).publicIp }));
+    await clock.advance(0);
+    expect(passes.at(-1)).toMatchObject({ kind: 'named', looked: 3, operations: 1 });
+    put(examplePeer(3));
+    kernel.tamper({ verb: 'put', object: peerObjects(exampleOverlay(), examplePeer(3))[1] });
+    await clock.advance(0);
+    expect(passes.at(-1)).toMatchObject({ kind: 'named', looked: 1, operations: 2 });
     expect(isAsDesired()).toBe(true);
     await stop();
   });
@@ -350,10 +380,10 @@ describe('the reconciler', () => {
       );
     join(2, 65);
     await clock.advance(0);
-    expect([kernel.observations - observations, kernel.looks - looks]).toEqual([0, 192]);
+    expect([kernel.observations - observations, kernel.looks - looks]).toEqual([0, 0]);
     join(66, 131);
     await clock.advance(0);
-    expect([kernel.observations - observations, kernel.looks - looks]).toEqual([1, 192]);
+    expect([kernel.observations - observations, kernel.looks - looks]).toEqual([1, 0]);
     expect(log.lines.at(-1)?.fields).toMatchObject({ because: 'peers changed', operations: 198 });
     expect(isAsDesired()).toBe(true);
     await stop();
