@@ -27,6 +27,8 @@ export interface EtcdOptions extends TlsFilePaths {
 const CALL_DEADLINE_MILLISECONDS = 5_000;
 /** So often, at most, are the certificate files looked at. */
 const TLS_CHECK_MILLISECONDS = 1_000;
+/** Renewing them takes no longer. */
+const TLS_WRITING_MILLISECONDS = 5_000;
 const SILENCE_REST_MILLISECONDS = 60_000;
 const LONGEST_REST_MILLISECONDS = 3_600_000;
 
@@ -71,6 +73,8 @@ export class EtcdClient {
   readonly #sets = new Set<ConnectionSet>();
   #set: ConnectionSet | undefined;
   #tlsCheckedAt = 0;
+  /** The files on disk are not those in use, and cannot be used. */
+  #brokenTls: { readonly since: number; isTold: boolean } | undefined;
   #preferred = 0;
   #closed = false;
 
@@ -279,13 +283,27 @@ export class EtcdClient {
     };
   }
 
+  /** Once, when nobody can be in the middle of writing them any more: the next start would fail. */
+  #noteBrokenTls({ message }: CallError): void {
+    const now = monotonicMilliseconds();
+    this.#brokenTls ??= { since: now, isTold: false };
+    if (this.#brokenTls.isTold || now - this.#brokenTls.since < TLS_WRITING_MILLISECONDS) return;
+    this.#brokenTls.isTold = true;
+    this.#log?.warn('the TLS files for etcd cannot be used any more; going on with what was in them before', {
+      error: message,
+    });
+  }
+
   /** The connections to use now. Renewed certificates give new ones; what is under way on the old ones is left to end. */
   #currentSet(purpose: string): ConnectionSet {
     const old = this.#set;
     if (old && monotonicMilliseconds() - this.#tlsCheckedAt < TLS_CHECK_MILLISECONDS) return old;
     this.#tlsCheckedAt = monotonicMilliseconds();
     const usesTls = this.#endpoints.some(({ tls }) => tls);
-    if (old?.tlsStamp === (usesTls ? this.#tlsFiles.stamp : '')) return old;
+    if (old?.tlsStamp === (usesTls ? this.#tlsFiles.stamp : '')) {
+      this.#brokenTls = undefined;
+      return old;
+    }
     try {
       const tls = usesTls ? this.#tlsFiles.read() : undefined;
       const connections = this.#endpoints.map(
@@ -296,11 +314,15 @@ export class EtcdClient {
       );
       this.#set = { connections, tlsStamp: tls?.stamp ?? '', users: 0 };
     } catch (error) {
-      // Somebody is in the middle of writing new ones: the old ones may still do, and we look again.
-      if (old) return old;
       if (!(error instanceof CallError)) throw error;
+      // Somebody is in the middle of writing new ones: the old ones may still do, and we look again.
+      if (old) {
+        this.#noteBrokenTls(error);
+        return old;
+      }
       throw new RegistryError('denied', `cannot ${purpose}: ${error.message}`, { cause: error });
     }
+    this.#brokenTls = undefined;
     this.#sets.add(this.#set);
     if (old) this.#hold(old)();
     return this.#set;

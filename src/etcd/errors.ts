@@ -110,6 +110,7 @@ const CONNECTION_TEXTS: readonly [RegExp, CallFailure, string][] = [
   [/wrong version number|packet length too long/i, 'denied', 'it does not speak TLS'],
   [/before secure TLS connection/, 'unavailable', 'it ended the TLS handshake; does it speak TLS?'],
   [/^Failed to connect$|: Failed to connect/, 'unavailable', 'it hung up at once; does it want https?'],
+  [/Bandwidth exhausted/, 'unavailable', 'it wants to be asked less often (HTTP/2: enhance your calm)'],
   [/Protocol error/, 'unavailable', 'it does not speak HTTP/2; is it etcd?'],
   [
     /ECONNRESET|EPIPE|socket hang up|socket disconnected|Connection dropped|connection closed|GOAWAY|RST_STREAM|Received RST|closed before call|read E/i,

@@ -47,7 +47,7 @@ export class TlsFiles {
     // Before the reading: a file changed while we read has another stamp next time.
     const { stamp } = this;
     const { caFile, certFile, keyFile } = this.files;
-    const rootCertificate = caFile ? readPem(caFile, 'CA file') : readSystemCas();
+    const rootCertificate = caFile ? readCas(caFile) : readSystemCas();
     const certChain = certFile ? readPem(certFile, 'certificate file') : undefined;
     const privateKey = keyFile ? readPem(keyFile, 'key file') : undefined;
     if (certChain && privateKey) checkPair(certFile!, certChain, keyFile!, privateKey);
@@ -80,6 +80,13 @@ function readPem(path: string, what: string): Buffer {
     throw new CallError('denied', `the ${what} '${path}' cannot be read: ${why}`, error);
   }
   if (!content.includes('-----BEGIN ')) throw new CallError('denied', `the ${what} '${path}' holds no PEM`);
+  return content;
+}
+
+/** Of a file whose first certificate cannot be read OpenSSL takes none, and says nothing: then nobody would be trusted. */
+function readCas(path: string): Buffer {
+  const content = readPem(path, 'CA file');
+  parsed(() => new X509Certificate(content), `the CA file '${path}' is damaged, or holds no certificate`);
   return content;
 }
 

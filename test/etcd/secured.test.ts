@@ -1,5 +1,5 @@
 /** Certificates, users and passwords. */
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EtcdRegistry, type EtcdRegistryOptions } from '../../src/etcd/registry';
@@ -7,6 +7,7 @@ import { describeError, RegistryError } from '../../src/model/errors';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
 import { Authority, type CertificateFiles } from '../support/certificates';
 import { startEtcd, type EtcdServer } from '../support/etcd-server';
+import { FakeLog } from '../support/fake-log';
 import { until } from '../support/lab/until';
 import { TlsGate, fingerprintOf } from '../support/tls-gate';
 import { leaseSubnets, vxlanAttributes, WatchProbe, written } from '../support/registry-contract';
@@ -196,6 +197,32 @@ describe('over TLS', () => {
       expect(gate.seen).toEqual([await fingerprintOf(first), await fingerprintOf(second)]);
       // Nobody uses the first any more.
       await until('one connection', () => gate.openCount === 1);
+    });
+
+    test.each([
+      ['are links in a circle', (path: string) => symlink('ca', path), 'its links lead in a circle'],
+      ['hold garbage', (path: string) => writeFile(path, '-----BEGIN CERTIFICATE-----\nAAA\n'), 'is damaged'],
+    ])('and %s do no harm, but for a warning when they stay so', async (_, spoil, reason) => {
+      await install(await issue());
+      const log = new FakeLog();
+      const registry = open(plain, { ...files, endpoints: [gate.url], log });
+      await registry.list(signal);
+      await rm(files.caFile);
+      await spoil(files.caFile);
+      const warnings = () => log.lines.filter(({ level }) => level === 'warn');
+      await until('it is said', async () => {
+        await registry.list(signal);
+        return warnings().length > 0;
+      });
+      await looked(registry);
+      expect(warnings()).toEqual([
+        {
+          level: 'warn',
+          message: 'the TLS files for etcd cannot be used any more; going on with what was in them before',
+          fields: { error: expect.stringContaining(reason) as string },
+        },
+      ]);
+      expect(gate.seen).toHaveLength(1);
     });
   });
 });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TlsFiles } from '../../src/etcd/tls-files';
@@ -66,4 +66,15 @@ test('a file that cannot be looked at counts as changed: links in a circle, a pa
   expect(new TlsFiles({ caFile: 'a\0b' }).stamp).toBe('ERR_INVALID_ARG_VALUE');
   const whole = new TlsFiles({ caFile: mine.cert }).stamp;
   expect(whole).toMatch(/^\d+:\d+:[\d.]+$/);
+});
+
+test('a CA file without a certificate that can be read is named, and one with more behind it is taken', () => {
+  const damaged = file('damaged-ca.crt', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+  expect(() => new TlsFiles({ caFile: damaged }).read()).toThrow(`the CA file '${damaged}' is damaged`);
+  expect(() => new TlsFiles({ caFile: mine.key }).read()).toThrow(`the CA file '${mine.key}' is damaged`);
+  const bundle = file(
+    'bundle.crt',
+    `# ours\n${readFileSync(mine.cert, 'utf8')}\n${readFileSync(damaged, 'utf8')}`,
+  );
+  expect(new TlsFiles({ caFile: bundle }).read().rootCertificate).toHaveLength(readFileSync(bundle).length);
 });
