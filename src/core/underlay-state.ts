@@ -5,7 +5,7 @@ import type { Underlay } from '../model/overlay';
 import { OVERLAY_DEVICE } from './underlay-candidates';
 
 /** So many peers are asked for, at as many places as possible; a host has few routes. */
-const ASKED_PEERS = 16;
+export const ASKED_PEERS = 16;
 /** They are chosen from so many: of ten thousand, the choice alone would take milliseconds. */
 const CONSIDERED_PEERS = 256;
 /** Peers of one such network are reached by one route. */

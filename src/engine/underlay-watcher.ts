@@ -1,5 +1,5 @@
 /** Follows the underlay interface through whatever happens to it. */
-import { peersToAsk, stateOf, type UnderlayState } from '../core/underlay-state';
+import { ASKED_PEERS, peersToAsk, stateOf, type UnderlayState } from '../core/underlay-state';
 import type { KnownPast } from '../core/underlay-past';
 import type { IpAddress, Subnet } from '../model/address';
 import { ConfigError } from '../model/errors';
@@ -52,6 +52,8 @@ interface Seen {
   readonly hostNetwork: HostNetwork;
   /** Why nothing could be chosen by the user's wish. */
   readonly unchosen: string | undefined;
+  /** The peers that were asked for, where there are many: to choose them takes longer than to ask for them. */
+  asked?: readonly IpAddress[];
 }
 
 export interface UnderlayListener {
@@ -163,9 +165,9 @@ export class UnderlayWatcher {
   }
 
   /** Whether they are reached, by the network as it was seen last. */
-  async #lookAtPeers({ hostNetwork, unchosen }: Seen, signal: AbortSignal): Promise<void> {
+  async #lookAtPeers(seen: Seen, signal: AbortSignal): Promise<void> {
     const underlay = this.#underlay!;
-    this.#judge(await this.#stateOf(underlay, hostNetwork, signal), unchosen, underlay, hostNetwork);
+    this.#judge(await this.#stateOf(underlay, seen, signal), seen.unchosen, underlay, seen.hostNetwork);
   }
 
   /** What is to be gone back to once it is there again. */
@@ -177,8 +179,10 @@ export class UnderlayWatcher {
     return wasBeside && after.index === before.index ? (this.#origin ?? before) : this.#origin;
   }
 
-  async #stateOf(underlay: Underlay, hostNetwork: HostNetwork, signal: AbortSignal): Promise<UnderlayState> {
-    const peers = peersToAsk(underlay, hostNetwork.interfaces, this.situation.peers?.() ?? []);
+  async #stateOf(underlay: Underlay, seen: Seen, signal: AbortSignal): Promise<UnderlayState> {
+    const { hostNetwork } = seen;
+    const peers = seen.asked ?? peersToAsk(underlay, hostNetwork.interfaces, this.situation.peers?.() ?? []);
+    if (peers.length >= ASKED_PEERS) seen.asked = peers;
     const routes = await Promise.all(
       peers.map(async (peer) => ({
         peer,
