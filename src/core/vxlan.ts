@@ -58,6 +58,9 @@ export function misfits(desired: Link, actual: Link): string[] {
   if (have.port !== want.port) reasons.push(`port ${have.port} instead of ${want.port}`);
   if (have.gbp !== want.gbp) reasons.push(have.gbp ? 'GBP is on' : 'GBP is off');
   if (have.remoteChecksum) reasons.push('remote checksum offload is on');
+  if (have.mostFdbEntries !== undefined)
+    reasons.push(`it takes no more than ${have.mostFdbEntries} FDB entries`);
+  if (have.ttlInherited) reasons.push('TTL is inherited');
   if (have.local !== undefined && want.local !== undefined && familyOf(have.local) !== familyOf(want.local)) {
     reasons.push(`an underlay address of another family, ${have.local}`);
   }

@@ -23,7 +23,7 @@ import {
 import type { MessageWriter } from './message-writer';
 import { writeNeighborParameters } from './neighbor-parameters';
 import { writeFdbEntry, writeFdbRemoval, writeNeighbor, writeNeighborRemoval } from './neighbors';
-import { findLink } from './observation';
+import { findLink, findLinkByAnyName } from './observation';
 import type { Listening } from './listening';
 import { errnoName, kernelErrorOf, type Refusal } from './refusal';
 import { putBehind } from './route-places';
@@ -158,6 +158,11 @@ export class Changes {
     if (code === 'EOPNOTSUPP')
       return { ...refusal, detail: `this kernel has no vxlan devices (${refusal.detail ?? 'module vxlan'})` };
     if (code !== 'EEXIST' && code !== 'EADDRINUSE') return refusal;
+    const other = findLinkByAnyName(this.netlink, name);
+    if (code === 'EEXIST' && other && other.name !== name) {
+      const detail = `it is an alternative name of ${other.name}; ip link property del dev ${other.name} altname ${name}`;
+      return { ...refusal, detail };
+    }
     const rivals = this.#vxlanLinks().filter((link) => link.name !== name && link.vxlan!.port === port);
     const twin = rivals.find((link) => link.vxlan!.vni === vxlan?.vni);
     if (code === 'EEXIST') {

@@ -119,6 +119,8 @@ function parametersOf(vxlan: Vxlan): VxlanParameters {
     ...(vxlan.ttl ? { ttl: vxlan.ttl } : {}),
     ...(vxlan.df?.[0] ? { dontFragment: vxlan.df[0] } : {}),
     ...(vxlan.remcsumTx || vxlan.remcsumRx ? { remoteChecksum: true } : {}),
+    ...(vxlan.limit ? { mostFdbEntries: vxlan.limit } : {}),
+    ...(vxlan.ttlInherit?.[0] ? { ttlInherited: true } : {}),
   };
 }
 

@@ -33,12 +33,18 @@ const ATTEMPTS = 10;
 
 /** The link of this name or index, or undefined. Asks the kernel each time: an index is never remembered. */
 export function findLink(netlink: Rtnetlink, link: string | number): LinkRecord | undefined {
+  const found = findLinkByAnyName(netlink, link);
+  // The kernel finds a link by its alternative names, too; that would be somebody else's.
+  return found && typeof link === 'string' && found.name !== link ? undefined : found;
+}
+
+/** {@link findLink}, also by an alternative name: `ip link property add dev LINK altname NAME`. */
+export function findLinkByAnyName(netlink: Rtnetlink, link: string | number): LinkRecord | undefined {
   let found: LinkRecord | undefined;
   const refusal = netlink.ask(getLink(link), (message) => (found = parseLink(message) ?? found));
   if (refusal && !['ENODEV', 'ERANGE'].includes(errnoName(refusal.errno)))
     throw kernelErrorOf(`cannot read link ${link}`, refusal);
-  // The kernel finds a link by its alternative names, too; that would be somebody else's.
-  return found && typeof link === 'string' && found.name !== link ? undefined : found;
+  return found;
 }
 
 /** Dumps one kind of record. What the kernel does not know at all (a family that is disabled) counts as none. */

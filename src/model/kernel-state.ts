@@ -53,6 +53,10 @@ export interface VxlanParameters {
   readonly dontFragment?: number | undefined;
   /** Checksums that only a host which has the same switched on takes out again: all others drop such packets. Absent: off. */
   readonly remoteChecksum?: boolean;
+  /** It takes no more FDB entries than so many. Absent: any number. */
+  readonly mostFdbEntries?: number;
+  /** The outer packets have the hops of the inner ones: those end at the first router which should end behind the tunnel. Absent: off. */
+  readonly ttlInherited?: boolean;
 }
 
 /** How the kernel resolves neighbors on a link (sysctl `net.ipv4.neigh.LINK.*`). */

@@ -90,15 +90,19 @@ test('what we undo ourselves is not told as a change of others', async () => {
   probe.stop();
 });
 
-test('a device whose packets only one with remote checksums understands is made anew', async () => {
+test.each([
+  ['whose packets only one with remote checksums understands', 'remcsumtx', 'remote checksum offload is on'],
+  ['that has no room for all peers', 'maxaddress 1', 'it takes no more than 1 FDB entries'],
+  ['whose packets end where the inner ones should', 'ttl inherit', 'TTL is inherited'],
+])('a device %s is made anew', async (_what, words, reason) => {
   sh('ip link del flannel.1');
   const { mac } = desired().get('link flannel.1') as Link;
   sh(
-    `ip link add flannel.1 address ${mac} type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning remcsumtx`,
+    `ip link add flannel.1 address ${mac} type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning ${words}`,
   );
   const [first] = await pass();
-  expect(first).toContain('remote checksum offload is on');
-  expect(sh('ip -d link show flannel.1')).not.toContain(' remcsumtx');
+  expect(first).toContain(reason);
+  expect(sh('ip -d link show flannel.1')).not.toContain(` ${words.replace('maxaddress', 'maxaddr')}`);
   expect(await pass()).toEqual([]);
 });
 

@@ -31,6 +31,19 @@ test.each(['up', 'down'])(
   },
 );
 
+test('a link that has our name for an alternative one stays, and the refusal names it', async () => {
+  const link = exampleLink(underlay);
+  sh(`ip link property add dev eth0 altname ${link.name}`);
+  const failed = await kernel.apply([put(link)], signal);
+  expect(failed.map(({ error }) => error.message)).toEqual([
+    expect.stringContaining(
+      'it is an alternative name of eth0; ip link property del dev eth0 altname flannel.1',
+    ) as string,
+  ]);
+  sh(`ip link property del dev eth0 altname ${link.name}`);
+  expectDone(await kernel.apply([put(link)], signal));
+});
+
 test('a link with our VNI but with the MAC of somebody else stays, and the refusal says so', async () => {
   const link = exampleLink(underlay);
   expectDone(await kernel.apply([put(link)], signal));

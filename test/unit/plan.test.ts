@@ -170,6 +170,8 @@ describe('the plan for a host', () => {
     ['another port', { port: 4789 }, 'port 4789 instead of 8472'],
     ['group policy', { gbp: true }, 'GBP is on'],
     ['remote checksums', { remoteChecksum: true }, 'remote checksum offload is on'],
+    ['a limit', { mostFdbEntries: 100 }, 'it takes no more than 100 FDB entries'],
+    ['an inherited TTL', { ttlInherited: true }, 'TTL is inherited'],
   ])('makes a device with %s anew, and everything on it', (_, difference, reason) => {
     const actual = new Map(whole(2));
     const link = actual.get('link flannel.1') as Link;

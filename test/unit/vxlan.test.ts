@@ -75,6 +75,8 @@ describe('a device that is there', () => {
       differing({ remoteChecksum: true }),
       ['remote checksum offload is on'],
     ],
+    ['a limit', differing({ mostFdbEntries: 100 }), ['it takes no more than 100 FDB entries']],
+    ['the TTL of what it carries', differing({ ttlInherited: true }), ['TTL is inherited']],
     [
       'a local address of the other family',
       differing({ local: IPV6_UNDERLAY }),
