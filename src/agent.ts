@@ -359,9 +359,18 @@ export class Agent {
         if (!this.#announcer.isAnnounced) host.notify({ ready: true });
       }
       this.liveness();
+      this.#lookAtAsking();
       const rest = this.#announcer.isAnnounced ? NOTES_MILLISECONDS : STARTING_NOTES_MILLISECONDS;
       await clock.sleep(rest, signal).catch(() => undefined);
     }
+  }
+
+  /** On demand, no peer is reached anew while the kernel does not ask. It tells nobody of that setting. */
+  #lookAtAsking(): void {
+    if (this.#overlay?.resolve.kind !== 'on-demand' || !this.#reconciler.isBaseInPlace) return;
+    const { notAsking = [] } = this.ports.kernel.settings([linkNameOf(this.#overlay.backend)]);
+    if (notAsking.length > 0)
+      this.#lookAtAll({ kind: 'external', what: 'the kernel does not ask for neighbors any more' });
   }
 
   /** Tells what a start waits for, how we are, and each change of it. */

@@ -30,6 +30,7 @@ export function readSettings(links: readonly string[], root = '/proc/sys/net'): 
   return {
     isForwarding: isSet('ipv4/ip_forward'),
     notForwarding: links.filter((link) => isSet(`ipv4/conf/${link}/forwarding`) === false),
+    notAsking: links.filter((link) => isSet(`ipv4/neigh/${link}/app_solicit`) === false),
     isBridgedFiltered: isSet('bridge/bridge-nf-call-iptables'),
   };
 }
