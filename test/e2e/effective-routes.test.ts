@@ -77,6 +77,34 @@ test('a rule to another table, and one for containers alone', async () => {
   await isOver();
 });
 
+test('rules that pass over our routes, and rules for one container or for what comes from one peer', async () => {
+  await ip('rule add pref 1000 to', peer.subnet, 'goto 32767');
+  await named(/the rule '1000: from all to \S+ goto 32767' passes over ours; .* ip rule del pref 1000/);
+  await ip('rule del pref 1000');
+  await isOver();
+  await ip('rule add pref 32765 lookup main suppress_prefixlength 24');
+  await ip('rule del pref 32766');
+  await named(/the rule '32765: from all lookup main suppress_prefixlength 24' passes over ours/);
+  await ip('rule add pref 32766 lookup main');
+  await ip('rule del pref 32765');
+  await isOver();
+  await ip('rule add pref 1000 from', host.containerAddress, 'prohibit');
+  await named(new RegExp(`^packets of containers of ${host.containerAddress}/32 behind docker0 for peer `));
+  await ip('rule del pref 1000');
+  await isOver();
+  await ip('rule add pref 1000 from', peer.subnet, 'prohibit');
+  await named(/^packets of other hosts for our subnet .* '1000: from \S+ prohibit'/);
+  await ip('rule del pref 1000');
+  await isOver();
+});
+
+test("a rule by which the peer's PublicIP is not reached from this host's address", async () => {
+  await ip('rule add pref 1000 from', host.publicIp, 'to', peer.publicIp, 'unreachable');
+  await named(new RegExp(`there is no route to any peer: ${peer.publicIp}`), 'underlay');
+  await ip('rule del pref 1000');
+  await isOver('underlay');
+});
+
 test("a bridge with the peer's subnet: it goes with its routes, of which the kernel tells nothing", async () => {
   await ip('link add br-other type bridge');
   await ip('link set br-other up');
