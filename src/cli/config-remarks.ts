@@ -5,7 +5,14 @@ import type { Lease } from '../model/lease';
 import type { NetworkConfig, SubnetRange } from '../model/network-config';
 import { printNetworkConfig, subnetCount } from '../model/network-config-codec';
 import { whyNoOverlay } from '../model/special-addresses';
-import { compareAddresses, contains, printSubnet, type IpAddress, type Subnet } from '../model/address';
+import {
+  compareAddresses,
+  contains,
+  parseSubnet,
+  printSubnet,
+  type IpAddress,
+  type Subnet,
+} from '../model/address';
 import { nearest } from './nearest';
 
 /** Why an agent could not carry it out, each a sentence; empty when it can. */
@@ -51,6 +58,7 @@ export function remarksOnText(text: string): string[] {
   const backend = objectOf(Object.entries(root).find(([key]) => key.toLowerCase() === 'backend')?.[1]);
   const isVxlan = Object.values(backend).some((value) => String(value).toLowerCase() === 'vxlan');
   const remarks = [
+    ...maskedNetwork(root),
     ...unknownIn(root, FIELDS, ''),
     ...(isVxlan ? unknownIn(backend, BACKEND_FIELDS, 'Backend.') : []),
     ...repeatedKeys.map((key) => `${shorten(key)} stands there more than once; the last one counts`),
@@ -74,6 +82,14 @@ const BACKEND_FIELDS = [
   ...['Type', 'VNI', 'Port', 'MTU', 'GBP', 'Learning', 'DirectRouting', 'MacPrefix', 'Name'],
 ];
 const MOST_REMARKS = 10;
+
+/** `10.5.1.0/16`: it may be a mistake in the length. */
+function maskedNetwork(root: object): string[] {
+  const written = Object.entries(root).find(([key]) => key.toLowerCase() === 'network')?.[1] as unknown;
+  const network = typeof written === 'string' ? parseSubnet(written) : undefined;
+  if (!network || printSubnet(network) === written) return [];
+  return [`Network ${written as string} is read as ${printSubnet(network)}`];
+}
 
 function unknownIn(object: object, known: readonly string[], where: string): string[] {
   return Object.keys(object)

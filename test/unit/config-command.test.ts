@@ -231,6 +231,10 @@ describe('config set', () => {
       ],
     ],
     [
+      '{"Network": "10.5.1.0/16", "Backend": {"Type": "vxlan"}}',
+      ['Network 10.5.1.0/16 is read as 10.5.0.0/16'],
+    ],
+    [
       '{"network": "10.5.0.0/16", "Comment": "ours", "Backend": {"Type": "VXLAN", "__proto__": 1}}',
       ['Comment has no meaning', 'Backend.__proto__ has no meaning'],
     ],
