@@ -205,6 +205,7 @@ function isCommandName(word: string): word is CommandName {
 function strayWord(word: string): string {
   if (/^(true|false)$/.test(word))
     return `what is '${word}' for? a switch takes its value with '=', as in --ip-masq=${word}`;
+  if (isCommandName(word)) return `'${word}' is a command of its own, and there may be one at a time`;
   const meant = nearest(word, COMMAND_NAMES);
   return `there is no command '${word}'; ${meant ? `did you mean '${meant}'?` : `there are: ${COMMAND_NAMES.join(', ')}`}`;
 }

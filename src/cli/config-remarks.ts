@@ -57,17 +57,19 @@ export function remarksOnText(text: string): string[] {
   const root = objectOf(JSON.parse(text));
   const backend = objectOf(Object.entries(root).find(([key]) => key.toLowerCase() === 'backend')?.[1]);
   const isVxlan = Object.values(backend).some((value) => String(value).toLowerCase() === 'vxlan');
+  // Each is put into words only if it is shown.
   const remarks = [
     ...maskedNetwork(root),
     ...unknownIn(root, FIELDS, ''),
     ...(isVxlan ? unknownIn(backend, BACKEND_FIELDS, 'Backend.') : []),
-    ...repeatedKeys.map((key) => `${shorten(key)} stands there more than once; the last one counts`),
-    ...unusualNumbers.map(
-      (number) =>
-        `flannel reads no ${shorten(number)} as a whole number: write ${shorten(String(Number(number)))}`,
-    ),
+    ...repeatedKeys.map((key) => () => `${shorten(key)} stands there more than once; the last one counts`),
+    ...unusualNumbers
+      .filter((number) => Number.isSafeInteger(Number(number)))
+      .map(
+        (number) => () => `flannel reads no ${shorten(number)} as a whole number: write ${Number(number)}`,
+      ),
   ];
-  const shown = remarks.slice(0, MOST_REMARKS);
+  const shown = remarks.slice(0, MOST_REMARKS).map((remark) => remark());
   return remarks.length > shown.length
     ? [...shown, `… (${remarks.length} remarks of this kind in all)`]
     : shown;
@@ -84,17 +86,17 @@ const BACKEND_FIELDS = [
 const MOST_REMARKS = 10;
 
 /** `10.5.1.0/16`: it may be a mistake in the length. */
-function maskedNetwork(root: object): string[] {
+function maskedNetwork(root: object): (() => string)[] {
   const written = Object.entries(root).find(([key]) => key.toLowerCase() === 'network')?.[1] as unknown;
   const network = typeof written === 'string' ? parseSubnet(written) : undefined;
   if (!network || printSubnet(network) === written) return [];
-  return [`Network ${written as string} is read as ${printSubnet(network)}`];
+  return [() => `Network ${shorten(written as string)} is read as ${printSubnet(network)}`];
 }
 
-function unknownIn(object: object, known: readonly string[], where: string): string[] {
+function unknownIn(object: object, known: readonly string[], where: string): (() => string)[] {
   return Object.keys(object)
     .filter((key) => !known.some((each) => each.toLowerCase() === key.toLowerCase()))
-    .map((key) => {
+    .map((key) => () => {
       const meant = nearest(key, known);
       return `${where}${shorten(key)} has no meaning${meant === undefined ? '' : `; did you mean ${where}${meant}?`}`;
     });

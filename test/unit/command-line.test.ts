@@ -46,6 +46,7 @@ describe('refused:', () => {
       ['foo'],
       "there is no command 'foo'; there are: run, config, status, leave, cleanup, docker-opts, completion, help",
     ],
+    [['run', 'leave'], "'leave' is a command of its own, and there may be one at a time"],
     [['clean-up'], "there is no command 'clean-up'; did you mean 'cleanup'?"],
     [['help', 'laeve'], "there is no command 'laeve'; did you mean 'leave'?"],
     [
