@@ -234,5 +234,7 @@ export function printableOptions(options: Options): Readonly<Record<string, stri
 }
 
 function print(value: OptionValues[OptionKey]): string {
+  // Given as nothing: no such file.
+  if (value === undefined) return '';
   return typeof value === 'object' && 'prefixLength' in value ? printSubnet(value) : String(value);
 }
