@@ -159,6 +159,20 @@ describe('installed by the first of them,', () => {
       });
     });
 
+    test('where name servers are silent it says so, and they do not hold up its end', async () => {
+      // What a resolver waits for by itself: 5 s for each, and all of it twice.
+      first.write('/etc/resolv.conf', 'nameserver 172.30.99.1\nnameserver 172.30.99.2\n');
+      first.write(CONF, `${before.conf}etcd-endpoints=http://etcd.invalid:2379\n`);
+      await first.run('systemctl', 'restart', '--no-block', 'vtepd');
+      await until('it asks for the name', async () =>
+        /etcd\.invalid:2379: its name cannot be resolved/.test(await first.journal('vtepd')),
+      );
+      await first.run('systemctl', 'stop', 'vtepd');
+      expect(await first.show('vtepd', 'Result')).toEqual({ Result: 'success' });
+      first.write(CONF, `${before.conf}etcd-endpoints=${NO_ETCD}\n`);
+      await first.run('systemctl', 'start', '--no-block', 'vtepd');
+    });
+
     test('Docker waits for it, and says so', async () => {
       await first.run('systemctl', 'restart', '--no-block', 'docker');
       await first.shows('docker', { ActiveState: 'activating', SubState: 'start-pre' });
