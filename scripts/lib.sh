@@ -1,6 +1,8 @@
 # Sourced by every script here: the project's root, its Node, and a way to speak and to stop.
 set -euo pipefail
 
+# With it, cd may go elsewhere, and prints where.
+unset CDPATH
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PROGRAM=$(basename "$0")
 TOOLS=$ROOT/.tools

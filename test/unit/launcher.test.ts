@@ -48,6 +48,17 @@ test('what was compiled ahead of another bundle of the same length is not taken'
   expect(printed(directory)).toBe('other\n');
 });
 
+test('the agent that is compiled goes by none of the options of this host', () => {
+  const { directory, bundle } = program();
+  bundle('a', 'first');
+  const file = join(directory, 'vtepd.js');
+  const wrong = `Object.keys(process.env).some((name) => name.startsWith('FLANNELD_')) || !process.argv.some((word) => word.startsWith('--config-file='))`;
+  writeFileSync(file, `/*aaaaaaaaaaaaaaaa*/(function () { process.exit(${wrong} ? 1 : 0); })`);
+  const env = { ...process.env, FLANNELD_EMBEDDED_ETCD: 'true' };
+  execFileSync(process.execPath, [join(SCRIPTS, 'compile.cjs'), file], { env });
+  expect(existsSync(`${file}.cache`)).toBe(true);
+});
+
 test('without anything compiled ahead the bundle runs', () => {
   const { directory, bundle } = program();
   bundle('a', 'first');
