@@ -161,7 +161,8 @@ describe('installed by the first of them,', () => {
 
     test('where name servers are silent it says so, and they do not hold up its end', async () => {
       // What a resolver waits for by itself: 5 s for each, and all of it twice.
-      first.write('/etc/resolv.conf', 'nameserver 172.30.99.1\nnameserver 172.30.99.2\n');
+      const servers = 'nameserver 172.30.99.1\\nnameserver 172.30.99.2\\n';
+      await first.run('sh', '-c', `rm -f /etc/resolv.conf && printf '${servers}' > /etc/resolv.conf`);
       first.write(CONF, `${before.conf}etcd-endpoints=http://etcd.invalid:2379\n`);
       await first.run('systemctl', 'restart', '--no-block', 'vtepd');
       await until('it asks for the name', async () =>
