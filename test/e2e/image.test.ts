@@ -133,7 +133,6 @@ beforeAll(async () => {
   for (const text of [version, NEXT])
     await run(join(ROOT, 'scripts/package'), ['image', '--version', text, '--output', directory], {
       env,
-      withinMilliseconds: 800_000,
     });
 });
 

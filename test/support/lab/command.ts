@@ -1,8 +1,8 @@
 /** Running a program to its end, or for as long as the lab lives. */
 import { spawn, type ChildProcess } from 'node:child_process';
 
-/** What takes longer hangs: most take milliseconds, but a package is built and installed in a minute, or in five on a busy machine. */
-const PATIENCE_MILLISECONDS = 300_000;
+/** What takes longer hangs: most take milliseconds, but a package is built and installed in a minute, or in ten on a busy machine. */
+const PATIENCE_MILLISECONDS = 800_000;
 
 export interface CommandOptions {
   /** Written to its standard input, which is closed then. */
