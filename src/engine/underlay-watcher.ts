@@ -20,7 +20,7 @@ import { Wake } from './wake';
 /** Looked at this often even when the kernel tells of no change. */
 const AUDIT_MILLISECONDS = 60_000;
 /** The kernel tells of no route or rule that peers' PublicIPs are reached by. */
-const PEERS_MILLISECONDS = 5_000;
+const PEERS_MILLISECONDS = 15_000;
 /** Before the host is settled, nothing may be listening to the kernel yet. */
 const UNSETTLED_MILLISECONDS = 5_000;
 /** An interface that loses its address often gets it back in a moment (a flap, a DHCP renewal): no hurry to take another. */
