@@ -125,7 +125,12 @@ function run(file, words) {
     `--etcd-endpoints=http://127.0.0.1:${etcd.address().port}`,
   ];
   const said = [];
-  process.stdout.write = process.stderr.write = (text) => said.push(String(text));
+  // Like a stream that takes everything at once: the bundle ends when what it said has been taken.
+  process.stdout.write = process.stderr.write = (text, ...rest) => {
+    said.push(String(text));
+    rest.findLast((each) => typeof each === 'function')?.();
+    return true;
+  };
   process.on('exit', (code) => {
     if (code !== 0) throw new Error(`the bundle does not run: ${said.join('')}`);
     // As they are when an agent starts: V8 takes only what was compiled under the flags of its own.

@@ -17,7 +17,8 @@ function program() {
     const text = `(function (exports, require, module) { console.log('${word}'); process.exit(0); })`;
     writeFileSync(file, `/*${stamp.repeat(16)}*/${text}`);
   };
-  const compile = () => execFileSync(process.execPath, [join(SCRIPTS, 'compile.cjs'), file]);
+  const compile = () =>
+    execFileSync(process.execPath, [join(SCRIPTS, 'compile.cjs'), file], { timeout: 120_000 });
   return { directory, bundle, compile };
 }
 
@@ -56,6 +57,17 @@ test('the agent that is compiled goes by none of the options of this host', () =
   writeFileSync(file, `/*aaaaaaaaaaaaaaaa*/(function () { process.exit(${wrong} ? 1 : 0); })`);
   const env = { ...process.env, FLANNELD_EMBEDDED_ETCD: 'true' };
   execFileSync(process.execPath, [join(SCRIPTS, 'compile.cjs'), file], { env });
+  expect(existsSync(`${file}.cache`)).toBe(true);
+});
+
+test('a bundle that ends when what it said has been taken is compiled ahead', () => {
+  const { directory, compile } = program();
+  const file = join(directory, 'vtepd.js');
+  writeFileSync(
+    file,
+    `/*aaaaaaaaaaaaaaaa*/(function () { process.stdout.write('', () => process.exit(0)); })`,
+  );
+  compile();
   expect(existsSync(`${file}.cache`)).toBe(true);
 });
 
