@@ -32,8 +32,8 @@ export interface Patients {
         LeaseHolder,
         | 'lease'
         | 'trouble'
-        | 'contest'
-        | 'hasGivenWay'
+        | 'dispute'
+        | 'hasConceded'
         | 'fight'
         | 'absence'
         | 'remainingSeconds'
@@ -73,7 +73,7 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('etcd write access', access.trouble, access.isKnown),
     advice('network configuration', configWatcher?.trouble, configWatcher?.isKnown === true),
     advice('lease renewal', holder?.trouble, hasLease),
-    advice('lease contest', holder?.contest ?? grievance(holder?.fight), hasLease),
+    advice('lease contest', holder?.dispute ?? grievance(holder?.fight), hasLease),
     advice('other leases', grievance(oddLeases(watcher)), watcher.isJudged),
     advice('peers in grace', grievance(peersInGrace(watcher)), watcher.isJudged),
     underlayCondition(patients.underlay),
@@ -108,12 +108,12 @@ function fileCondition({ isAnnounced, trouble, fight }: Patients['announcer']): 
 }
 
 function leaseCondition(holder: Patients['holder']): Condition {
-  const trouble = holder?.contest ?? holder?.trouble;
+  const trouble = holder?.dispute ?? holder?.trouble;
   if (!holder?.lease) {
     const found = condition('lease', 'there is no subnet lease yet', trouble);
     return trouble ? found : unknown(found);
   }
-  if (holder.hasGivenWay) return condition('lease', 'another host holds our lease', trouble);
+  if (holder.hasConceded) return condition('lease', 'another host holds our lease', trouble);
   const problem = holder.absence ?? expiryOf(holder);
   return condition('lease', problem?.complaint, problem);
 }
@@ -132,7 +132,7 @@ function expiryOf({ remainingSeconds, goodUntil, trouble }: NonNullable<Patients
 
 /** That etcd does not answer is no harm yet: says for how long it is none. */
 function withRespite(trouble: NonNullable<Grievance>, holder: Patients['holder']): Grievance {
-  if (!holder?.lease || holder.absence || holder.hasGivenWay || holder.remainingSeconds <= 0) return trouble;
+  if (!holder?.lease || holder.absence || holder.hasConceded || holder.remainingSeconds <= 0) return trouble;
   const respite =
     holder.remainingSeconds === Infinity
       ? 'our lease does not run out'

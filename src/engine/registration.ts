@@ -1,17 +1,6 @@
 /** Whether etcd has our lease as we hold it, by the last that we know. */
-import type { IpAddress } from '../model/address';
+import type { Deviation } from '../core/lease-keeping';
 import type { Clock } from '../ports';
-
-/** What etcd has in place of our lease. */
-export type Deviation =
-  /** No key. */
-  | { readonly kind: 'missing' }
-  /** The lease of another host. */
-  | { readonly kind: 'taken'; readonly publicIp: IpAddress | undefined }
-  /** A value that nobody can read. */
-  | { readonly kind: 'spoiled' }
-  /** A lease of ours that leads elsewhere. */
-  | { readonly kind: 'changed' };
 
 /**
  * Writing a lost lease again takes a moment, and peers keep a host whose key was deleted for two seconds: what is put right

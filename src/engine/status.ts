@@ -19,7 +19,7 @@ import type { Reconciler } from './reconciler';
 export interface Witnesses {
   readonly overlay: Overlay | undefined;
   readonly holder:
-    Pick<LeaseHolder, 'lease' | 'remainingSeconds' | 'contest' | 'hasGivenWay' | 'absence'> | undefined;
+    Pick<LeaseHolder, 'lease' | 'remainingSeconds' | 'dispute' | 'hasConceded' | 'absence'> | undefined;
   readonly watcher: Pick<PeerWatcher, 'peers' | 'graced' | 'complaints' | 'changeCount'>;
   readonly reconciler: Pick<Reconciler, 'operations' | 'repairs'>;
   readonly responder: Pick<MissResponder, 'counters'>;
@@ -69,7 +69,7 @@ export function statusLineOf({ subnet, backend }: Overlay, { watcher, holder }: 
     `${printSubnet(subnet)} on ${linkNameOf(backend)}`,
     `${peers.size} peers`,
     ...(complaints.length > 0 ? [`${complaints.length} leases ignored or doubtful`] : []),
-    ...(holder?.contest ? ['another host claims our lease'] : []),
+    ...(holder?.dispute ? ['another host claims our lease'] : []),
   ].join(', ');
 }
 
@@ -132,10 +132,10 @@ function leaseStatusOf(
   {
     remainingSeconds,
     absence,
-    hasGivenWay,
-  }: Pick<LeaseHolder, 'remainingSeconds' | 'absence' | 'hasGivenWay'>,
+    hasConceded,
+  }: Pick<LeaseHolder, 'remainingSeconds' | 'absence' | 'hasConceded'>,
 ): LeaseStatus {
-  const lost = hasGivenWay ? 'another host holds it' : absence?.complaint;
+  const lost = hasConceded ? 'another host holds it' : absence?.complaint;
   return {
     name: lease.name,
     subnet: printSubnet(lease.subnet),

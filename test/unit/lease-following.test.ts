@@ -133,8 +133,8 @@ describe('a copy of a host that lives, alike in all but its PublicIP', () => {
     ]);
     expect(store.valueOf(KEY)).toBe(value);
     expect(original.holder.lease).toMatchObject({ name: '10.5.7.0-24' });
-    expect(original.holder.hasGivenWay).toBe(false);
-    expect(copy.holder.hasGivenWay).toBe(false);
+    expect(original.holder.hasConceded).toBe(false);
+    expect(copy.holder.hasConceded).toBe(false);
     await Promise.all([original.end(), copy.end()]);
   });
 });

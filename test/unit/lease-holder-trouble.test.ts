@@ -162,7 +162,7 @@ describe('getting a lease', () => {
       act(store, key);
       await clock.advance(1_000);
       expect(holder.lease).toBeUndefined();
-      expect(holder.hasGivenWay).toBe(true);
+      expect(holder.hasConceded).toBe(true);
       expect(store.etcdLeaseIds).not.toContain(claimed);
       expect(log.messages('warn')).toEqual(['another host has our PublicIP, and claims our lease']);
       stop.abort();
@@ -561,10 +561,10 @@ it('a reservation that an administrator changes, but for the MAC, is not taken f
   store.put(key, printLeaseAttributes({ ...OWN, publicIpv6: ipAddress('fd00::7') }));
   await tell();
   expect(store.valueOf(key)).toBe(printLeaseAttributes(OWN));
-  expect(holder.contest).toBeUndefined();
+  expect(holder.dispute).toBeUndefined();
   expect(log.messages('warn')).toEqual(['our lease was changed by somebody else; writing it again']);
   store.put(key, printLeaseAttributes({ ...OWN, backendData: vxlanData(1, OTHER_MAC) }));
   await tell();
-  expect(holder.contest?.complaint).toContain('we were there first, and keep it');
+  expect(holder.dispute?.complaint).toContain('we were there first, and keep it');
   await stop();
 });

@@ -7,8 +7,8 @@ const lease = exampleLease(1);
 const HOLDER = {
   lease,
   trouble: undefined,
-  contest: undefined,
-  hasGivenWay: false,
+  dispute: undefined,
+  hasConceded: false,
   fight: undefined,
   absence: undefined,
   remainingSeconds: 3_600,
@@ -113,14 +113,14 @@ describe('packets may be lost', () => {
     ],
     [
       'while another host claims the one we wait for',
-      { holder: { ...HOLDER, lease: undefined, contest: complaint('mine', 9), trouble: BAD } },
+      { holder: { ...HOLDER, lease: undefined, dispute: complaint('mine', 9), trouble: BAD } },
       'lease',
       'mine',
       9,
     ],
     [
       'while another host holds ours',
-      { holder: { ...HOLDER, hasGivenWay: true } },
+      { holder: { ...HOLDER, hasConceded: true } },
       'lease',
       'another host holds our lease',
       undefined,
@@ -222,7 +222,7 @@ describe('it is worth knowing, and packets flow, that', () => {
     ['our lease could not be written', { access: of(BAD) }, 'etcd write access'],
     ['the configuration is another', { configWatcher: of(BAD) }, 'network configuration'],
     ['the lease cannot be kept alive', { holder: { ...HOLDER, trouble: BAD } }, 'lease renewal'],
-    ['another host claims our lease', { holder: { ...HOLDER, contest: BAD } }, 'lease contest'],
+    ['another host claims our lease', { holder: { ...HOLDER, dispute: BAD } }, 'lease contest'],
     ['the underlay cannot be chosen again', { underlay: { ...WELL.underlay!, trouble: BAD } }, 'underlay'],
     ['peers cannot be written', { reconciler: { ...RECONCILER, trouble: BAD } }, 'peers in the kernel'],
     [
@@ -272,7 +272,7 @@ describe('it is worth knowing, and packets flow, that', () => {
   });
 
   it('leases cannot be followed, and no respite is promised where there is none', () => {
-    for (const changes of [{ absence: BAD }, { remainingSeconds: 0 }, { hasGivenWay: true }])
+    for (const changes of [{ absence: BAD }, { remainingSeconds: 0 }, { hasConceded: true }])
       expect(
         illsOf({ holder: { ...HOLDER, ...changes }, watcher: { ...WATCHER, trouble: BAD } }),
       ).toContainEqual({ name: 'etcd', reason: 'it is bad', forMilliseconds: 7, advisory: true });

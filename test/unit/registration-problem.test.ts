@@ -1,5 +1,6 @@
 /** When a lease that is not in etcd as we hold it is a problem, and in which words; registration.test.ts is about a whole agent. */
-import { Registration, type Deviation } from '../../src/engine/registration';
+import type { Deviation } from '../../src/core/lease-keeping';
+import { Registration } from '../../src/engine/registration';
 import { ipAddress } from '../../src/model/address';
 import { FakeClock } from '../support/fake-clock';
 

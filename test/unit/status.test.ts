@@ -10,8 +10,8 @@ const WITNESSES: Witnesses = {
   holder: {
     lease: exampleLease(1),
     remainingSeconds: 86_399.6,
-    contest: undefined,
-    hasGivenWay: false,
+    dispute: undefined,
+    hasConceded: false,
     absence: undefined,
   },
   watcher: {
@@ -119,7 +119,7 @@ it('a reservation does not run out', () => {
 });
 
 it.each([
-  ['another host holds it', { hasGivenWay: true }],
+  ['another host holds it', { hasConceded: true }],
   ['our lease is not in etcd', { absence: { complaint: 'our lease is not in etcd', forMilliseconds: 5 } }],
 ])('a lease that etcd has not any more is good for nothing: %s', (lost, changes) => {
   const holder = { ...WITNESSES.holder!, ...changes };
@@ -132,7 +132,7 @@ it.each<[string, Partial<Witnesses>, string]>([
     'with what an administrator should look at',
     {
       watcher: { ...WITNESSES.watcher, complaints: [{ lease: 'a', reason: 'x', isUsed: false }] },
-      holder: { ...WITNESSES.holder!, contest: { complaint: 'mine', forMilliseconds: 1 } },
+      holder: { ...WITNESSES.holder!, dispute: { complaint: 'mine', forMilliseconds: 1 } },
     },
     '10.5.1.0/24 on flannel.1, 2 peers, 1 leases ignored or doubtful, another host claims our lease',
   ],

@@ -32,8 +32,8 @@ describe('two hosts with one PublicIP', () => {
     expect(store.valueOf(key)).toBe(value);
     expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('A');
     expect(b.holder.lease).toBeUndefined();
-    expect(b.holder.contest?.complaint).toContain('two hosts cannot share one');
-    expect(a.holder.contest?.complaint).toContain('we were there first, and keep it');
+    expect(b.holder.dispute?.complaint).toContain('two hosts cannot share one');
+    expect(a.holder.dispute?.complaint).toContain('we were there first, and keep it');
     expect(a.replaced.map(({ name }) => name)).not.toContain(undefined);
     const before = store.revision;
     await pass(600_000, a);
@@ -52,10 +52,10 @@ describe('two hosts with one PublicIP', () => {
     await running.stop();
     await b.clock.advance(130_000);
     expect((await acquired).name).toBe(name);
-    expect(b.holder.contest).toBeUndefined();
+    expect(b.holder.dispute).toBeUndefined();
   });
 
-  it('a host that was frozen while another took its lease gives way to it', async () => {
+  it('a host that was frozen while another took its lease concedes to it', async () => {
     const { store, a, running, key, pass } = await twins();
     const b = host(store, {}, 2, 'B');
     const acquired = b.holder.acquire(undefined, new AbortController().signal);
@@ -65,12 +65,12 @@ describe('two hosts with one PublicIP', () => {
     await b.clock.advance(60_000);
     await pass(5_000, a, b);
     expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('B');
-    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([true, false]);
+    expect([a.holder.hasConceded, b.holder.hasConceded]).toEqual([true, false]);
     await pass(600_000, a, b);
-    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([true, false]);
+    expect([a.holder.hasConceded, b.holder.hasConceded]).toEqual([true, false]);
     await other.stop();
     await pass(300_000, a);
-    expect(a.holder.hasGivenWay).toBe(false);
+    expect(a.holder.hasConceded).toBe(false);
     expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('A');
     await running.stop();
   });
@@ -95,7 +95,7 @@ describe('two hosts with one PublicIP', () => {
     expect(b.clock.now() - start).toBe(0);
   });
 
-  it('who gave way takes a subnet of its own as soon as it has a PublicIP of its own', async () => {
+  it('who conceded takes a subnet of its own as soon as it has a PublicIP of its own', async () => {
     const { store, a, running, name, pass } = await twins();
     let publicIp = examplePeer(7).publicIp;
     const attributes = () => ({ ...attributesOf(9), publicIp });
@@ -103,18 +103,18 @@ describe('two hosts with one PublicIP', () => {
     b.holder.adopt({ ...a.holder.lease!, modRevision: '0' }, 3600);
     const other = b.run();
     await pass(4_000, a, b);
-    expect(b.holder.hasGivenWay).toBe(true);
+    expect(b.holder.hasConceded).toBe(true);
     publicIp = examplePeer(9).publicIp;
     b.holder.republish();
     await pass(2_000, a, b);
-    expect(b.holder.hasGivenWay).toBe(false);
+    expect(b.holder.hasConceded).toBe(false);
     expect(b.holder.lease?.name).not.toBe(name);
     expect(a.holder.lease?.name).toBe(name);
     await other.stop();
     await running.stop();
   });
 
-  it('who gave way neither writes the other’s lease nor keeps it alive, whatever the other or we say anew', async () => {
+  it('who conceded neither writes the other’s lease nor keeps it alive, whatever the other or we say anew', async () => {
     let vtepMac = NEW_MAC;
     const { store, a, running, key, pass } = await twins({
       attributesFor: () => ({ ...attributesOf(7), backendData: vxlanData(1, vtepMac) }),
@@ -125,7 +125,7 @@ describe('two hosts with one PublicIP', () => {
     b.holder.adopt({ ...a.holder.lease!, modRevision: '0' }, 3600);
     const other = b.run();
     await pass(4_000, a, b);
-    expect(b.holder.hasGivenWay).toBe(true);
+    expect(b.holder.hasConceded).toBe(true);
     const others = a.holder.lease!.etcdLeaseId!;
     const calls = b.registry.calls.length;
     const keptAlive = jest.spyOn(b.registry, 'keepAlive');
@@ -139,18 +139,18 @@ describe('two hosts with one PublicIP', () => {
     await pass(100_000, a, b);
     expect(keptAlive).not.toHaveBeenCalledWith(others, expect.anything());
     expect(store.valueOf(key)).toContain(vtepMac);
-    expect(b.holder.hasGivenWay).toBe(true);
+    expect(b.holder.hasConceded).toBe(true);
     await other.stop();
     await running.stop();
   });
 
-  it('a clone that starts from memory gives way when etcd is back', async () => {
+  it('a clone that starts from memory concedes when etcd is back', async () => {
     const { store, a, running, key, pass } = await twins();
     const b = host(store, {}, 2, 'B');
     b.holder.adopt({ ...a.holder.lease!, modRevision: '0' }, 3600);
     const other = b.run();
     await pass(4_000, a, b);
-    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([false, true]);
+    expect([a.holder.hasConceded, b.holder.hasConceded]).toEqual([false, true]);
     expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('A');
     await other.stop();
     await running.stop();
@@ -174,13 +174,13 @@ describe('copies of one running host, which share even the etcd lease', () => {
     return { store, a, b, key: `subnets/${name}`, pass, stop };
   }
 
-  it('hear of each other by the first renewal; one gives way, and both say so', async () => {
+  it('hear of each other by the first renewal; one concedes, and both say so', async () => {
     const { store, a, b, key, pass, stop } = await copies();
     const value = store.valueOf(key);
     await pass(32_000);
-    expect([a, b].filter(({ holder }) => holder.hasGivenWay)).toHaveLength(1);
+    expect([a, b].filter(({ holder }) => holder.hasConceded)).toHaveLength(1);
     for (const { holder } of [a, b])
-      expect(holder.contest?.complaint).toContain('another host has our PublicIP, and claims our lease');
+      expect(holder.dispute?.complaint).toContain('another host has our PublicIP, and claims our lease');
     const said = [a, b]
       .flatMap(({ log }) => log.lines)
       .find(({ message }) => message.includes('keeps our etcd lease'));
@@ -190,7 +190,7 @@ describe('copies of one running host, which share even the etcd lease', () => {
       fields: { lease: key.replace('subnets/', '') },
     });
     await pass(600_000);
-    expect([a, b].filter(({ holder }) => holder.hasGivenWay)).toHaveLength(1);
+    expect([a, b].filter(({ holder }) => holder.hasConceded)).toHaveLength(1);
     expect(store.valueOf(key)).toBe(value);
     // Two writes a try.
     expect(store.revision).toBeLessThan(60);
@@ -263,13 +263,13 @@ describe('two hosts with one reservation', () => {
     return { store, key, a, b, pass, running };
   }
 
-  it('show by the VTEP MAC that each writes: the first keeps it, the second gives way, and it stays a reservation', async () => {
+  it('show by the VTEP MAC that each writes: the first keeps it, the second concedes, and it stays a reservation', async () => {
     const { store, key, a, b, pass, running } = await twins();
     await pass(2_000);
     expect(store.valueOf(key)).toContain(examplePeer(8).vtepMac);
-    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([false, true]);
-    expect(a.holder.contest?.complaint).toContain('we were there first, and keep it');
-    expect(b.holder.contest?.complaint).toContain('it was there first, and we wait');
+    expect([a.holder.hasConceded, b.holder.hasConceded]).toEqual([false, true]);
+    expect(a.holder.dispute?.complaint).toContain('we were there first, and keep it');
+    expect(b.holder.dispute?.complaint).toContain('it was there first, and we wait');
     const { revision } = store;
     await pass(600_000);
     expect(store.revision - revision).toBeLessThan(30);
@@ -284,7 +284,7 @@ describe('two hosts with one reservation', () => {
     await pass(2_000);
     await running[0]!.stop();
     await b.clock.advance(130_000);
-    expect(b.holder.hasGivenWay).toBe(false);
+    expect(b.holder.hasConceded).toBe(false);
     expect(store.valueOf(key)).toContain(examplePeer(9).vtepMac);
     // It is an administrator's, and must not expire.
     expect(store.entries.get(key)?.etcdLeaseId).toBeUndefined();
@@ -342,11 +342,11 @@ describe('a script that undoes our lease again and again', () => {
   );
 });
 
-describe('who gave way to another host with its PublicIP', () => {
+describe('who conceded to another host with its PublicIP', () => {
   const OWN_MAC = macAddress('02:00:00:00:00:55');
 
-  /** Host A with the lease, and B, which believed it its own, and has given way. A is stopped for good. */
-  async function gaveWay() {
+  /** Host A with the lease, and B, which believed it its own, and has conceded. A is stopped for good. */
+  async function conceded() {
     const store = newStore();
     const a = host(store, {}, 1, 'A');
     const { name } = await a.acquire();
@@ -357,7 +357,7 @@ describe('who gave way to another host with its PublicIP', () => {
     b.holder.adopt({ ...a.holder.lease!, modRevision: '0' }, 3600);
     const second = b.run();
     await passBetween(store, name, 4_000, [a, b]);
-    expect([a.holder.hasGivenWay, b.holder.hasGivenWay]).toEqual([false, true]);
+    expect([a.holder.hasConceded, b.holder.hasConceded]).toEqual([false, true]);
     await first.stop();
     const key = `subnets/${name}`;
     const othersId = store.entries.get(key)!.etcdLeaseId!;
@@ -372,10 +372,10 @@ describe('who gave way to another host with its PublicIP', () => {
       (store: FakeStore, key: string, id: string) => store.put(key, 'garbage', id),
     ],
   ])('has its lease at once when the key of the other %s', async (_, undo) => {
-    const { store, b, key, name, othersId, pass, stop } = await gaveWay();
+    const { store, b, key, name, othersId, pass, stop } = await conceded();
     undo(store, key, othersId);
     await pass(3_000);
-    expect(b.holder.hasGivenWay).toBe(false);
+    expect(b.holder.hasConceded).toBe(false);
     expect(b.holder.lease?.name).toBe(name);
     expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('B');
     expect(store.valueOf(key)).toContain(OWN_MAC);
@@ -383,10 +383,10 @@ describe('who gave way to another host with its PublicIP', () => {
   });
 
   it('says its own VTEP MAC once the lease is its own again: packets would go to the host that is gone', async () => {
-    const { store, b, key, pass, stop } = await gaveWay();
+    const { store, b, key, pass, stop } = await conceded();
     expect(store.valueOf(key)).toContain(NEW_MAC);
     await pass(300_000);
-    expect(b.holder.hasGivenWay).toBe(false);
+    expect(b.holder.hasConceded).toBe(false);
     expect(store.valueOf(key)).toContain(OWN_MAC);
     await stop();
   });
@@ -404,9 +404,9 @@ it('of another host that claimed our lease nothing is said any more five minutes
   await passBetween(store, name, 4_000, [a]);
   stop.abort();
   await passBetween(store, name, 280_000, [a]);
-  expect(a.holder.contest?.complaint).toContain('we were there first, and keep it');
+  expect(a.holder.dispute?.complaint).toContain('we were there first, and keep it');
   await passBetween(store, name, 320_000, [a]);
-  expect(a.holder.contest).toBeUndefined();
+  expect(a.holder.dispute).toBeUndefined();
   expect(a.log.messages('info').at(-1)).toBe('nobody else claims our lease any more');
   await running.stop();
 });
