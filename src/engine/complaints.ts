@@ -16,7 +16,7 @@ export interface Complaint {
 }
 
 /** Where a complaint comes from; a lease may have one of each. */
-export type Complainant = 'codec' | 'judge' | 'rivals';
+export type Complainant = 'codec' | 'judge' | 'conflicts';
 
 /**
  * Owns what is complained about. The same complaint is logged once, and again only after it was withdrawn. What one lease gives

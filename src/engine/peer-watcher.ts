@@ -1,8 +1,8 @@
 /** Keeps the peer table as the registry says. */
 import { backoffMilliseconds } from '../core/backoff';
 import { claimsOurMac, judgeLease, type Self } from '../core/peers';
-import type { Contender } from '../core/contender';
-import { Rivals } from '../core/rivals';
+import type { Candidate } from '../core/candidate';
+import { LeaseConflicts } from '../core/lease-conflicts';
 import { isLeasable } from '../core/subnets';
 import { inTurns } from '../in-turns';
 import { printSubnet, type Subnet } from '../model/address';
@@ -85,9 +85,9 @@ export class PeerWatcher {
   readonly #malformed = new Map<string, MalformedLease>();
   readonly #peers = new MutablePeerTable();
   /** The leases that are good by themselves; those of them that are good together are the peers. */
-  readonly #rivals = new Rivals();
+  readonly #conflicts = new LeaseConflicts();
   /** By lease name, what of the table comes from it. */
-  readonly #believed = new Map<string, Peer>();
+  readonly #accepted = new Map<string, Peer>();
   /** By subnet, from which lease the table has its peer. Keys may name one subnet in several ways. */
   readonly #sources = new Map<string, string>();
   readonly #departed = new Departures();
@@ -207,7 +207,7 @@ export class PeerWatcher {
     const verdict = this.#self && judgeLease(lease, this.#self);
     if (verdict?.kind !== 'peer') return undefined;
     const { peer } = verdict;
-    return this.#rivals.wouldBelieve(this.#contenderOf(lease, peer, true)) ? peer : undefined;
+    return this.#conflicts.wouldAccept(this.#candidateOf(lease, peer, true)) ? peer : undefined;
   }
 
   /** Takes leases as they were last seen, for a start without the registry; the first snapshot corrects them. */
@@ -375,7 +375,7 @@ export class PeerWatcher {
         case 'malformed': {
           // What it said before it was spoiled still leads to a host that exists: kept until the key goes.
           this.#malformed.set(change.malformed.name, change.malformed);
-          // But that is a memory: rather than it, a lease that can be read is believed.
+          // But that is a memory: rather than it, a lease that can be read is accepted.
           const spoiled = this.#leases.get(change.malformed.name);
           if (spoiled) this.#judge(spoiled, false);
           this.#complain('codec', change.malformed.name, change.malformed.reason);
@@ -411,7 +411,7 @@ export class PeerWatcher {
   #forget(name: string): void {
     const lease = this.#leases.get(name);
     this.#leases.delete(name);
-    const peer = this.#believed.get(name);
+    const peer = this.#accepted.get(name);
     // Without any grace, too: a host that lives writes a deleted key again.
     if (lease && peer && this.#depart(lease)) this.#judge(lease, false);
     else this.#drop(name);
@@ -427,7 +427,7 @@ export class PeerWatcher {
 
   /** A lease that is not there any more: nothing is to be said of it. */
   #drop(name: string): void {
-    this.#rivals.remove(name);
+    this.#conflicts.remove(name);
     this.#complaints.withdraw('judge', name);
   }
 
@@ -510,12 +510,12 @@ export class PeerWatcher {
     else if (verdict.kind === 'peer' && verdict.remark !== undefined)
       this.#complain('judge', name, verdict.remark, true);
     else this.#complaints.withdraw('judge', name);
-    if (verdict.kind === 'peer') this.#rivals.put(this.#contenderOf(lease, verdict.peer, isLive));
-    else this.#rivals.remove(name);
+    if (verdict.kind === 'peer') this.#conflicts.put(this.#candidateOf(lease, verdict.peer, isLive));
+    else this.#conflicts.remove(name);
     if (isLive && claimsOurMac(lease, this.#self)) this.events.ownMacClaimed(lease);
   }
 
-  #contenderOf({ name, subnet, createRevision }: Lease, peer: Peer, isLive: boolean): Contender {
+  #candidateOf({ name, subnet, createRevision }: Lease, peer: Peer, isLive: boolean): Candidate {
     return { name, peer, isLive, isFitting: isLeasable(this.#range!, subnet), createRevision };
   }
 
@@ -527,36 +527,36 @@ export class PeerWatcher {
     do {
       this.#settle();
       yield;
-    } while (!this.#rivals.isSettled);
+    } while (!this.#conflicts.isResolved);
     this.#complaints.log(this.log);
   }
 
   /** Brings the table in line with what the leases say together, for a part of those that are to be judged. */
   #settle(): void {
-    const standings = this.#rivals.settle(SETTLED_AT_ONCE);
+    const verdicts = this.#conflicts.resolve(SETTLED_AT_ONCE);
     const changes: (PeerChange | undefined)[] = [];
-    // First away with what is not believed any more: another may have its subnet now.
-    for (const [name, standing] of standings) {
-      const peer = this.#believed.get(name);
-      if (!peer || (standing?.kind === 'believed' && samePeer(peer, standing.peer))) continue;
-      this.#believed.delete(name);
+    // First away with what is not accepted any more: another may have its subnet now.
+    for (const [name, verdict] of verdicts) {
+      const peer = this.#accepted.get(name);
+      if (!peer || (verdict?.kind === 'accepted' && samePeer(peer, verdict.peer))) continue;
+      this.#accepted.delete(name);
       const subnet = printSubnet(peer.subnet);
       // A lease of the same subnet, judged before this one, may have taken its place already.
       if (this.#sources.get(subnet) !== name) continue;
       this.#sources.delete(subnet);
       changes.push(this.#peers.remove(peer.subnet));
     }
-    for (const [name, standing] of standings) {
-      if (standing?.kind === 'believed') {
-        this.#believed.set(name, standing.peer);
-        this.#sources.set(printSubnet(standing.peer.subnet), name);
-        changes.push(this.#peers.put(standing.peer));
-        if (standing.remark !== undefined) this.#complain('rivals', name, standing.remark, true);
-        else this.#complaints.withdraw('rivals', name);
-      } else if (standing && !this.#departed.get(name)) {
-        this.#complain('rivals', name, standing.reason);
+    for (const [name, verdict] of verdicts) {
+      if (verdict?.kind === 'accepted') {
+        this.#accepted.set(name, verdict.peer);
+        this.#sources.set(printSubnet(verdict.peer.subnet), name);
+        changes.push(this.#peers.put(verdict.peer));
+        if (verdict.remark !== undefined) this.#complain('conflicts', name, verdict.remark, true);
+        else this.#complaints.withdraw('conflicts', name);
+      } else if (verdict && !this.#departed.get(name)) {
+        this.#complain('conflicts', name, verdict.reason);
       } else {
-        this.#complaints.withdraw('rivals', name);
+        this.#complaints.withdraw('conflicts', name);
         // What a peer that was only kept had has passed to another.
         if (this.#departed.delete(name)) this.#drop(name);
       }

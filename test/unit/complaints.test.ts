@@ -24,7 +24,7 @@ const many = (count: number, reason?: string) =>
 
 it('complaints are told by the names of the leases, those of one lease in the order they came', () => {
   const { complaints } = complaining();
-  complaints.put('rivals', complaint('b', 'first'));
+  complaints.put('conflicts', complaint('b', 'first'));
   complaints.put('codec', complaint('c'));
   complaints.put('judge', complaint('b', 'second'));
   complaints.put('codec', complaint('a'));

@@ -2,7 +2,7 @@
 import type { Peer } from '../model/peer';
 
 /** A lease that is good by itself. */
-export interface Contender {
+export interface Candidate {
   /** The name of the lease. */
   readonly name: string;
   readonly peer: Peer;
@@ -14,13 +14,13 @@ export interface Contender {
   readonly createRevision: string;
 }
 
-/** True if `a` is believed rather than `b`: live before gone, fitting before odd, the older before the newer. A total order. */
-export function outranks(a: Contender, b: Contender): boolean {
+/** True if `a` is accepted rather than `b`: live before gone, fitting before odd, the older before the newer. A total order. */
+export function outranks(a: Candidate, b: Candidate): boolean {
   return compareRank(a, b) < 0;
 }
 
 /** Negative: `a` has the higher rank. */
-export function compareRank(a: Contender, b: Contender): number {
+export function compareRank(a: Candidate, b: Candidate): number {
   if (a.isLive !== b.isLive) return a.isLive ? -1 : 1;
   if (a.isFitting !== b.isFitting) return a.isFitting ? -1 : 1;
   // Decimal numbers without leading zeros: the longer one is the greater one.

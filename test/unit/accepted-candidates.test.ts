@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { Believed } from '../../src/core/believed';
-import { outranks, type Contender } from '../../src/core/contender';
-import { areRivals } from '../../src/core/rivals';
+import { AcceptedCandidates } from '../../src/core/accepted-candidates';
+import { outranks, type Candidate } from '../../src/core/candidate';
+import { areInConflict } from '../../src/core/lease-conflicts';
 import { ipAddress, subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
 
@@ -15,7 +15,7 @@ const SUBNETS = [
   'fd00::/16',
 ];
 
-const contenders: fc.Arbitrary<Contender> = fc.record({
+const candidates: fc.Arbitrary<Candidate> = fc.record({
   name: fc.constantFrom(...'abcdefgh'),
   isLive: fc.constant(true),
   isFitting: fc.boolean(),
@@ -29,7 +29,7 @@ const contenders: fc.Arbitrary<Contender> = fc.record({
 
 it('thousands of leases of one host go one after the other, each in as few steps as any other', () => {
   let steps = 0;
-  const all = Array.from({ length: 2_000 }, (_, n): Contender => ({
+  const all = Array.from({ length: 2_000 }, (_, n): Candidate => ({
     name: `host ${n}`,
     get isLive() {
       steps++;
@@ -43,70 +43,70 @@ it('thousands of leases of one host go one after the other, each in as few steps
       vtepMac: macAddress('02:00:00:00:00:01'),
     },
   }));
-  const believed = new Believed();
-  for (const each of all) believed.add(each);
+  const accepted = new AcceptedCandidates();
+  for (const each of all) accepted.add(each);
   const last = all.at(-1)!;
   const moved = { ...last.peer, publicIp: ipAddress('192.168.0.2'), subnet: subnet('10.99.0.0/24') };
   const rival = { ...last, name: 'rival', peer: moved, createRevision: '99999' };
-  expect(believed.winnerOver(rival)).toBe(all[0]);
+  expect(accepted.winnerOver(rival)).toBe(all[0]);
   steps = 0;
-  for (const each of all.slice(0, -1)) expect(believed.remove(each)).toBe(true);
+  for (const each of all.slice(0, -1)) expect(accepted.remove(each)).toBe(true);
   expect(steps / all.length).toBeLessThan(10);
-  expect(believed.winnerOver(rival)).toBe(last);
+  expect(accepted.winnerOver(rival)).toBe(last);
 });
 
-describe('among the believed leases', () => {
+describe('among the accepted leases', () => {
   it('conflicts are those that a search through all of them finds, whoever came and went', () => {
-    const step = fc.record({ contender: contenders, removed: fc.nat(20) });
+    const step = fc.record({ candidate: candidates, removed: fc.nat(20) });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 25 }), contenders, (steps, probe) => {
-        const believed = new Believed();
-        let list: Contender[] = [];
-        for (const { contender, removed } of steps) {
+      fc.property(fc.array(step, { maxLength: 25 }), candidates, (steps, probe) => {
+        const accepted = new AcceptedCandidates();
+        let list: Candidate[] = [];
+        for (const { candidate, removed } of steps) {
           const going = list[removed];
           if (going) {
-            expect(believed.remove(going)).toBe(true);
+            expect(accepted.remove(going)).toBe(true);
             list = list.filter((other) => other !== going);
           }
-          const conflicts = list.filter((other) => areRivals(other.peer, contender.peer));
-          expect(new Set(believed.rivalsOf(contender))).toEqual(new Set(conflicts));
+          const conflicts = list.filter((other) => areInConflict(other.peer, candidate.peer));
+          expect(new Set(accepted.conflictsOf(candidate))).toEqual(new Set(conflicts));
           if (conflicts.length === 0) {
             // No two conflict: the caller sees to that.
-            expect(believed.remove(contender)).toBe(false);
-            believed.add(contender);
-            list.push(contender);
+            expect(accepted.remove(candidate)).toBe(false);
+            accepted.add(candidate);
+            list.push(candidate);
           }
         }
-        const conflicts = list.filter((other) => areRivals(other.peer, probe.peer));
-        expect(new Set(believed.rivalsOf(probe))).toEqual(new Set(conflicts));
+        const conflicts = list.filter((other) => areInConflict(other.peer, probe.peer));
+        expect(new Set(accepted.conflictsOf(probe))).toEqual(new Set(conflicts));
         const winners = conflicts.filter((other) => outranks(other, probe));
-        expect(winners.length > 0 ? winners : [undefined]).toContain(believed.winnerOver(probe));
+        expect(winners.length > 0 ? winners : [undefined]).toContain(accepted.winnerOver(probe));
         const others = list.filter(
           ({ peer }) => peer.publicIp === probe.peer.publicIp && peer.vtepMac !== probe.peer.vtepMac,
         );
-        expect(others.length > 0 ? others : [undefined]).toContain(believed.otherHostAt(probe.peer));
+        expect(others.length > 0 ? others : [undefined]).toContain(accepted.otherHostAt(probe.peer));
       }),
       { numRuns: 1_000 },
     );
   });
 
   it('may be removed while they are looked through', () => {
-    const believed = new Believed();
-    const [first] = fc.sample(contenders, { numRuns: 1, seed: 1 });
+    const accepted = new AcceptedCandidates();
+    const [first] = fc.sample(candidates, { numRuns: 1, seed: 1 });
     const one = { ...first!, peer: { ...first!.peer, subnet: subnet('10.5.1.0/24') } };
     const two = { ...one, peer: { ...one.peer, subnet: subnet('10.5.2.0/25') } };
     const three = { ...one, peer: { ...one.peer, subnet: subnet('10.5.2.128/25') } };
-    for (const each of [one, two, three]) believed.add(each);
+    for (const each of [one, two, three]) accepted.add(each);
     const wide = {
       ...one,
       peer: { ...one.peer, subnet: subnet('10.5.0.0/16'), publicIp: ipAddress('192.168.0.9') },
     };
-    const seen = new Set<Contender>();
-    for (const rival of believed.rivalsOf(wide)) {
+    const seen = new Set<Candidate>();
+    for (const rival of accepted.conflictsOf(wide)) {
       seen.add(rival);
-      believed.remove(rival);
+      accepted.remove(rival);
     }
     expect(seen).toEqual(new Set([one, two, three]));
-    expect([...believed.rivalsOf(wide)]).toEqual([]);
+    expect([...accepted.conflictsOf(wide)]).toEqual([]);
   });
 });
