@@ -44,8 +44,18 @@ export class AcceptedCandidates {
 
   /** One of those that conflict with a candidate and outrank it. */
   winnerOver(candidate: Candidate): Candidate | undefined {
+    return this.winnerBySubnet(candidate) ?? this.winnerByMac(candidate);
+  }
+
+  /** One whose subnet overlaps that of a candidate, and which outranks it. */
+  winnerBySubnet(candidate: Candidate): Candidate | undefined {
     for (const other of this.#overlapping(candidate.peer.subnet))
       if (outranks(other, candidate)) return other;
+    return undefined;
+  }
+
+  /** One that names another place for the VTEP MAC of a candidate, and outranks it. */
+  winnerByMac(candidate: Candidate): Candidate | undefined {
     if (!this.#isElsewhere(candidate.peer)) return undefined;
     const highest = this.#highestOf(candidate.peer.vtepMac);
     return outranks(highest, candidate) ? highest : undefined;

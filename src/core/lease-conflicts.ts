@@ -5,6 +5,7 @@ import { AcceptedCandidates } from './accepted-candidates';
 import { compareRank, type Candidate } from './candidate';
 import { PriorityQueue } from './priority-queue';
 import { SetsByKey } from './sets-by-key';
+import { WaitingCandidates, type Room } from './waiting-candidates';
 
 export type Verdict =
   /** Remark: what is odd about it all the same. */
@@ -12,8 +13,8 @@ export type Verdict =
   /** It alone is ignored. */
   | { readonly kind: 'ignored'; readonly reason: string };
 
-/** Candidates with one PublicIP that hear of each other's coming and going; more is no accident, and told to some of them. */
-const REMARKED_HOSTS = 16;
+/** So many candidates with one PublicIP, or in one room, hear of each other's coming and going; more is no accident. */
+const TOLD_OF_ONE_ANOTHER = 16;
 
 /** True if not both can be accepted: one address would have two hosts, or one VTEP MAC two places. */
 export function areInConflict(a: Peer, b: Peer): boolean {
@@ -24,16 +25,14 @@ export function areInConflict(a: Peer, b: Peer): boolean {
  * Which candidates are accepted: each that conflicts with no accepted one of higher rank. So the result depends on who there is,
  * and never on the order in which they came. A candidate that yielded is accepted again when that one has gone.
  *
- * The accepted ones never conflict with each other, at no moment; each other one knows an accepted one to which it yields. So a
- * change costs what it changes: a candidate is judged again only when the one to which it yielded is accepted no more.
+ * The accepted ones never conflict with each other, at no moment; each other one waits in a room with those that wait for the same. When
+ * the accepted one goes to which the first of a room yields, that first one is judged again, and the others only as it turns out: so a
+ * change costs what it changes, also where thousands name one VTEP MAC.
  */
 export class LeaseConflicts {
   readonly #candidates = new Map<string, Candidate>();
   readonly #accepted = new AcceptedCandidates();
-  /** By name: the accepted candidate that another one yields to. */
-  readonly #yieldsTo = new Map<string, string>();
-  /** The inverse of {@link #yieldsTo}. */
-  readonly #followers = new SetsByKey<string, string>();
+  readonly #waiting = new WaitingCandidates();
   readonly #byPublicIp = new SetsByKey<IpAddress, string>();
   /** To be judged, the highest rank first. An entry that is no longer a candidate, or was replaced, is passed over. */
   readonly #queue = new PriorityQueue<Candidate>(compareRank);
@@ -61,8 +60,9 @@ export class LeaseConflicts {
     this.#candidates.delete(name);
     this.#queued.delete(name);
     this.#byPublicIp.drop(candidate.peer.publicIp, name);
-    this.#yieldTo(name, undefined);
-    if (this.#accepted.remove(candidate)) this.#judgeFollowersOf(name);
+    this.#waiting.remove(candidate);
+    if (this.#accepted.remove(candidate)) this.#release(candidate);
+    this.#wakeRoomsFor(candidate);
   }
 
   has(name: string): boolean {
@@ -76,7 +76,8 @@ export class LeaseConflicts {
 
   /**
    * Judges at most so many candidates, and tells the verdict of all for which it may have changed (undefined: removed). What is
-   * left is judged by the next call; until then it stands as before.
+   * left is judged by the next call; until then it stands as before. Of many that are ignored as before, but for another one, nothing is
+   * told: see {@link reasonFor}.
    */
   resolve(most = Infinity): ReadonlyMap<string, Verdict | undefined> {
     for (let judged = 0; judged < most && this.#queued.size > 0;) {
@@ -89,8 +90,10 @@ export class LeaseConflicts {
     const told = new Map<string, Verdict | undefined>();
     for (const name of this.#untold) {
       if (this.#queued.has(name)) continue;
+      const verdict = this.#verdictOf(name);
+      if (verdict === 'open') continue;
       this.#untold.delete(name);
-      told.set(name, this.#verdictOf(name));
+      told.set(name, verdict);
     }
     return told;
   }
@@ -100,58 +103,80 @@ export class LeaseConflicts {
     return this.#accepted.winnerOver(candidate) === undefined;
   }
 
+  /** Why a candidate is ignored, as things stand; undefined for one that is not. */
+  reasonFor(name: string): string | undefined {
+    const verdict = this.#verdictOf(name);
+    return typeof verdict === 'object' && verdict.kind === 'ignored' ? verdict.reason : undefined;
+  }
+
   #judge(candidate: Candidate): void {
-    const { name } = candidate;
-    const winner = this.#accepted.winnerOver(candidate);
-    if (winner) {
-      this.#yieldTo(name, winner.name);
-      this.#mention(candidate);
-      return;
-    }
-    for (const loser of this.#accepted.conflictsOf(candidate)) {
-      this.#accepted.remove(loser);
-      this.#yieldTo(loser.name, name);
-      this.#mention(loser);
-      this.#judgeFollowersOf(loser.name);
-    }
-    this.#yieldTo(name, undefined);
-    this.#accepted.add(candidate);
+    const bySubnet = this.#accepted.winnerBySubnet(candidate);
+    const byMac = bySubnet ? undefined : this.#accepted.winnerByMac(candidate);
+    if (bySubnet) this.#waiting.add(candidate, 'subnet', bySubnet);
+    else if (byMac) this.#waiting.add(candidate, 'mac', byMac);
+    else this.#accept(candidate);
     this.#mention(candidate);
+    this.#wakeRoomsFor(candidate);
+  }
+
+  #accept(candidate: Candidate): void {
+    const losers = [...this.#accepted.conflictsOf(candidate)];
+    for (const loser of losers) this.#accepted.remove(loser);
+    this.#accepted.add(candidate);
+    for (const loser of losers) {
+      const isOverlapped = overlap(loser.peer.subnet, candidate.peer.subnet);
+      this.#waiting.add(loser, isOverlapped ? 'subnet' : 'mac', candidate);
+      this.#mention(loser);
+    }
+    for (const loser of losers) this.#release(loser);
+    // Of its VTEP MAC at its own place, they do not conflict with it.
+    for (const name of this.#waiting.byMacAt(candidate.peer)) this.#judgeLater(name);
+  }
+
+  /** It is not accepted any more: what yielded to it may be. */
+  #release({ name }: Candidate): void {
+    for (const room of this.#waiting.roomsOfWinner(name)) this.#wake(room);
+  }
+
+  /** It was judged, or has gone: the next one in a room may have waited for that. */
+  #wakeRoomsFor(candidate: Candidate): void {
+    for (const room of this.#waiting.roomsFor(candidate)) this.#wake(room);
+  }
+
+  #wake(room: Room): void {
+    const { first } = room;
+    if (!first) return;
+    const winner =
+      room.kind === 'subnet' ? this.#accepted.winnerBySubnet(first) : this.#accepted.winnerByMac(first);
+    if (!winner) return this.#judgeLater(first.name);
+    if (winner.name === room.winner) return;
+    this.#waiting.yieldTo(room, winner.name);
+    if (room.size <= TOLD_OF_ONE_ANOTHER) for (const name of room.names) this.#untold.add(name);
   }
 
   #judgeLater(name: string): void {
     if (this.#queued.has(name)) return;
+    const candidate = this.#candidates.get(name)!;
+    this.#waiting.remove(candidate);
     this.#queued.add(name);
-    this.#queue.push(this.#candidates.get(name)!);
+    this.#queue.push(candidate);
   }
 
-  #judgeFollowersOf(name: string): void {
-    for (const follower of this.#followers.of(name)) this.#judgeLater(follower);
-  }
-
-  #yieldTo(name: string, winner: string | undefined): void {
-    const before = this.#yieldsTo.get(name);
-    if (before === winner) return;
-    if (before !== undefined) this.#followers.drop(before, name);
-    if (winner === undefined) this.#yieldsTo.delete(name);
-    else {
-      this.#yieldsTo.set(name, winner);
-      this.#followers.add(winner, name);
-    }
-  }
-
-  #verdictOf(name: string): Verdict | undefined {
+  /** `open`: it waits for a candidate that is about to be judged. */
+  #verdictOf(name: string): Verdict | 'open' | undefined {
     const candidate = this.#candidates.get(name);
     if (!candidate) return undefined;
     const { peer } = candidate;
-    const winner = this.#candidates.get(this.#yieldsTo.get(name) ?? '');
-    if (!winner) return { kind: 'accepted', peer, remark: this.#remarkOn(candidate) };
-    return {
-      kind: 'ignored',
-      reason: overlap(peer.subnet, winner.peer.subnet)
-        ? `its subnet overlaps that of ${winner.name}`
-        : `its VtepMAC ${peer.vtepMac} is that of ${winner.name}, at ${winner.peer.publicIp}`,
-    };
+    const room = this.#waiting.roomOf(name);
+    if (!room) return { kind: 'accepted', peer, remark: this.#remarkOn(candidate) };
+    if (room.kind === 'subnet') {
+      const winner = this.#accepted.winnerBySubnet(candidate);
+      return winner ? { kind: 'ignored', reason: `its subnet overlaps that of ${winner.name}` } : 'open';
+    }
+    const winner = this.#accepted.winnerByMac(candidate);
+    if (!winner) return 'open';
+    const reason = `its VtepMAC ${peer.vtepMac} is that of ${winner.name}, at ${winner.peer.publicIp}`;
+    return { kind: 'ignored', reason };
   }
 
   /** Two hosts behind one address cannot both be reached, but packets to either take nothing from others. */
@@ -164,7 +189,7 @@ export class LeaseConflicts {
   /** Its verdict must be told, and what there is to remark on those that share its PublicIP. */
   #mention({ name, peer }: Candidate): void {
     this.#untold.add(name);
-    if (this.#byPublicIp.sizeOf(peer.publicIp) > REMARKED_HOSTS) return;
+    if (this.#byPublicIp.sizeOf(peer.publicIp) > TOLD_OF_ONE_ANOTHER) return;
     for (const other of this.#byPublicIp.of(peer.publicIp)) this.#untold.add(other);
   }
 }

@@ -10,6 +10,7 @@ const REST_MILLISECONDS = 60_000;
 
 export interface Complaint {
   readonly lease: string;
+  /** May change: it is asked for whenever it is shown. */
   readonly reason: string;
   /** The lease is used all the same. */
   readonly isUsed: boolean;
@@ -23,7 +24,8 @@ export type Complainant = 'codec' | 'judge' | 'conflicts';
  * reason to is logged once a minute at most.
  */
 export class Complaints {
-  readonly #complaints = new Map<string, Complaint>();
+  /** Each with its reason when it was put. */
+  readonly #complaints = new Map<string, { readonly complaint: Complaint; readonly text: string }>();
   readonly #unlogged = new Map<string, Complaint>();
   #silentUntil = -Infinity;
   /** When a complaint was last logged, for those of the last minute. */
@@ -33,13 +35,16 @@ export class Complaints {
 
   /** By the names of the leases. */
   get all(): readonly Complaint[] {
-    return [...this.#complaints.values()].sort((a, b) => (a.lease < b.lease ? -1 : 1));
+    return Array.from(this.#complaints.values(), ({ complaint }) => complaint).sort((a, b) =>
+      a.lease < b.lease ? -1 : 1,
+    );
   }
 
   put(from: Complainant, complaint: Complaint): void {
     const key = keyOf(from, complaint.lease);
-    if (this.#complaints.get(key)?.reason === complaint.reason) return;
-    this.#complaints.set(key, complaint);
+    const text = complaint.reason;
+    if (this.#complaints.get(key)?.text === text) return;
+    this.#complaints.set(key, { complaint, text });
     this.#unlogged.set(key, complaint);
   }
 

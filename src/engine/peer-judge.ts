@@ -14,7 +14,7 @@ import {
   type PeerChange,
   type PeerTable,
 } from '../model/peer';
-import type { Complaints } from './complaints';
+import type { Complaint, Complaints } from './complaints';
 
 /** So many leases are judged against each other at once, when all of them are. */
 export const RESOLVED_AT_ONCE = 32;
@@ -125,13 +125,26 @@ export class PeerJudge {
       else complaints.withdraw('conflicts', leaseName);
       return this.#peers.put(peer);
     }
-    if (verdict && !grace.isKept(leaseName)) this.#complain('conflicts', leaseName, verdict.reason);
+    if (verdict && !grace.isKept(leaseName))
+      complaints.put('conflicts', this.#conflictOf(leaseName, verdict.reason));
     else {
       complaints.withdraw('conflicts', leaseName);
       // What a peer that was only kept had has passed to another.
       if (grace.replace(leaseName)) this.drop(leaseName);
     }
     return undefined;
+  }
+
+  /** Of many leases in one conflict, nothing is told when another of them is accepted: the reason is asked for when it is shown. */
+  #conflictOf(lease: string, told: string): Complaint {
+    const conflicts = this.#conflicts;
+    return {
+      lease,
+      get reason() {
+        return conflicts.reasonFor(lease) ?? told;
+      },
+      isUsed: false,
+    };
   }
 
   #candidateOf({ name, subnet, createRevision }: Lease, peer: Peer, isLive: boolean): Candidate {

@@ -124,3 +124,20 @@ it.each([
 it('of a few complaints a person is told the leases and the reasons', () => {
   expect(printComplaints([complaint('a', 'x'), complaint('b', 'y')])).toBe('a (x); b (y)');
 });
+
+it('a reason that changes is shown as it is, and logged again only when it is put again', () => {
+  const { complaints, log } = complaining();
+  let reason = 'first';
+  const changing = {
+    lease: 'a',
+    get reason() {
+      return reason;
+    },
+    isUsed: false,
+  };
+  complaints.put('conflicts', changing);
+  reason = 'second';
+  expect(complaints.all).toMatchObject([{ lease: 'a', reason: 'second' }]);
+  complaints.log(log);
+  expect(log.lines).toMatchObject([{ message: 'lease ignored', fields: { lease: 'a', reason: 'second' } }]);
+});
