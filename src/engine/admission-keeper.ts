@@ -12,7 +12,7 @@ import {
 import { KernelError, describeError } from '../model/errors';
 import type { Peer, PeerChange } from '../model/peer';
 import type { Clock, Log, LogFields, VxlanGuard } from '../ports';
-import { Patience } from './patience';
+import { RepairThrottle } from './repair-throttle';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -22,7 +22,7 @@ const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 30_000 };
 /** A repair is followed by a rest, and so is a failure. */
 const REST_MILLISECONDS = 100;
 /** While somebody undoes what we write, the rest grows. */
-const PATIENCE = {
+const THROTTLE_LIMITS = {
   freeRepairs: 5,
   shortestRestMilliseconds: 200,
   longestRestMilliseconds: 60_000,
@@ -54,7 +54,7 @@ export class AdmissionKeeper {
   #isInPlace = false;
   #isFirst = true;
   #repairs = 0;
-  readonly #patience: Patience;
+  readonly #throttle: RepairThrottle;
   /** Those that were refused when we last looked. */
   #strangers: ReadonlySet<IpAddress> = new Set();
 
@@ -66,7 +66,7 @@ export class AdmissionKeeper {
     private readonly situation: () => AdmissionSituation | undefined,
   ) {
     this.#trouble = new Trouble(clock, log);
-    this.#patience = new Patience(clock, PATIENCE);
+    this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
   }
 
   /** True after a pass that left nothing to do. */
@@ -121,7 +121,7 @@ export class AdmissionKeeper {
         const isRepair = this.#pass(situation);
         failures = 0;
         this.#trouble.clear('the VXLAN port is guarded as it should be again');
-        const rest = Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
+        const rest = Math.max(REST_MILLISECONDS, this.#throttle.restMilliseconds);
         if (isRepair) await this.clock.sleep(rest, signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -192,10 +192,10 @@ export class AdmissionKeeper {
 
   #reportRepair(fields: LogFields): void {
     this.#repairs++;
-    this.#patience.count();
-    if (!this.#patience.isFight)
+    this.#throttle.count();
+    if (!this.#throttle.isRepairLoop)
       this.log.info('the VXLAN port is guarded again after another program changed its rules', fields);
-    else if (this.#patience.isNewFight)
+    else if (this.#throttle.isNewRepairLoop)
       this.log.warn(
         'another program undoes the guard of the VXLAN port again and again; repairing more slowly',
         fields,

@@ -3,7 +3,7 @@ import { backoffMilliseconds } from '../core/backoff';
 import { mergeSubnetEnv } from '../model/subnet-env-codec';
 import type { Clock, Host, Log } from '../ports';
 import { LinkedAbort } from '../linked-abort';
-import { Patience } from './patience';
+import { RepairThrottle } from './repair-throttle';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -11,7 +11,7 @@ const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 30_000 };
 /** Looked at this often, for what nobody told. */
 const AUDIT_MILLISECONDS = 60_000;
 /** Another program writes the same file: we give it time, for nobody wins that by being faster. */
-const PATIENCE = {
+const THROTTLE_LIMITS = {
   freeRepairs: 5,
   shortestRestMilliseconds: 500,
   longestRestMilliseconds: 60_000,
@@ -25,7 +25,7 @@ const PATIENCE = {
 export class Announcer {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
-  readonly #patience: Patience;
+  readonly #throttle: RepairThrottle;
   #wanted: string | undefined;
   #written: string | undefined;
   #watching: LinkedAbort | undefined;
@@ -40,7 +40,7 @@ export class Announcer {
     private readonly foreignText: (text: string) => void = () => undefined,
   ) {
     this.#trouble = new Trouble(clock, log);
-    this.#patience = new Patience(clock, PATIENCE);
+    this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
   }
 
   /** True once subnet.env says what it should. */
@@ -52,10 +52,10 @@ export class Announcer {
     return this.#trouble.current;
   }
 
-  /** Somebody undoes what we write, again and again; undefined while nobody does. */
-  get fight(): string | undefined {
-    return this.#patience.isFight
-      ? `another program changes or removes it again and again (${this.#patience.streak} times)`
+  /** Another program undoes what we write, again and again; undefined while none does. */
+  get repairLoop(): string | undefined {
+    return this.#throttle.isRepairLoop
+      ? `another program changes or removes it again and again (${this.#throttle.streak} times)`
       : undefined;
   }
 
@@ -99,10 +99,10 @@ export class Announcer {
     // While it cannot be written, it is still the same change that is to be undone.
     if (isRepair && !this.#trouble.current) {
       if (existing !== undefined) this.foreignText(existing);
-      const { restMilliseconds } = this.#patience;
+      const { restMilliseconds } = this.#throttle;
       if (restMilliseconds > 0) await this.clock.sleep(restMilliseconds, signal);
-      this.#patience.count();
-      this.#sayChanged(this.#patience.streak);
+      this.#throttle.count();
+      this.#sayChanged(this.#throttle.streak);
     }
     if (!isThere) await this.host.writeSubnetFile(wanted);
     // The directory may be a new one.
@@ -115,9 +115,10 @@ export class Announcer {
     if (isFirst) this.host.notify({ ready: true });
   }
 
-  /** Each time; in a fight less and less often. */
+  /** Each time; in a repair loop less and less often. */
   #sayChanged(times: number): void {
-    const isSaid = !this.#patience.isFight || this.#patience.isNewFight || Number.isInteger(Math.log2(times));
+    const isSaid =
+      !this.#throttle.isRepairLoop || this.#throttle.isNewRepairLoop || Number.isInteger(Math.log2(times));
     const message = 'another program changed or removed the subnet file; writing it again';
     this.log[isSaid ? 'warn' : 'debug'](message, { times });
   }

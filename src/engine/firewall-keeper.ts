@@ -18,7 +18,7 @@ import {
   type FirewallState,
 } from '../model/firewall';
 import type { Clock, Firewall, Log, LogFields } from '../ports';
-import { Patience } from './patience';
+import { RepairThrottle } from './repair-throttle';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -26,7 +26,7 @@ const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 30_000 };
 /** A Docker start changes rules a hundred times: we look at once, and then once in so long. */
 const REST_MILLISECONDS = 200;
 /** While somebody undoes what we write, the rest grows. */
-const PATIENCE = {
+const THROTTLE_LIMITS = {
   freeRepairs: 5,
   shortestRestMilliseconds: 400,
   longestRestMilliseconds: 60_000,
@@ -53,7 +53,7 @@ export class FirewallKeeper {
   #inPlace = false;
   #isTried = false;
   #repairs = 0;
-  readonly #patience: Patience;
+  readonly #throttle: RepairThrottle;
 
   /** `resyncMilliseconds`: `--iptables-resync`. `wish` is asked anew for each pass; undefined while we have no subnet. */
   constructor(
@@ -68,7 +68,7 @@ export class FirewallKeeper {
     this.#trouble = new Trouble(clock, log);
     this.#unmet = new Trouble(clock, log);
     this.#obstacle = new Trouble(clock, log);
-    this.#patience = new Patience(clock, PATIENCE);
+    this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
   }
 
   /** True after a pass that left nothing to do, but for the {@link obstacle} of somebody else's. */
@@ -128,7 +128,7 @@ export class FirewallKeeper {
       }
       this.#isTried = true;
       onPass();
-      restUntil = this.clock.now() + Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
+      restUntil = this.clock.now() + Math.max(REST_MILLISECONDS, this.#throttle.restMilliseconds);
     }
   }
 
@@ -221,12 +221,12 @@ export class FirewallKeeper {
   /** `isFlannels`: flannel's own rules were there again; that it runs here is told by who knows more. */
   #reportRepair(fields: LogFields, isFlannels: boolean): void {
     this.#repairs++;
-    this.#patience.count();
-    if (isFlannels && this.#patience.streak > 1)
+    this.#throttle.count();
+    if (isFlannels && this.#throttle.streak > 1)
       this.log.debug('flannel put its firewall rules back; removed again', fields);
-    else if (!this.#patience.isFight)
+    else if (!this.#throttle.isRepairLoop)
       this.log.info('firewall rules put in order after another program changed some', fields);
-    else if (this.#patience.isNewFight)
+    else if (this.#throttle.isNewRepairLoop)
       this.log.warn(
         'another program undoes our firewall rules again and again; repairing more slowly',
         fields,

@@ -94,8 +94,8 @@ export class LeaseHolder {
   }
 
   /** Another program undoes what we write, again and again; undefined while none does. */
-  get fight(): string | undefined {
-    return this.#repairs.fight;
+  get repairLoop(): string | undefined {
+    return this.#repairs.repairLoop;
   }
 
   /** For how many seconds the lease is good without being kept alive; Infinity for a reservation. */

@@ -34,7 +34,7 @@ export interface Patients {
         | 'trouble'
         | 'dispute'
         | 'hasConceded'
-        | 'fight'
+        | 'repairLoop'
         | 'absence'
         | 'remainingSeconds'
         | 'goodUntil'
@@ -42,10 +42,12 @@ export interface Patients {
     | undefined;
   readonly underlay: Pick<UnderlayWatcher, 'trouble' | 'outage' | 'current'> | undefined;
   readonly overlay: Overlay | undefined;
-  readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'fights' | 'hasReadAll'> & {
+  readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'trouble' | 'repairLoops' | 'hasReadAll'> & {
     readonly missingBase?: readonly string[];
   };
-  readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'> & { readonly fight?: string | undefined };
+  readonly announcer: Pick<Announcer, 'isAnnounced' | 'trouble'> & {
+    readonly repairLoop?: string | undefined;
+  };
   readonly configWatcher: Pick<ConfigWatcher, 'trouble' | 'isKnown'> | undefined;
   readonly access: Pick<AccessWatcher, 'trouble' | 'isKnown'>;
   readonly flannel: Pick<FlannelWatcher, 'trouble' | 'isKnown'>;
@@ -73,13 +75,13 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('etcd write access', access.trouble, access.isKnown),
     advice('network configuration', configWatcher?.trouble, configWatcher?.isKnown === true),
     advice('lease renewal', holder?.trouble, hasLease),
-    advice('lease contest', holder?.dispute ?? grievance(holder?.fight), hasLease),
+    advice('lease contest', holder?.dispute ?? grievance(holder?.repairLoop), hasLease),
     advice('other leases', grievance(oddLeases(watcher)), watcher.isJudged),
     advice('peers in grace', grievance(peersInGrace(watcher)), watcher.isJudged),
     underlayCondition(patients.underlay),
     mtuCondition(patients.overlay),
     advice('peers in the kernel', reconciler.trouble, reconciler.hasReadAll),
-    advice('fights', grievance(fights(reconciler)), reconciler.hasReadAll),
+    advice('fights', grievance(repairLoops(reconciler)), reconciler.hasReadAll),
     advice('firewall', firewall?.trouble ?? firewall?.obstacle, !firewall || firewall.isKnown),
     advice('flanneld', patients.flannel.trouble, patients.flannel.isKnown),
     advice('vxlan admission', admission?.trouble, !admission || admission.isInPlace),
@@ -98,9 +100,9 @@ function kernelCondition(reconciler: Patients['reconciler']): Condition {
   return reconciler.hasReadAll ? found : unknown(found);
 }
 
-function fileCondition({ isAnnounced, trouble, fight }: Patients['announcer']): Condition {
+function fileCondition({ isAnnounced, trouble, repairLoop }: Patients['announcer']): Condition {
   // Packets flow on after another program has put it away; only who starts now needs it.
-  const harmless = trouble ?? grievance(fight);
+  const harmless = trouble ?? grievance(repairLoop);
   if (isAnnounced)
     return harmless ? advice('subnet file', harmless, true) : condition('subnet file', undefined);
   const found = condition('subnet file', 'it is not written', trouble);
@@ -180,7 +182,7 @@ function preloaded(unrouted: string): Grievance {
   return { complaint };
 }
 
-function fights({ fights: objects }: Patients['reconciler']): string | undefined {
+function repairLoops({ repairLoops: objects }: Patients['reconciler']): string | undefined {
   return objects.length === 0 ? undefined : `another program undoes again and again: ${printSome(objects)}`;
 }
 

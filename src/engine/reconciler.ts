@@ -10,7 +10,7 @@ import { LinkedAbort } from '../linked-abort';
 import { SummedLines } from './summed-lines';
 import { PendingWork, type Cause, type Work } from './pending-work';
 import { isTooMuch, planNamed, planWhole, type Planned, type Situation } from './planning';
-import { RepairLedger } from './repair-ledger';
+import { ObjectRepairThrottle } from './object-repair-throttle';
 import { Trouble } from './trouble';
 import { Wake } from './wake';
 
@@ -57,7 +57,7 @@ export class Reconciler {
   readonly #wake = new Wake();
   readonly #trouble: Trouble;
   readonly #pending = new PendingWork();
-  readonly #ledger = new RepairLedger();
+  readonly #throttle = new ObjectRepairThrottle();
   readonly #lines: SummedLines<OrderLine>;
   /** By key: whose repair is held back, and what else is to be looked at in a while. */
   readonly #later = new Map<string, Later>();
@@ -119,8 +119,8 @@ export class Reconciler {
   }
 
   /** What another program undoes again and again. */
-  get fights(): readonly string[] {
-    return this.#ledger.foughtAbout(this.clock.now());
+  get repairLoops(): readonly string[] {
+    return this.#throttle.loopsAt(this.clock.now());
   }
 
   /** For how long the pass under way has lasted; 0 between two. */
@@ -265,7 +265,7 @@ export class Reconciler {
   /** Which of the planned operations may be carried out now; those of them that put right what another program did. */
   #admit(work: Work, planned: Planned): { operations: Operation[]; repairs: Operation[]; held: Operation[] } {
     const isRepair = (operation: Operation) => this.#isRepair(operation, work, planned);
-    const { operations, held, nextAt, notable } = this.#ledger.admit(
+    const { operations, held, nextAt, notable } = this.#throttle.admit(
       planned.operations.filter(isRepair),
       this.clock.now(),
     );
@@ -273,8 +273,8 @@ export class Reconciler {
     for (const { object } of held)
       this.#postpone(keyOf(object), isBase(object) ? undefined : nameOf(object), nextAt, HELD_BACK);
     this.#repairs += operations.length;
-    for (const { operation, repairs, isFight } of notable) {
-      const message = isFight
+    for (const { operation, repairs, isRepairLoop } of notable) {
+      const message = isRepairLoop
         ? 'another program undoes this again and again; repairing it more slowly'
         : 'another program keeps undoing this';
       this.log.warn(message, { object: printKernelObject(operation.object), repairs });

@@ -117,7 +117,7 @@ describe('the announcer', () => {
     const { announcer, clock, log, stop } = running(disk);
     announcer.announce('A=1\n');
     await clock.advance(0);
-    expect(announcer.fight).toBeUndefined();
+    expect(announcer.repairLoop).toBeUndefined();
     disk.isFull = true;
     disk.text = undefined;
     disk.onChange();
@@ -262,9 +262,9 @@ describe('the announcer', () => {
     expect(disk.tries).toEqual([0, 0, 0, 0, 0, 0, 500, 1_500, 3_500]);
     const warnings = log.lines.filter(({ level }) => level === 'warn');
     expect(warnings.map(({ fields }) => fields['times'])).toEqual([1, 2, 3, 4, 5, 6, 8]);
-    expect(announcer.fight).toBe('another program changes or removes it again and again (9 times)');
+    expect(announcer.repairLoop).toBe('another program changes or removes it again and again (9 times)');
     await clock.advance(60_000);
-    expect(announcer.fight).toBeUndefined();
+    expect(announcer.repairLoop).toBeUndefined();
     await stop();
   });
 

@@ -332,7 +332,7 @@ describe('a script that undoes our lease again and again', () => {
       expect(repairs).toBeLessThan(60);
       expect(store.etcdLeaseIds).toEqual([etcdLeaseId]);
       expect(one.holder.lease?.name).toBe(name);
-      expect(one.holder.fight).toContain('again and again');
+      expect(one.holder.repairLoop).toContain('again and again');
       const slower = one.log.lines.filter(({ message }) => message.includes('writing it more slowly'));
       expect(slower.map(({ level, fields }) => ({ level, fields }))).toEqual([
         { level: 'warn', fields: { lease: name } },

@@ -9,13 +9,13 @@ const HOLDER = {
   trouble: undefined,
   dispute: undefined,
   hasConceded: false,
-  fight: undefined,
+  repairLoop: undefined,
   absence: undefined,
   remainingSeconds: 3_600,
   goodUntil: Date.UTC(2026, 11, 1, 23, 50, 12),
 };
 const WATCHER = { trouble: undefined, complaints: [], graced: [], hasSnapshot: true, isJudged: true };
-const RECONCILER = { isBaseInPlace: true, trouble: undefined, fights: [], hasReadAll: true };
+const RECONCILER = { isBaseInPlace: true, trouble: undefined, repairLoops: [], hasReadAll: true };
 
 const WELL: Patients = {
   waits: [],
@@ -209,9 +209,9 @@ describe('packets may be lost', () => {
     expect(illsOf({ announcer: { isAnnounced: true, trouble: BAD } })).toEqual([
       { name: 'subnet file', reason: 'it is bad', forMilliseconds: 7, advisory: true },
     ]);
-    expect(illsOf({ announcer: { isAnnounced: true, trouble: undefined, fight: 'a fight' } })).toMatchObject([
-      { name: 'subnet file', reason: 'a fight', advisory: true },
-    ]);
+    expect(
+      illsOf({ announcer: { isAnnounced: true, trouble: undefined, repairLoop: 'a fight' } }),
+    ).toMatchObject([{ name: 'subnet file', reason: 'a fight', advisory: true }]);
   });
 });
 
@@ -280,8 +280,8 @@ describe('it is worth knowing, and packets flow, that', () => {
 
   it.each<[string, Partial<Patients>, string, string]>([
     [
-      'somebody fights about our lease',
-      { holder: { ...HOLDER, fight: 'again and again' } },
+      'another program undoes our lease again and again',
+      { holder: { ...HOLDER, repairLoop: 'again and again' } },
       'lease contest',
       'again and again',
     ],
@@ -322,7 +322,7 @@ describe('it is worth knowing, and packets flow, that', () => {
     ],
     [
       'another program undoes what we write',
-      { reconciler: { ...RECONCILER, fights: ['route a', 'route b', 'route c', 'route d'] } },
+      { reconciler: { ...RECONCILER, repairLoops: ['route a', 'route b', 'route c', 'route d'] } },
       'fights',
       'another program undoes again and again: route a; route b; route c; and 1 more',
     ],

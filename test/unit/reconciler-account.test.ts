@@ -27,10 +27,10 @@ describe('how far the reconciler is', () => {
     const release = kernel.hold();
     const { reconciler, clock, stop } = await reconciling({ kernel, peers: [examplePeer(2)] });
     const state = () => {
-      const { isConverged, isBaseInPlace, operations, repairs, trouble, fights } = reconciler;
-      return { isConverged, isBaseInPlace, operations, repairs, trouble, fights };
+      const { isConverged, isBaseInPlace, operations, repairs, trouble, repairLoops } = reconciler;
+      return { isConverged, isBaseInPlace, operations, repairs, trouble, repairLoops };
     };
-    const nothing = { repairs: 0, trouble: undefined, fights: [] };
+    const nothing = { repairs: 0, trouble: undefined, repairLoops: [] };
     expect(state()).toEqual({ ...nothing, isConverged: false, isBaseInPlace: false, operations: 0 });
     release();
     await clock.advance(0);
@@ -292,7 +292,7 @@ describe('what the reconciler counts as a repair', () => {
       kernel.tamper({ verb: 'put', object: { ...link, mtu: 1400 } });
       await clock.advance(10);
     }
-    expect(reconciler.fights).toEqual(['link flannel.1']);
+    expect(reconciler.repairLoops).toEqual(['link flannel.1']);
     expect(reconciler.isConverged).toBe(false);
     expect(isAsDesired()).toBe(false);
     const [warned] = log.lines.filter(({ message }) => message.includes('repairing it more slowly'));
@@ -304,7 +304,7 @@ describe('what the reconciler counts as a repair', () => {
     expect(isAsDesired()).toBe(true);
     expect(reconciler.isConverged).toBe(true);
     expect(await passesOf(30_000)).toBe(0);
-    expect(reconciler.fights).toEqual([]);
+    expect(reconciler.repairLoops).toEqual([]);
     await stop();
   });
 });

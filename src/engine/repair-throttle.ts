@@ -1,7 +1,7 @@
-/** Repairing ever more slowly what somebody undoes again and again. */
+/** Repairing ever more slowly what another program undoes again and again. */
 import type { Clock } from '../ports';
 
-export interface PatienceLimits {
+export interface ThrottleLimits {
   /** So many repairs in a row are made at once. */
   readonly freeRepairs: number;
   /** The rest before the next repair doubles from the one to the other. */
@@ -12,13 +12,13 @@ export interface PatienceLimits {
 }
 
 /** Owns how often something was repaired lately. */
-export class Patience {
+export class RepairThrottle {
   #streak = 0;
   #lastAt = -Infinity;
 
   constructor(
     private readonly clock: Pick<Clock, 'now'>,
-    private readonly limits: PatienceLimits,
+    private readonly limits: ThrottleLimits,
   ) {}
 
   /** Counts a repair. */
@@ -34,18 +34,18 @@ export class Patience {
   }
 
   /** True while the same is undone again and again. */
-  get isFight(): boolean {
+  get isRepairLoop(): boolean {
     return this.streak > this.limits.freeRepairs;
   }
 
-  /** True after the repair that made it a fight, until the next. */
-  get isNewFight(): boolean {
+  /** True after the repair that made it a repair loop, until the next. */
+  get isNewRepairLoop(): boolean {
     return this.streak === this.limits.freeRepairs + 1;
   }
 
   /** How long to wait before the next repair. */
   get restMilliseconds(): number {
-    return this.isFight ? Math.max(0, this.#lastAt + this.#rest - this.clock.now()) : 0;
+    return this.isRepairLoop ? Math.max(0, this.#lastAt + this.#rest - this.clock.now()) : 0;
   }
 
   get #rest(): number {

@@ -1,10 +1,10 @@
-/** Recognises objects that somebody keeps undoing. */
+/** Slows down repairs of single objects that another program keeps undoing. */
 import { keyOf } from '../model/kernel-state';
 import type { Operation } from '../model/operation';
 
-/** So many repairs of one object within so long are a fight: slowed down, for nobody wins it by being faster. */
-const FIGHT_REPAIRS = 20;
-const FIGHT_MILLISECONDS = 2_000;
+/** So many repairs of one object within so long are a repair loop: slowed down, because speed wins nothing. */
+const LOOP_REPAIRS = 20;
+const LOOP_MILLISECONDS = 2_000;
 const FIRST_HOLD_MILLISECONDS = 1_000;
 const LONGEST_HOLD_MILLISECONDS = 60_000;
 /** So many repairs of one object within so long are worth a word, however slow. */
@@ -14,9 +14,9 @@ const NOTABLE_MILLISECONDS = 600_000;
 const REMEMBERED_OBJECTS = 4_096;
 
 interface Record {
-  /** When a fight's window and a notable's window began, and the repairs since. */
-  fightSince: number;
-  fightRepairs: number;
+  /** When the window of a loop and that of a notable number began, and the repairs since. */
+  loopSince: number;
+  loopRepairs: number;
   notableSince: number;
   notableRepairs: number;
   heldUntil: number;
@@ -30,12 +30,16 @@ export interface Admission {
   readonly held: Operation[];
   /** When something that was held back may be repaired; Infinity when nothing was. */
   readonly nextAt: number;
-  /** Objects whose repairs are worth a word now: a fight begins, or has gone on. */
-  readonly notable: { readonly operation: Operation; readonly repairs: number; readonly isFight: boolean }[];
+  /** Objects whose repairs are worth a word now: a loop begins, or has gone on. */
+  readonly notable: {
+    readonly operation: Operation;
+    readonly repairs: number;
+    readonly isRepairLoop: boolean;
+  }[];
 }
 
-/** Counts repairs per object, and holds back those of an object that is undone at once, again and again. */
-export class RepairLedger {
+/** Counts repairs of each object, and holds back those of an object that is undone at once, again and again. */
+export class ObjectRepairThrottle {
   readonly #records = new Map<string, Record>();
 
   /** Takes the repairs that a pass would make at that time (monotonic milliseconds); says which it should make. */
@@ -60,35 +64,35 @@ export class RepairLedger {
       }
       operations.push(operation);
       const word = this.#count(record, now);
-      if (word) notable.push({ operation, repairs: record.notableRepairs, isFight: word === 'fight' });
+      if (word) notable.push({ operation, repairs: record.notableRepairs, isRepairLoop: word === 'loop' });
     }
     return { operations, held, nextAt, notable };
   }
 
-  /** The objects that are fought about at that time (monotonic milliseconds), by their keys. */
-  foughtAbout(now: number): string[] {
+  /** The objects in a repair loop at that time (monotonic milliseconds), by their keys. */
+  loopsAt(now: number): string[] {
     return [...this.#records]
-      .filter(([, { heldUntil }]) => heldUntil > 0 && now <= heldUntil + FIGHT_MILLISECONDS)
+      .filter(([, { heldUntil }]) => heldUntil > 0 && now <= heldUntil + LOOP_MILLISECONDS)
       .map(([key]) => key);
   }
 
-  #count(record: Record, now: number): 'fight' | 'notable' | undefined {
-    if (now - record.fightSince > FIGHT_MILLISECONDS + record.holdMilliseconds) {
-      Object.assign(record, { fightSince: now, fightRepairs: 0, holdMilliseconds: 0 });
+  #count(record: Record, now: number): 'loop' | 'notable' | undefined {
+    if (now - record.loopSince > LOOP_MILLISECONDS + record.holdMilliseconds) {
+      Object.assign(record, { loopSince: now, loopRepairs: 0, holdMilliseconds: 0 });
     }
     if (now - record.notableSince > NOTABLE_MILLISECONDS) {
       Object.assign(record, { notableSince: now, notableRepairs: 0 });
     }
-    record.fightRepairs++;
+    record.loopRepairs++;
     record.notableRepairs++;
-    if (record.fightRepairs >= FIGHT_REPAIRS) {
+    if (record.loopRepairs >= LOOP_REPAIRS) {
       const hold = Math.min(
         Math.max(record.holdMilliseconds * 2, FIRST_HOLD_MILLISECONDS),
         LONGEST_HOLD_MILLISECONDS,
       );
       const isNew = record.holdMilliseconds === 0;
-      Object.assign(record, { fightSince: now, heldUntil: now + hold, holdMilliseconds: hold });
-      return isNew ? 'fight' : undefined;
+      Object.assign(record, { loopSince: now, heldUntil: now + hold, holdMilliseconds: hold });
+      return isNew ? 'loop' : undefined;
     }
     return record.notableRepairs === NOTABLE_REPAIRS ? 'notable' : undefined;
   }
@@ -97,8 +101,8 @@ export class RepairLedger {
     let record = this.#records.get(key);
     if (!record) {
       record = {
-        fightSince: now,
-        fightRepairs: 0,
+        loopSince: now,
+        loopRepairs: 0,
         notableSince: now,
         notableRepairs: 0,
         heldUntil: 0,
