@@ -33,7 +33,7 @@ import { PeerWatcher } from './engine/peer-watcher';
 import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } from './engine/prerequisites';
 import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
 import { RouteWatcher, type RoutedOverlay } from './engine/route-watcher';
-import { conditionsOf, type Grievance, type Patients } from './engine/readiness';
+import { conditionsOf, type Finding, type Patients } from './engine/readiness';
 import { serviceLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
 import { UnderlayWatcher, type SeenUnderlay } from './engine/underlay-watcher';
@@ -79,7 +79,7 @@ export interface AgentOptions {
   readonly firewall: Omit<FirewallOptions, 'enableNfTables'>;
   /** The etcd of this host's own, if it has one: is told of the underlay and of each that follows, and is one of the checks. */
   readonly embeddedEtcd?:
-    { settle(underlay: Underlay): void; readonly trouble: Grievance; readonly isUp?: boolean } | undefined;
+    { settle(underlay: Underlay): void; readonly problem: Finding; readonly isUp?: boolean } | undefined;
   /** Only peers may send to the VXLAN port. */
   readonly admitsPeersOnly: boolean;
 }

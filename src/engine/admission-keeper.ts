@@ -13,7 +13,7 @@ import { KernelError, describeError } from '../model/errors';
 import type { Peer, PeerChange } from '../model/peer';
 import type { Clock, Log, LogFields, VxlanGuard } from '../ports';
 import { RepairThrottle } from './repair-throttle';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 
 /** The kernel tells of changes; this is for what it did not tell, and for the strangers it refused. */
@@ -48,7 +48,7 @@ interface Installed {
  */
 export class AdmissionKeeper {
   readonly #wake = new Wake();
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   #installed: Installed | undefined;
   #listening: { readonly link: string; readonly stop: AbortController } | undefined;
   #isInPlace = false;
@@ -65,7 +65,7 @@ export class AdmissionKeeper {
     private readonly log: Log,
     private readonly situation: () => AdmissionSituation | undefined,
   ) {
-    this.#trouble = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
     this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
   }
 
@@ -74,8 +74,8 @@ export class AdmissionKeeper {
     return this.#isInPlace;
   }
 
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /** Passes since the start that put back what somebody else had changed or removed. */
@@ -120,7 +120,7 @@ export class AdmissionKeeper {
         if (!situation) continue;
         const isRepair = this.#pass(situation);
         failures = 0;
-        this.#trouble.clear('the VXLAN port is guarded as it should be again');
+        this.#problem.clear('the VXLAN port is guarded as it should be again');
         const rest = Math.max(REST_MILLISECONDS, this.#throttle.restMilliseconds);
         if (isRepair) await this.clock.sleep(rest, signal);
       } catch (error) {
@@ -154,7 +154,7 @@ export class AdmissionKeeper {
   #fail(error: KernelError): void {
     this.#installed = undefined;
     this.#isInPlace = false;
-    this.#trouble.report('cannot guard the VXLAN port; trying again', error);
+    this.#problem.report('cannot guard the VXLAN port; trying again', error);
   }
 
   /** True if it put right what somebody else had done. */

@@ -4,7 +4,7 @@ import { mergeSubnetEnv } from '../model/subnet-env-codec';
 import type { Clock, Host, Log } from '../ports';
 import { LinkedAbort } from '../linked-abort';
 import { RepairThrottle } from './repair-throttle';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 
 const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 30_000 };
@@ -24,7 +24,7 @@ const THROTTLE_LIMITS = {
  */
 export class Announcer {
   readonly #wake = new Wake();
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   readonly #throttle: RepairThrottle;
   #wanted: string | undefined;
   #written: string | undefined;
@@ -39,7 +39,7 @@ export class Announcer {
     /** Told what another program has written in the place of what we wanted. */
     private readonly foreignText: (text: string) => void = () => undefined,
   ) {
-    this.#trouble = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
     this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
   }
 
@@ -48,8 +48,8 @@ export class Announcer {
     return this.#wanted !== undefined && this.#written === this.#wanted;
   }
 
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /** Another program undoes what we write, again and again; undefined while none does. */
@@ -84,7 +84,7 @@ export class Announcer {
       } catch (error) {
         if (signal.aborted) return;
         failures++;
-        this.#trouble.report('cannot write the subnet file; trying again', error);
+        this.#problem.report('cannot write the subnet file; trying again', error);
       }
       this.#endAttempt();
     }
@@ -97,7 +97,7 @@ export class Announcer {
     const isThere = existing === wanted;
     const isRepair = !isThere && this.#written === text;
     // While it cannot be written, it is still the same change that is to be undone.
-    if (isRepair && !this.#trouble.current) {
+    if (isRepair && !this.#problem.current) {
       if (existing !== undefined) this.foreignText(existing);
       const { restMilliseconds } = this.#throttle;
       if (restMilliseconds > 0) await this.clock.sleep(restMilliseconds, signal);
@@ -107,10 +107,10 @@ export class Announcer {
     if (!isThere) await this.host.writeSubnetFile(wanted);
     // The directory may be a new one.
     if (!isThere || this.#written === undefined) this.#watch(signal);
-    if (this.#written === text) return this.#trouble.clear('subnet file written after all');
+    if (this.#written === text) return this.#problem.clear('subnet file written after all');
     const isFirst = this.#written === undefined;
     this.#written = text;
-    this.#trouble.clear('subnet file written after all');
+    this.#problem.clear('subnet file written after all');
     this.log.info(isThere ? 'subnet file is as it should be' : 'subnet file written');
     if (isFirst) this.host.notify({ ready: true });
   }

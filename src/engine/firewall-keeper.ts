@@ -19,7 +19,7 @@ import {
 } from '../model/firewall';
 import type { Clock, Firewall, Log, LogFields } from '../ports';
 import { RepairThrottle } from './repair-throttle';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 
 const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 30_000 };
@@ -45,9 +45,9 @@ const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
  */
 export class FirewallKeeper {
   readonly #wake = new Wake();
-  readonly #trouble: Trouble;
-  readonly #unmet: Trouble;
-  readonly #obstacle: Trouble;
+  readonly #problem: ProblemReporter;
+  readonly #unmet: ProblemReporter;
+  readonly #obstacle: ProblemReporter;
   #reasons = new Set<string>();
   #isFirst = true;
   #inPlace = false;
@@ -65,9 +65,9 @@ export class FirewallKeeper {
     /** Told when rules of real flannel are there that were not before. */
     private readonly flannelSeen: () => void = () => undefined,
   ) {
-    this.#trouble = new Trouble(clock, log);
-    this.#unmet = new Trouble(clock, log);
-    this.#obstacle = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
+    this.#unmet = new ProblemReporter(clock, log);
+    this.#obstacle = new ProblemReporter(clock, log);
     this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
   }
 
@@ -87,12 +87,12 @@ export class FirewallKeeper {
   }
 
   /** Somebody else's chain that may drop what we forward, and that we may not write to. */
-  get obstacle(): { complaint: string; forMilliseconds: number } | undefined {
+  get obstacle(): Problem | undefined {
     return this.#obstacle.current;
   }
 
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /** Asks for a pass: our subnet, or something else that the wish depends on, changed. */
@@ -124,7 +124,7 @@ export class FirewallKeeper {
         if (signal.aborted) return;
         failures++;
         this.#inPlace = false;
-        this.#trouble.report('cannot read or write the firewall rules; trying again', error);
+        this.#problem.report('cannot read or write the firewall rules; trying again', error);
       }
       this.#isTried = true;
       onPass();
@@ -201,10 +201,10 @@ export class FirewallKeeper {
     const [first] = failed;
     if (first) {
       const fields = { place: printFirewallPlace(first.operation.block.place), failed: failed.length };
-      this.#trouble.report('a firewall rule could not be written; trying again', first.error, fields);
+      this.#problem.report('a firewall rule could not be written; trying again', first.error, fields);
       return;
     }
-    this.#trouble.clear('firewall rules are as they should be again');
+    this.#problem.clear('firewall rules are as they should be again');
     const isLook = reasons.every((reason) => [CHANGED, RESYNC, RETRY].includes(reason));
     const isRepair = this.#inPlace && isLook && operations.length > 0;
     const fields = {

@@ -3,7 +3,7 @@ import { backoffMilliseconds } from '../core/backoff';
 import { LinkedAbort } from '../linked-abort';
 import { RegistryError } from '../model/errors';
 import type { Clock, Log } from '../ports';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 
 /** After this long a watch that seems well is replaced by a full list and a new watch: the audit. */
 const AUDIT_MILLISECONDS = 600_000;
@@ -31,7 +31,7 @@ const RECOVERED = 'etcd answers again';
 export interface PrefixSource<Snapshot, Change> {
   /** All keys, in one read. */
   list(signal: AbortSignal): Promise<Snapshot & { readonly revision: string }>;
-  /** All changes after a revision, in order, none missing. Never ends by itself: any trouble is thrown. */
+  /** All changes after a revision, in order, none missing. Never ends by itself: any failure is thrown. */
   watch(
     afterRevision: string,
     signal: AbortSignal,
@@ -71,7 +71,7 @@ export interface Receiver<Change> {
  * snapshot. While etcd is away the receiver hears nothing, and keeps what it has.
  */
 export class Follower<Snapshot, Change> {
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   #revision: string | undefined;
   #snapshotAt = -Infinity;
   /** How many watches in a row failed before they proved that they work. */
@@ -86,12 +86,12 @@ export class Follower<Snapshot, Change> {
     private readonly clock: Clock,
     log: Log,
   ) {
-    this.#trouble = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
   }
 
   /** What is wrong with etcd, and for how long; undefined when the watch is well. */
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /** True once etcd has told all keys. */
@@ -104,7 +104,7 @@ export class Follower<Snapshot, Change> {
     for (let attempt = 0; ; attempt++) {
       try {
         await this.#takeSnapshot(signal);
-        this.#trouble.clear(RECOVERED);
+        this.#problem.clear(RECOVERED);
         return;
       } catch (error) {
         await this.#recover(error, attempt, signal);
@@ -147,7 +147,7 @@ export class Follower<Snapshot, Change> {
       for await (const { revision, changes } of this.source.watch(this.#revision!, audit.signal)) {
         // A server may accept each watch and end it at once. After some of them an empty batch proves nothing.
         if (changes.length > 0) this.#trustWatch();
-        else if (this.#failedWatches <= FORGIVEN_WATCHES) this.#trouble.clear(RECOVERED);
+        else if (this.#failedWatches <= FORGIVEN_WATCHES) this.#problem.clear(RECOVERED);
         this.#revision = revision;
         this.#batches++;
         await this.receiver.take(changes);
@@ -187,12 +187,12 @@ export class Follower<Snapshot, Change> {
   /** The watch works. Only what it delivered, or that it lasted, makes earlier failures be forgotten. */
   #trustWatch(): void {
     this.#failedWatches = 0;
-    this.#trouble.clear(RECOVERED);
+    this.#problem.clear(RECOVERED);
   }
 
   async #recover(error: unknown, attempt: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    this.#trouble.report(this.codec.failure, error);
+    this.#problem.report(this.codec.failure, error);
     const spread = Math.min(
       this.receiver.readers() * SPREAD_MILLISECONDS_PER_READER,
       BACKOFF.maxMilliseconds,

@@ -2,7 +2,7 @@
 import type { Lease } from '../model/lease';
 import type { Clock, LeaseRegistry, Log } from '../ports';
 import { Departures, type Departure } from './departures';
-import { printSome } from './complaints';
+import { printSome } from './lease-problems';
 import { SummedLines } from './summed-lines';
 import { Wake } from './wake';
 

@@ -11,7 +11,7 @@ import { Claims, describeExhaustion, type ClaimOptions } from './claims';
 import type { LeaseRepairs } from './lease-repairs';
 import type { OwnKey, OwnKeyOptions } from './own-key';
 import type { OwnershipDispute } from './ownership-dispute';
-import type { Trouble } from './trouble';
+import type { ProblemReporter } from './problem';
 
 export const BACKOFF = { minMilliseconds: 200, maxMilliseconds: 30_000 };
 /** So many lost races in a row are nothing to report. */
@@ -31,7 +31,7 @@ export interface AcquirerParts {
   readonly key: OwnKey;
   readonly dispute: OwnershipDispute;
   readonly repairs: LeaseRepairs;
-  readonly trouble: Trouble;
+  readonly problem: ProblemReporter;
 }
 
 const RACED: Outcome = { kind: 'raced' };
@@ -72,7 +72,7 @@ export class LeaseAcquirer {
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof RegistryError)) throw error;
-        this.parts.trouble.report('cannot acquire a subnet lease', error);
+        this.parts.problem.report('cannot acquire a subnet lease', error);
         await this.#backOff(signal);
       }
     }
@@ -85,7 +85,7 @@ export class LeaseAcquirer {
   }
 
   #take(lease: Lease): Lease {
-    this.parts.trouble.clear('subnet lease acquired after all');
+    this.parts.problem.clear('subnet lease acquired after all');
     if (this.parts.dispute.hasConceded) this.parts.dispute.settle();
     this.parts.key.hold(lease);
     return lease;
@@ -100,7 +100,7 @@ export class LeaseAcquirer {
         return this.clock.sleep(this.parts.dispute.retryMilliseconds, signal);
       case 'exhausted':
         this.#avoid = [];
-        this.parts.trouble.report(
+        this.parts.problem.report(
           'no free subnet left',
           describeExhaustion(this.options.range.network, outcome, this.#unreadable),
         );
@@ -108,7 +108,7 @@ export class LeaseAcquirer {
       case 'raced':
         this.log.debug('lost a race for a subnet; trying another');
         if (this.#races >= FREE_RACES)
-          this.parts.trouble.report('another host was faster for each subnet; trying on', 'lost races');
+          this.parts.problem.report('another host was faster for each subnet; trying on', 'lost races');
         return this.clock.sleep(
           backoffMilliseconds(this.#races++, RACE_BACKOFF, this.clock.random()),
           signal,

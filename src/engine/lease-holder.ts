@@ -11,7 +11,7 @@ import { LeaseKeeper } from './lease-keeper';
 import { LeaseRepairs } from './lease-repairs';
 import { OwnKey, type OwnKeyOptions } from './own-key';
 import { DISPUTE_MILLISECONDS, OwnershipDispute } from './ownership-dispute';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 
 /** A reservation needs no keeping alive; its loop only waits to be told of changes. */
@@ -40,7 +40,7 @@ interface News {
  */
 export class LeaseHolder {
   readonly #wake = new Wake();
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   readonly #dispute: OwnershipDispute;
   readonly #repairs: LeaseRepairs;
   readonly #key: OwnKey;
@@ -54,12 +54,12 @@ export class LeaseHolder {
     log: Log,
     options: LeaseHolderOptions,
   ) {
-    this.#trouble = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
     this.#dispute = new OwnershipDispute(clock, log);
     this.#repairs = new LeaseRepairs(clock, log);
     this.#key = new OwnKey(registry, clock, log, options, this.#dispute);
     const parts = { key: this.#key, dispute: this.#dispute, repairs: this.#repairs };
-    this.#acquirer = new LeaseAcquirer(registry, clock, log, options, { ...parts, trouble: this.#trouble });
+    this.#acquirer = new LeaseAcquirer(registry, clock, log, options, { ...parts, problem: this.#problem });
     const events = { publicIp: options.publicIp, onRegained: () => this.republish() };
     this.#keeper = new LeaseKeeper(clock, log, { ...parts, ...events });
   }
@@ -68,24 +68,24 @@ export class LeaseHolder {
     return this.#key.lease;
   }
 
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /**
    * Etcd is known to have something else in place of our lease, and that could not be put right at once; undefined otherwise. An etcd
    * that does not answer is no such knowledge.
    */
-  get absence(): { complaint: string; forMilliseconds: number } | undefined {
-    const failure = this.#trouble.current;
+  get absence(): Problem | undefined {
+    const failure = this.#problem.current;
     const problem = this.#key.registration.problem(failure !== undefined);
     if (!problem || !failure) return problem;
-    return { ...problem, complaint: `${problem.complaint}; ${failure.complaint}` };
+    return { ...problem, text: `${problem.text}; ${failure.text}` };
   }
 
   /** Another host that lives claims our lease; undefined when none did lately. */
-  get dispute(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#dispute.trouble;
+  get dispute(): Problem | undefined {
+    return this.#dispute.problem;
   }
 
   /** True while another host holds our lease, and we wait for it to go. */
@@ -143,14 +143,14 @@ export class LeaseHolder {
         this.#news = { seen: undefined, isStale: false };
         await this.#round(news, !isWoken, signal);
         failures = 0;
-        this.#trouble.clear('subnet lease is safe again');
+        this.#problem.clear('subnet lease is safe again');
         if (this.lease !== reported) onReplaced((reported = this.lease!));
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof RegistryError)) throw error;
         if (news) this.#putBack(news);
         failures++;
-        this.#trouble.report('cannot keep the subnet lease alive; trying on', error);
+        this.#problem.report('cannot keep the subnet lease alive; trying on', error);
       }
     }
   }
@@ -158,7 +158,7 @@ export class LeaseHolder {
   #waitMilliseconds(failures: number): number {
     if (failures > 0) return backoffMilliseconds(failures - 1, BACKOFF, this.clock.random());
     if (this.hasConceded) return this.#dispute.retryMilliseconds;
-    const longest = this.#dispute.trouble ? DISPUTE_MILLISECONDS : LONG_WAIT_MILLISECONDS;
+    const longest = this.#dispute.problem ? DISPUTE_MILLISECONDS : LONG_WAIT_MILLISECONDS;
     if (this.lease?.etcdLeaseId === undefined) return longest;
     return Math.min(longest, Math.max(0, this.#key.etcdLeases.untilRenewalMilliseconds));
   }

@@ -3,7 +3,7 @@ import { backoffMilliseconds } from '../core/backoff';
 import { countersAt, type DisputeAnswer, type DisputeHistory } from '../core/lease-keeping';
 import type { Lease } from '../model/lease';
 import type { Clock, Log } from '../ports';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 
 /** How often a host that conceded tries again: the other may have gone. Half of it, the least wait, must be neither counter nor objection. */
 const RETRY_BACKOFF = { minMilliseconds: 15_000, maxMilliseconds: 120_000 };
@@ -16,7 +16,7 @@ const OBJECTED = `we were there first, and keep it; ${ADVICE}`;
 
 /** Owns the history of the dispute, and reports it. The decision is made in `core/lease-keeping`; the lease holder writes. */
 export class OwnershipDispute {
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   #disputedAt = -Infinity;
   #history: DisputeHistory = {
     claimedAt: -Infinity,
@@ -31,12 +31,12 @@ export class OwnershipDispute {
     private readonly clock: Clock,
     log: Log,
   ) {
-    this.#trouble = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
   }
 
   /** Another host that lives claims our lease; undefined when none did lately. */
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   get history(): DisputeHistory {
@@ -85,13 +85,13 @@ export class OwnershipDispute {
   /** Says so once nobody has claimed anything for a while. */
   endIfOver(): void {
     if (this.clock.now() - this.#disputedAt >= DISPUTE_MILLISECONDS)
-      this.#trouble.clear('nobody else claims our lease any more');
+      this.#problem.clear('nobody else claims our lease any more');
   }
 
   #report({ name, attributes }: Lease, outcome: string): void {
     this.#disputedAt = this.clock.now();
     const { publicIp } = attributes;
-    this.#trouble.report('another host has our PublicIP, and claims our lease', outcome, {
+    this.#problem.report('another host has our PublicIP, and claims our lease', outcome, {
       lease: name,
       publicIp,
     });

@@ -14,13 +14,13 @@ import {
   type PeerChange,
   type PeerTable,
 } from '../model/peer';
-import type { Complaint, Complaints } from './complaints';
+import type { LeaseProblem, LeaseProblems } from './lease-problems';
 
 /** So many leases are judged against each other at once, when all of them are. */
 export const RESOLVED_AT_ONCE = 32;
 
 export interface JudgeParts {
-  readonly complaints: Complaints;
+  readonly problems: LeaseProblems;
   /** The peers that are kept although their keys are gone. */
   readonly grace: { isKept(leaseName: string): boolean; replace(leaseName: string): boolean };
   /** Told when a lease of another host names our VTEP MAC. */
@@ -71,10 +71,10 @@ export class PeerJudge {
     if (!this.#self) return;
     const { name } = lease;
     const verdict = judgeLease(lease, this.#self);
-    if (verdict.kind === 'unusable') this.#complain('judge', name, verdict.reason);
+    if (verdict.kind === 'unusable') this.#report('judge', name, verdict.reason);
     else if (verdict.kind === 'peer' && verdict.remark !== undefined)
-      this.#complain('judge', name, verdict.remark, true);
-    else this.parts.complaints.withdraw('judge', name);
+      this.#report('judge', name, verdict.remark, true);
+    else this.parts.problems.withdraw('judge', name);
     if (verdict.kind === 'peer') this.#conflicts.put(this.#candidateOf(lease, verdict.peer, isLive));
     else this.#conflicts.remove(name);
     if (isLive && claimsOurMac(lease, this.#self)) this.parts.ownMacClaimed(lease);
@@ -83,7 +83,7 @@ export class PeerJudge {
   /** A lease that is not there any more: there is nothing to say about it. */
   drop(leaseName: string): void {
     this.#conflicts.remove(leaseName);
-    this.parts.complaints.withdraw('judge', leaseName);
+    this.parts.problems.withdraw('judge', leaseName);
   }
 
   /** The peer that a lease would be which has not been judged. */
@@ -116,19 +116,19 @@ export class PeerJudge {
   }
 
   #put(leaseName: string, verdict: Verdict | undefined): PeerChange | undefined {
-    const { complaints, grace } = this.parts;
+    const { problems, grace } = this.parts;
     if (verdict?.kind === 'accepted') {
       const { peer, remark } = verdict;
       this.#accepted.set(leaseName, peer);
       this.#sources.set(printSubnet(peer.subnet), leaseName);
-      if (remark !== undefined) this.#complain('conflicts', leaseName, remark, true);
-      else complaints.withdraw('conflicts', leaseName);
+      if (remark !== undefined) this.#report('conflicts', leaseName, remark, true);
+      else problems.withdraw('conflicts', leaseName);
       return this.#peers.put(peer);
     }
     if (verdict && !grace.isKept(leaseName))
-      complaints.put('conflicts', this.#conflictOf(leaseName, verdict.reason));
+      problems.put('conflicts', this.#conflictOf(leaseName, verdict.reason));
     else {
-      complaints.withdraw('conflicts', leaseName);
+      problems.withdraw('conflicts', leaseName);
       // What a peer that was only kept had has passed to another.
       if (grace.replace(leaseName)) this.drop(leaseName);
     }
@@ -136,7 +136,7 @@ export class PeerJudge {
   }
 
   /** Of many leases in one conflict, nothing is told when another of them is accepted: the reason is asked for when it is shown. */
-  #conflictOf(lease: string, told: string): Complaint {
+  #conflictOf(lease: string, told: string): LeaseProblem {
     const conflicts = this.#conflicts;
     return {
       lease,
@@ -151,7 +151,7 @@ export class PeerJudge {
     return { name, peer, isLive, isFitting: isLeasable(this.#range!, subnet), createRevision };
   }
 
-  #complain(from: 'judge' | 'conflicts', lease: string, reason: string, isUsed = false): void {
-    this.parts.complaints.put(from, { lease, reason, isUsed });
+  #report(from: 'judge' | 'conflicts', lease: string, reason: string, isUsed = false): void {
+    this.parts.problems.put(from, { lease, reason, isUsed });
   }
 }

@@ -8,12 +8,13 @@ import type { SubnetRange } from '../model/network-config';
 import { mergedChanges, type Peer, type PeerChange, type PeerTable } from '../model/peer';
 import type { Steps } from '../model/steps';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
-import { Complaints, type Complaint } from './complaints';
+import { LeaseProblems, type LeaseProblem } from './lease-problems';
 import { Follower } from './follower';
 import { GracePeriod } from './grace-period';
 import { LEASE_PREFIX_CODEC } from './lease-prefix-codec';
 import { PeerChangesLog } from './peer-changes-log';
 import { PeerJudge, RESOLVED_AT_ONCE } from './peer-judge';
+import type { Problem } from './problem';
 
 export interface PeerWatcherEvents {
   /** Called once, after the first snapshot. */
@@ -41,7 +42,7 @@ export class PeerWatcher {
   readonly #follower: Follower<LeaseSnapshot, LeaseChange>;
   readonly #grace: GracePeriod;
   readonly #judge: PeerJudge;
-  readonly #complaints: Complaints;
+  readonly #problems: LeaseProblems;
   readonly #changes: PeerChangesLog;
   /** Changes of the table of which only `tableChanged` has told. */
   #unpublished: PeerChange[] = [];
@@ -56,13 +57,13 @@ export class PeerWatcher {
     graceMilliseconds: number,
   ) {
     this.#changes = new PeerChangesLog(clock, log);
-    this.#complaints = new Complaints(clock);
+    this.#problems = new LeaseProblems(clock);
     this.#grace = new GracePeriod(registry, clock, log, graceMilliseconds, {
       dismissed: (name) => this.#judge.drop(name),
       lookedAtAll: () => this.#take([]),
     });
     this.#judge = new PeerJudge({
-      complaints: this.#complaints,
+      problems: this.#problems,
       grace: this.#grace,
       ownMacClaimed: (lease) => events.ownMacClaimed(lease),
     });
@@ -112,8 +113,8 @@ export class PeerWatcher {
   }
 
   /** Leases that are not used, or not as they say, and why. */
-  get complaints(): readonly Complaint[] {
-    return this.#complaints.all;
+  get leaseProblems(): readonly LeaseProblem[] {
+    return this.#problems.all;
   }
 
   /** Peers that joined, left or changed since the start. */
@@ -122,8 +123,8 @@ export class PeerWatcher {
   }
 
   /** What is wrong with the registry, and for how long; undefined when the watch is well. */
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#follower.trouble;
+  get problem(): Problem | undefined {
+    return this.#follower.problem;
   }
 
   /**
@@ -221,13 +222,13 @@ export class PeerWatcher {
     switch (change.kind) {
       case 'put':
         this.#malformed.delete(change.lease.name);
-        this.#complaints.withdraw('codec', change.lease.name);
+        this.#problems.withdraw('codec', change.lease.name);
         this.#remember(change.lease);
         this.#judge.judge(change.lease, true);
         break;
       case 'removed':
         this.#malformed.delete(change.name);
-        this.#complaints.withdraw('codec', change.name);
+        this.#problems.withdraw('codec', change.name);
         this.#forget(change.name);
         break;
       case 'malformed': {
@@ -237,7 +238,7 @@ export class PeerWatcher {
         // But that is a memory: rather than it, a lease that can be read is accepted.
         const spoiled = this.#leases.get(lease);
         if (spoiled) this.#judge.judge(spoiled, false);
-        this.#complaints.put('codec', { lease, reason, isUsed: false });
+        this.#problems.put('codec', { lease, reason, isUsed: false });
         break;
       }
     }
@@ -278,7 +279,7 @@ export class PeerWatcher {
       this.#resolve();
       yield;
     } while (!this.#judge.isResolved);
-    this.#complaints.log(this.log);
+    this.#problems.log(this.log);
   }
 
   #resolve(): void {

@@ -7,7 +7,7 @@ import { ConfigError, KernelError, RegistryError } from '../model/errors';
 import type { KernelState } from '../model/kernel-state';
 import type { HostNetwork } from '../model/network-interface';
 import type { Clock, Kernel, LeaseRegistry, Log, Scope } from '../ports';
-import { Trouble } from './trouble';
+import { ProblemReporter } from './problem';
 
 const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 5_000 };
 
@@ -15,7 +15,7 @@ const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 5_000 };
 export interface Waiting {
   readonly clock: Clock;
   readonly log: Log;
-  readonly waits: Set<Trouble>;
+  readonly waits: Set<ProblemReporter>;
 }
 
 /** What a user wants of the underlay; `canReach` is resolved anew for each try. */
@@ -97,23 +97,23 @@ export async function untilItWorks<T>(
   signal: AbortSignal,
   attempt: () => Promise<T>,
 ): Promise<T> {
-  const trouble = new Trouble(clock, log);
-  waits.add(trouble);
+  const problem = new ProblemReporter(clock, log);
+  waits.add(problem);
   try {
     for (let failures = 0; ; failures++) {
       try {
         const value = await attempt();
-        trouble.clear(`no more ${what}`);
+        problem.clear(`no more ${what}`);
         return value;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof ConfigError || error instanceof RegistryError || error instanceof KernelError))
           throw error;
-        trouble.report(what, error);
+        problem.report(what, error);
         await clock.sleep(backoffMilliseconds(failures, BACKOFF, clock.random()), signal);
       }
     }
   } finally {
-    waits.delete(trouble);
+    waits.delete(problem);
   }
 }

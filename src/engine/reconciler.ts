@@ -11,7 +11,7 @@ import { SummedLines } from './summed-lines';
 import { PendingWork, type Cause, type Work } from './pending-work';
 import { isTooMuch, planNamed, planWhole, type Planned, type Situation } from './planning';
 import { ObjectRepairThrottle } from './object-repair-throttle';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 
 export type { Cause } from './pending-work';
@@ -55,7 +55,7 @@ interface Later {
  */
 export class Reconciler {
   readonly #wake = new Wake();
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   readonly #pending = new PendingWork();
   readonly #throttle = new ObjectRepairThrottle();
   readonly #lines: SummedLines<OrderLine>;
@@ -83,7 +83,7 @@ export class Reconciler {
     private readonly log: Log,
     private readonly situation: () => Situation,
   ) {
-    this.#trouble = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
     this.#lines = new SummedLines(clock, summedUp, (line) => this.#say(line));
   }
 
@@ -128,8 +128,8 @@ export class Reconciler {
     return this.#passBegan === undefined ? 0 : this.clock.now() - this.#passBegan;
   }
 
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /** Asks for everything to be looked at. Ten triggers before a pass begins make one pass. */
@@ -195,7 +195,7 @@ export class Reconciler {
         if (!(error instanceof KernelError)) throw error;
         this.#markTried();
         this.#fail();
-        this.#trouble.report('cannot read or write the kernel state; trying again', error);
+        this.#problem.report('cannot read or write the kernel state; trying again', error);
       }
     }
   }
@@ -309,13 +309,13 @@ export class Reconciler {
     if (first) {
       this.#fail();
       const fields = { object: printKernelObject(first.operation.object), failed: report.failed.length };
-      this.#trouble.report('the kernel refused a change; trying again', describeError(first.error), fields);
+      this.#problem.report('the kernel refused a change; trying again', describeError(first.error), fields);
       return;
     }
     if (!isWhole) return;
     this.#attempts = 0;
     this.#converged = true;
-    this.#trouble.clear('kernel state is as it should be again');
+    this.#problem.clear('kernel state is as it should be again');
   }
 
   /** Everything is looked at after a while, or when something else asks for it. */
@@ -325,7 +325,7 @@ export class Reconciler {
     this.#retryAt = Math.min(this.#retryAt, this.clock.now() + backoff);
   }
 
-  /** Of what is only refused again the trouble speaks, and sparingly; of changes of peers, who saw them. */
+  /** Of what is only refused again the problem reporter speaks, and sparingly; of changes of peers, the reconciler does. */
   #tell(
     work: Work,
     operations: readonly Operation[],

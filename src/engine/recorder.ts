@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { inTurns } from '../in-turns';
 import { printMemoryInSteps, type Memory } from '../model/memory-codec';
 import type { Clock, Host, Log } from '../ports';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 
 /** However often things change, the file is written no more often than this. */
@@ -15,7 +15,7 @@ const LAST_WRITE_MILLISECONDS = 500;
 /** Owns whether the file is out of date. What it cannot write it says, and tries again with the next change. */
 export class Recorder {
   readonly #wake = new Wake();
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   /** Of the text in the file: with thousands of leases the text itself takes megabytes. */
   #written: string | undefined;
   #isDirty = false;
@@ -27,7 +27,7 @@ export class Recorder {
     log: Log,
     private readonly memory: () => Memory | undefined,
   ) {
-    this.#trouble = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
   }
 
   /** True once something has been written. */
@@ -35,8 +35,8 @@ export class Recorder {
     return this.#written !== undefined;
   }
 
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /** Something changed. */
@@ -51,7 +51,7 @@ export class Recorder {
     if (!this.#isDirty) return;
     const end = new AbortController();
     const last = this.#write().catch((error: unknown) =>
-      this.#trouble.report('cannot remember the leases for a start without etcd', error),
+      this.#problem.report('cannot remember the leases for a start without etcd', error),
     );
     const patience = this.clock.sleep(LAST_WRITE_MILLISECONDS, end.signal).catch(() => undefined);
     await Promise.race([last, patience]);
@@ -66,7 +66,7 @@ export class Recorder {
         await this.clock.sleep(REST_MILLISECONDS, signal);
       } catch (error) {
         if (signal.aborted) return;
-        this.#trouble.report('cannot remember the leases for a start without etcd', error);
+        this.#problem.report('cannot remember the leases for a start without etcd', error);
         await this.clock.sleep(REST_MILLISECONDS, signal).catch(() => undefined);
         this.#wake.raise();
       }
@@ -87,6 +87,6 @@ export class Recorder {
       this.#isDirty = true;
       throw error;
     }
-    this.#trouble.clear('the leases are remembered again');
+    this.#problem.clear('the leases are remembered again');
   }
 }

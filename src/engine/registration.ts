@@ -1,6 +1,7 @@
 /** Whether etcd has our lease as we hold it, by the last that we know. */
 import type { Deviation } from '../core/lease-keeping';
 import type { Clock } from '../ports';
+import type { Problem } from './problem';
 
 /**
  * Writing a lost lease again takes a moment, and peers keep a host whose key was deleted for two seconds: what is put right
@@ -36,12 +37,12 @@ export class Registration {
    * What is wrong, in words, once it does harm: what was noticed a while ago, or what a write has failed to put right.
    * `hasFailed`: the last try to write failed.
    */
-  problem(hasFailed: boolean): { complaint: string; forMilliseconds: number } | undefined {
+  problem(hasFailed: boolean): Problem | undefined {
     if (!this.#lost) return undefined;
     const { deviation, since, at } = this.#lost;
     const forMilliseconds = this.clock.now() - since;
     if (!hasFailed && forMilliseconds <= HARMLESS_MILLISECONDS) return undefined;
-    return { complaint: describeDeviation(deviation, at), forMilliseconds };
+    return { text: describeDeviation(deviation, at), forMilliseconds };
   }
 }
 

@@ -126,7 +126,7 @@ describe('the announcer', () => {
     disk.isFull = false;
     await clock.advance(30_000);
     expect(disk.text).toBe('A=1\n');
-    expect(announcer.trouble).toBeUndefined();
+    expect(announcer.problem).toBeUndefined();
     await stop();
   });
 
@@ -174,15 +174,15 @@ describe('the announcer', () => {
     announcer.announce('A=1\n');
     await clock.advance(80_000);
     expect(disk.tries).toEqual([0, 500, 1_500, 3_500, 7_500, 15_500, 31_500, 61_500]);
-    expect(announcer.trouble).toEqual({
-      complaint: 'cannot write the subnet file; trying again: no space left',
+    expect(announcer.problem).toEqual({
+      text: 'cannot write the subnet file; trying again: no space left',
       forMilliseconds: 80_000,
     });
     expect(announcer.isAnnounced).toBe(false);
     disk.isFull = false;
     await clock.advance(11_500);
     expect(disk.text).toBe('A=1\n');
-    expect(announcer.trouble).toBeUndefined();
+    expect(announcer.problem).toBeUndefined();
     // Well again, it is looked at once a minute as before.
     disk.text = undefined;
     await clock.advance(59_999);
@@ -197,7 +197,7 @@ describe('the announcer', () => {
     const { announcer, clock, stop } = running(disk);
     await clock.advance(600_000);
     expect([disk.tries, disk.notices, disk.watchers]).toEqual([[], [], 0]);
-    expect([announcer.isAnnounced, announcer.trouble]).toEqual([false, undefined]);
+    expect([announcer.isAnnounced, announcer.problem]).toEqual([false, undefined]);
     await stop();
   });
 
@@ -276,6 +276,6 @@ describe('the announcer', () => {
     const lines = log.lines.length;
     await stop();
     expect(log.lines).toHaveLength(lines);
-    expect(announcer.trouble).toBeUndefined();
+    expect(announcer.problem).toBeUndefined();
   });
 });

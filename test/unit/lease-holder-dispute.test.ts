@@ -32,8 +32,8 @@ describe('two hosts with one PublicIP', () => {
     expect(store.valueOf(key)).toBe(value);
     expect(store.granteeOf(store.entries.get(key)!.etcdLeaseId!)).toBe('A');
     expect(b.holder.lease).toBeUndefined();
-    expect(b.holder.dispute?.complaint).toContain('two hosts cannot share one');
-    expect(a.holder.dispute?.complaint).toContain('we were there first, and keep it');
+    expect(b.holder.dispute?.text).toContain('two hosts cannot share one');
+    expect(a.holder.dispute?.text).toContain('we were there first, and keep it');
     expect(a.replaced.map(({ name }) => name)).not.toContain(undefined);
     const before = store.revision;
     await pass(600_000, a);
@@ -180,7 +180,7 @@ describe('copies of one running host, which share even the etcd lease', () => {
     await pass(32_000);
     expect([a, b].filter(({ holder }) => holder.hasConceded)).toHaveLength(1);
     for (const { holder } of [a, b])
-      expect(holder.dispute?.complaint).toContain('another host has our PublicIP, and claims our lease');
+      expect(holder.dispute?.text).toContain('another host has our PublicIP, and claims our lease');
     const said = [a, b]
       .flatMap(({ log }) => log.lines)
       .find(({ message }) => message.includes('keeps our etcd lease'));
@@ -268,8 +268,8 @@ describe('two hosts with one reservation', () => {
     await pass(2_000);
     expect(store.valueOf(key)).toContain(examplePeer(8).vtepMac);
     expect([a.holder.hasConceded, b.holder.hasConceded]).toEqual([false, true]);
-    expect(a.holder.dispute?.complaint).toContain('we were there first, and keep it');
-    expect(b.holder.dispute?.complaint).toContain('it was there first, and we wait');
+    expect(a.holder.dispute?.text).toContain('we were there first, and keep it');
+    expect(b.holder.dispute?.text).toContain('it was there first, and we wait');
     const { revision } = store;
     await pass(600_000);
     expect(store.revision - revision).toBeLessThan(30);
@@ -404,7 +404,7 @@ it('of another host that claimed our lease nothing is said any more five minutes
   await passBetween(store, name, 4_000, [a]);
   stop.abort();
   await passBetween(store, name, 280_000, [a]);
-  expect(a.holder.dispute?.complaint).toContain('we were there first, and keep it');
+  expect(a.holder.dispute?.text).toContain('we were there first, and keep it');
   await passBetween(store, name, 320_000, [a]);
   expect(a.holder.dispute).toBeUndefined();
   expect(a.log.messages('info').at(-1)).toBe('nobody else claims our lease any more');
@@ -427,5 +427,5 @@ it.each([
   await one.acquire();
   expect(one.log.messages('warn')).toEqual(said);
   expect(one.log.messages('info').includes('subnet lease acquired after all')).toBe(said.length > 0);
-  expect(one.holder.trouble).toBeUndefined();
+  expect(one.holder.problem).toBeUndefined();
 });

@@ -331,7 +331,7 @@ describe('holding a lease', () => {
       expect(store.entries.get(`subnets/${name}`)).toMatchObject({ value, etcdLeaseId });
       expect(store.etcdLeaseIds).toEqual([etcdLeaseId]);
       expect(one.log.messages('warn')).toContain(complaint);
-      expect(one.holder.trouble).toBeUndefined();
+      expect(one.holder.problem).toBeUndefined();
       await stop();
     },
   );
@@ -359,10 +359,10 @@ describe('holding a lease', () => {
     one.registry.down = true;
     const { stop } = one.run();
     await one.clock.advance(60_000);
-    expect(one.holder.trouble?.complaint).toContain('cannot keep the subnet lease alive; trying on');
+    expect(one.holder.problem?.text).toContain('cannot keep the subnet lease alive; trying on');
     one.registry.down = false;
     await one.clock.advance(3 * LEASE_TTL_SECONDS * 1000);
-    expect(one.holder.trouble).toBeUndefined();
+    expect(one.holder.problem).toBeUndefined();
     expect(store.entries.get(`subnets/${name}`)).toMatchObject({ value, etcdLeaseId });
     expect(store.revision).toBe(revision);
     await stop();

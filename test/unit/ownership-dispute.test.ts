@@ -79,20 +79,20 @@ it('what is said names the lease and what to do, ends five minutes after the las
   const { clock, log, dispute } = disputing();
   const advice = 'two hosts cannot share one: give one of them another by --public-ip or --iface';
   answer(dispute, clock);
-  expect(dispute.trouble?.complaint).toBe(
+  expect(dispute.problem?.text).toBe(
     `another host has our PublicIP, and claims our lease: we were there first, and keep it; ${advice}`,
   );
   await clock.advance(200_000);
   dispute.concede(lease);
-  expect(dispute.trouble?.complaint).toBe(
+  expect(dispute.problem?.text).toBe(
     `another host has our PublicIP, and claims our lease: it was there first, and we wait until it has gone; ${advice}`,
   );
   await clock.advance(299_999);
   dispute.endIfOver();
-  expect(dispute.trouble?.forMilliseconds).toBe(499_999);
+  expect(dispute.problem?.forMilliseconds).toBe(499_999);
   await clock.advance(1);
   dispute.endIfOver();
-  expect(dispute.trouble).toBeUndefined();
+  expect(dispute.problem).toBeUndefined();
   const fields = { lease: '10.5.1.0-24', publicIp: '192.168.0.1' };
   expect(log.lines).toMatchObject([
     { level: 'warn', fields },
@@ -107,7 +107,7 @@ it('who conceded tries again ever more seldom, and from the beginning once it ha
   const waits = Array.from({ length: 5 }, () => (dispute.concede(lease), dispute.retryMilliseconds));
   expect(waits).toEqual([15_000, 30_000, 60_000, 120_000, 120_000]);
   dispute.settle();
-  expect([dispute.hasConceded, dispute.trouble]).toEqual([false, undefined]);
+  expect([dispute.hasConceded, dispute.problem]).toEqual([false, undefined]);
   dispute.concede(lease);
   expect(dispute.retryMilliseconds).toBe(15_000);
 });

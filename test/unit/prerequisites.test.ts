@@ -4,7 +4,7 @@ import {
   awaitNetworkConfig,
   type UnderlayOptions,
 } from '../../src/engine/prerequisites';
-import type { Trouble } from '../../src/engine/trouble';
+import type { ProblemReporter } from '../../src/engine/problem';
 import { UnderlayWatcher } from '../../src/engine/underlay-watcher';
 import { ipAddress } from '../../src/model/address';
 import { ConfigError, KernelError } from '../../src/model/errors';
@@ -16,7 +16,7 @@ import { FakeLog } from '../support/fake-log';
 /** The first choice of a host that has no past. */
 function awaitUnderlay(
   kernel: FakeKernel,
-  { clock, log, waits }: { clock: FakeClock; log: FakeLog; waits: Set<Trouble> },
+  { clock, log, waits }: { clock: FakeClock; log: FakeLog; waits: Set<ProblemReporter> },
   options: UnderlayOptions,
   signal: AbortSignal,
 ) {
@@ -24,13 +24,13 @@ function awaitUnderlay(
   return new UnderlayWatcher(kernel, clock, log, options, situation).first({ clock, log, waits }, signal);
 }
 
-const waiting = () => ({ clock: new FakeClock(), log: new FakeLog(), waits: new Set<Trouble>() });
+const waiting = () => ({ clock: new FakeClock(), log: new FakeLog(), waits: new Set<ProblemReporter>() });
 
 describe('a start that asks the kernel', () => {
   it('asks again, and says so once, while the kernel has no memory for an answer', async () => {
     const clock = new FakeClock();
     const log = new FakeLog();
-    const waits = new Set<Trouble>();
+    const waits = new Set<ProblemReporter>();
     let asked = 0;
     const ask = () => {
       if (++asked < 4) throw new KernelError('ENOBUFS', 'cannot ask the kernel');
@@ -38,7 +38,7 @@ describe('a start that asks the kernel', () => {
     };
     const answer = awaitKernel({ clock, log, waits }, new AbortController().signal, ask);
     await clock.advance(0);
-    expect([...waits].map(({ current }) => current?.complaint)).toEqual([
+    expect([...waits].map(({ current }) => current?.text)).toEqual([
       'waiting for the kernel to tell what it holds: cannot ask the kernel',
     ]);
     await clock.advance(30_000);
@@ -70,8 +70,8 @@ describe('a start that needs the network configuration', () => {
       return `read ${text}`;
     };
     const config = awaitNetworkConfig(registry, ports, PLACE, read, stop.signal);
-    const complaints = () => [...ports.waits].map(({ current }) => current?.complaint);
-    return { ...ports, store, registry, stop, config, complaints };
+    const problems = () => [...ports.waits].map(({ current }) => current?.text);
+    return { ...ports, store, registry, stop, config, problems };
   }
 
   it('has it at once where it is there', async () => {
@@ -82,20 +82,20 @@ describe('a start that needs the network configuration', () => {
   });
 
   it('waits for one that is missing, then for one that can be used, and says what to do', async () => {
-    const { clock, store, config, complaints, log } = needing();
+    const { clock, store, config, problems, log } = needing();
     await clock.advance(0);
-    expect(complaints()).toEqual([
+    expect(problems()).toEqual([
       `waiting for the network configuration: there is none at ${PLACE} in etcd; write one with 'vtepd config set FILE' (or etcdctl, API version 3)`,
     ]);
     store.put('config', 'bad');
     await clock.advance(5_000);
-    expect(complaints()).toEqual([
+    expect(problems()).toEqual([
       `waiting for the network configuration: what is at ${PLACE} cannot be used: it makes no sense`,
     ]);
     store.put('config', 'good');
     await clock.advance(5_000);
     expect(await config).toBe('read good');
-    expect(complaints()).toEqual([]);
+    expect(problems()).toEqual([]);
     expect(log.lines.at(-1)).toMatchObject({
       level: 'info',
       message: 'no more waiting for the network configuration',
@@ -117,11 +117,11 @@ describe('a start that needs the network configuration', () => {
   });
 
   it('waits for a registry that does not answer, too', async () => {
-    const { clock, store, registry, config, complaints } = needing();
+    const { clock, store, registry, config, problems } = needing();
     store.put('config', 'good');
     registry.down = true;
     await clock.advance(0);
-    expect(complaints()).toEqual([expect.stringContaining('nobody answers')]);
+    expect(problems()).toEqual([expect.stringContaining('nobody answers')]);
     registry.down = false;
     await clock.advance(5_000);
     expect(await config).toBe('read good');
@@ -149,7 +149,7 @@ describe('a start that needs the underlay', () => {
       new AbortController().signal,
     );
     await clock.advance(0);
-    expect([...waits].map(({ current }) => current?.complaint)).toEqual([
+    expect([...waits].map(({ current }) => current?.text)).toEqual([
       expect.stringMatching(/^waiting for the underlay interface: .*eth0/),
     ]);
     kernel.networkInterfaces = [FAKE_UNDERLAY];
@@ -208,7 +208,7 @@ describe('a start that needs the underlay', () => {
     const stop = new AbortController();
     const seen = awaitUnderlay(kernel, ports, { ...WISH, canReach: ipAddress('172.31.0.9') }, stop.signal);
     await ports.clock.advance(0);
-    expect([...ports.waits].map(({ current }) => current?.complaint)).toEqual([
+    expect([...ports.waits].map(({ current }) => current?.text)).toEqual([
       expect.stringContaining('there is no route to 172.31.0.9'),
     ]);
     stop.abort(new Error('enough'));

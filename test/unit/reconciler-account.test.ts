@@ -27,10 +27,10 @@ describe('how far the reconciler is', () => {
     const release = kernel.hold();
     const { reconciler, clock, stop } = await reconciling({ kernel, peers: [examplePeer(2)] });
     const state = () => {
-      const { isConverged, isBaseInPlace, operations, repairs, trouble, repairLoops } = reconciler;
-      return { isConverged, isBaseInPlace, operations, repairs, trouble, repairLoops };
+      const { isConverged, isBaseInPlace, operations, repairs, problem, repairLoops } = reconciler;
+      return { isConverged, isBaseInPlace, operations, repairs, problem, repairLoops };
     };
-    const nothing = { repairs: 0, trouble: undefined, repairLoops: [] };
+    const nothing = { repairs: 0, problem: undefined, repairLoops: [] };
     expect(state()).toEqual({ ...nothing, isConverged: false, isBaseInPlace: false, operations: 0 });
     release();
     await clock.advance(0);
@@ -81,7 +81,7 @@ describe('how far the reconciler is', () => {
     await clock.advance(0);
     await clock.advance(20);
     expect(reconciler.passMilliseconds).toBe(0);
-    expect(reconciler.trouble?.complaint).toContain('cannot read or write the kernel state; trying again: ');
+    expect(reconciler.problem?.text).toContain('cannot read or write the kernel state; trying again: ');
     await stop();
   });
 
@@ -208,7 +208,7 @@ describe('when the reconciler looks', () => {
       expect(pauses[n]).toBeGreaterThanOrEqual(most / 2);
       expect(pauses[n]).toBeLessThanOrEqual(most);
     });
-    expect(reconciler.trouble).toBeDefined();
+    expect(reconciler.problem).toBeDefined();
     await stop();
   });
 });

@@ -71,13 +71,13 @@ it('says once that it cannot write, tries again every ten seconds without anothe
   change('first');
   await clock.advance(29_000);
   expect(written).toHaveLength(3);
-  expect(recorder.trouble).toEqual({
-    complaint: expect.stringContaining('cannot remember the leases for a start without etcd') as string,
+  expect(recorder.problem).toEqual({
+    text: expect.stringContaining('cannot remember the leases for a start without etcd') as string,
     forMilliseconds: 29_000,
   });
   await clock.advance(1_000);
   expect(remembered()).toBe('first');
-  expect(recorder.trouble).toBeUndefined();
+  expect(recorder.problem).toBeUndefined();
   expect(log.messages('warn', 'info')).toEqual([
     'cannot remember the leases for a start without etcd',
     'the leases are remembered again',

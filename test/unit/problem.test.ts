@@ -1,28 +1,28 @@
 /** What is wrong is said sparingly, and that it is over is said once. */
-import { Trouble } from '../../src/engine/trouble';
+import { ProblemReporter } from '../../src/engine/problem';
 import { RegistryError } from '../../src/model/errors';
 import { FakeClock } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
 
-function troubled() {
+function reporting() {
   const clock = new FakeClock();
   const log = new FakeLog();
-  return { clock, log, trouble: new Trouble(clock, log) };
+  return { clock, log, problem: new ProblemReporter(clock, log) };
 }
 
 it('all is well before anything is reported, and to say that it is well again says nothing', () => {
-  const { log, trouble } = troubled();
-  trouble.clear('well again');
-  expect(trouble.current).toBeUndefined();
+  const { log, problem } = reporting();
+  problem.clear('well again');
+  expect(problem.current).toBeUndefined();
   expect(log.lines).toEqual([]);
 });
 
-it('the same complaint is said at once, after a minute, and then after twice as long each time, up to an hour', async () => {
-  const { clock, log, trouble } = troubled();
+it('the same problem is said at once, after a minute, and then after twice as long each time, up to an hour', async () => {
+  const { clock, log, problem } = reporting();
   const said: number[] = [];
   for (let minute = 0; minute <= 250; minute++) {
     const before = log.lines.length;
-    trouble.report('cannot do it', 'no paper');
+    problem.report('cannot do it', 'no paper');
     if (log.lines.length > before) said.push(minute);
     await clock.advance(60_000);
   }
@@ -30,9 +30,9 @@ it('the same complaint is said at once, after a minute, and then after twice as 
 });
 
 it('a reminder tells how often and for how long, with the fields of the report', async () => {
-  const { clock, log, trouble } = troubled();
+  const { clock, log, problem } = reporting();
   for (let n = 0; n < 3; n++) {
-    trouble.report('cannot do it', new RegistryError('unavailable', 'nobody answers'), { lease: 'x' });
+    problem.report('cannot do it', new RegistryError('unavailable', 'nobody answers'), { lease: 'x' });
     await clock.advance(30_000);
   }
   expect(log.lines).toEqual([
@@ -45,38 +45,38 @@ it('a reminder tells how often and for how long, with the fields of the report',
   ]);
 });
 
-it('another complaint is said at once, and is as old as the first', async () => {
-  const { clock, log, trouble } = troubled();
-  trouble.report('cannot do it', 'no paper');
+it('another problem is said at once, and is as old as the first', async () => {
+  const { clock, log, problem } = reporting();
+  problem.report('cannot do it', 'no paper');
   await clock.advance(5_000);
-  trouble.report('cannot do it', 'no ink');
+  problem.report('cannot do it', 'no ink');
   await clock.advance(1_000);
-  expect(trouble.current).toEqual({ complaint: 'cannot do it: no ink', forMilliseconds: 6_000 });
+  expect(problem.current).toEqual({ text: 'cannot do it: no ink', forMilliseconds: 6_000 });
   expect(log.lines.map(({ fields }) => fields)).toEqual([{ error: 'no paper' }, { error: 'no ink' }]);
 });
 
 it('that it is over is said once, with how long it took; what comes then is new', async () => {
-  const { clock, log, trouble } = troubled();
-  trouble.report('cannot do it', 'no paper');
+  const { clock, log, problem } = reporting();
+  problem.report('cannot do it', 'no paper');
   await clock.advance(12_400);
-  trouble.clear('done after all', { lease: 'x' });
-  trouble.clear('done after all');
-  expect(trouble.current).toBeUndefined();
+  problem.clear('done after all', { lease: 'x' });
+  problem.clear('done after all');
+  expect(problem.current).toBeUndefined();
   expect(log.lines.slice(1)).toEqual([
     { level: 'info', message: 'done after all', fields: { lease: 'x', afterSeconds: 12 } },
   ]);
-  trouble.report('cannot do it', 'no paper');
-  expect(trouble.current).toEqual({ complaint: 'cannot do it: no paper', forMilliseconds: 0 });
+  problem.report('cannot do it', 'no paper');
+  expect(problem.current).toEqual({ text: 'cannot do it: no paper', forMilliseconds: 0 });
 });
 
 it('what comes and goes all the time fills no log, and the log ends with what is so', async () => {
   const [clock, log] = [new FakeClock(), new FakeLog()];
-  const trouble = new Trouble(clock, log);
+  const problem = new ProblemReporter(clock, log);
   const flap = async (milliseconds: number) => {
     for (let n = 0; n < milliseconds / 500; n++) {
-      trouble.report('away', 'no carrier');
+      problem.report('away', 'no carrier');
       await clock.advance(250);
-      trouble.clear('back');
+      problem.clear('back');
       await clock.advance(250);
     }
   };
@@ -90,16 +90,16 @@ it('what comes and goes all the time fills no log, and the log ends with what is
     'away',
     'back',
   ]);
-  expect(trouble.current).toBeUndefined();
+  expect(problem.current).toBeUndefined();
   // Who looks tells at each look that all is well.
   await clock.advance(600_000);
-  trouble.clear('back');
+  problem.clear('back');
   expect(log.lines.at(-1)!.message).toBe('back');
   const { length } = log.lines;
-  trouble.clear('back');
+  problem.clear('back');
   // After a calm time each change is said at once again.
   await clock.advance(3_600_000);
-  trouble.report('away', 'no carrier');
-  trouble.clear('back');
+  problem.report('away', 'no carrier');
+  problem.clear('back');
   expect(log.lines.slice(length).map(({ message }) => message)).toEqual(['away', 'back']);
 });

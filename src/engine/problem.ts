@@ -1,4 +1,4 @@
-/** Saying that something is wrong: once, then now and then, and once more when it is over. */
+/** Reporting that something is wrong: once, then now and then, and once more when it is over. */
 import { describeError } from '../model/errors';
 import type { Clock, Log, LogFields } from '../ports';
 
@@ -11,15 +11,21 @@ const CALM_MILLISECONDS = 60_000;
 const LONGEST_SILENCE_MILLISECONDS = 600_000;
 const FIRST_SILENCE_MILLISECONDS = 10_000;
 
+/** What is wrong, and for how long. */
+export interface Problem {
+  readonly text: string;
+  readonly forMilliseconds: number;
+}
+
 /**
- * One thing that can be wrong for a while. The same complaint is logged sparingly; another one, and the end, at once, unless they come
+ * One thing that can be wrong for a while. The same problem is logged sparingly; another one, and the end, at once, unless they come
  * too often: then what is so by then is logged when it is next told.
  */
-export class Trouble {
+export class ProblemReporter {
   #current:
-    { complaint: string; since: number; nextReminder: number; interval: number; count: number } | undefined;
-  /** What the log says last: a complaint, or (undefined) that all is well. */
-  #said: { complaint: string; since: number } | undefined;
+    { text: string; since: number; nextReminder: number; interval: number; count: number } | undefined;
+  /** What the log says last: a problem, or (undefined) that all is well. */
+  #said: { text: string; since: number } | undefined;
   #changes = 0;
   #changedAt = -Infinity;
   #silentUntil = -Infinity;
@@ -31,30 +37,30 @@ export class Trouble {
   ) {}
 
   /** What is wrong and for how many milliseconds; undefined when all is well. */
-  get current(): { complaint: string; forMilliseconds: number } | undefined {
+  get current(): Problem | undefined {
     if (!this.#current) return undefined;
-    return { complaint: this.#current.complaint, forMilliseconds: this.clock.now() - this.#current.since };
+    return { text: this.#current.text, forMilliseconds: this.clock.now() - this.#current.since };
   }
 
   /** False while the log says something else than what is so, because it changed too often. */
   get isSaid(): boolean {
-    return this.#said?.complaint === this.#current?.complaint;
+    return this.#said?.text === this.#current?.text;
   }
 
-  /** `message` is constant text; the error, described, is what makes one complaint another. */
+  /** `message` is constant text; the error, described, is what makes one problem another. */
   report(message: string, error: unknown, fields: LogFields = {}): void {
     const now = this.clock.now();
-    const complaint = `${message}: ${describeError(error)}`;
-    if (this.#current?.complaint !== complaint) {
+    const text = `${message}: ${describeError(error)}`;
+    if (this.#current?.text !== text) {
       const since = this.#current?.since ?? now;
       const interval = FIRST_REMINDER_MILLISECONDS;
-      this.#current = { complaint, since, nextReminder: now + interval, interval, count: 1 };
+      this.#current = { text, since, nextReminder: now + interval, interval, count: 1 };
       this.#noteChange(now);
     } else this.#current.count++;
     const { since, count } = this.#current;
-    if (this.#said?.complaint !== complaint) {
+    if (this.#said?.text !== text) {
       if (now < this.#silentUntil) return;
-      this.#said = { complaint, since: this.#said?.since ?? since };
+      this.#said = { text, since: this.#said?.since ?? since };
       this.log.warn(message, { ...fields, error: describeError(error), ...this.#often() });
       return;
     }

@@ -1,60 +1,65 @@
 /** What is wrong with leases: said once each, sparingly where there is much, and kept for who asks. */
-import { Complaints, printComplaints, printSome, type Complaint } from '../../src/engine/complaints';
+import {
+  LeaseProblems,
+  printLeaseProblems,
+  printSome,
+  type LeaseProblem,
+} from '../../src/engine/lease-problems';
 import { FakeClock } from '../support/fake-clock';
 import { FakeLog } from '../support/fake-log';
 
-const complaint = (lease: string, reason = 'odd', isUsed = false): Complaint => ({ lease, reason, isUsed });
+const problem = (lease: string, reason = 'odd', isUsed = false): LeaseProblem => ({ lease, reason, isUsed });
 
-function complaining() {
+function reporting() {
   const clock = new FakeClock();
   const log = new FakeLog();
-  const complaints = new Complaints(clock);
+  const problems = new LeaseProblems(clock);
   /** What is logged when so much is wrong by the judge. */
-  const said = (...some: Complaint[]) => {
+  const said = (...some: LeaseProblem[]) => {
     const before = log.lines.length;
-    for (const each of some) complaints.put('judge', each);
-    complaints.log(log);
+    for (const each of some) problems.put('judge', each);
+    problems.log(log);
     return log.lines.slice(before);
   };
-  return { clock, log, complaints, said };
+  return { clock, log, problems, said };
 }
 
 const many = (count: number, reason?: string) =>
-  Array.from({ length: count }, (_, n) => complaint(`lease-${n}`, reason));
+  Array.from({ length: count }, (_, n) => problem(`lease-${n}`, reason));
 
-it('complaints are told by the names of the leases, those of one lease in the order they came', () => {
-  const { complaints } = complaining();
-  complaints.put('conflicts', complaint('b', 'first'));
-  complaints.put('codec', complaint('c'));
-  complaints.put('judge', complaint('b', 'second'));
-  complaints.put('codec', complaint('a'));
-  expect(complaints.all.map(({ lease }) => lease)).toEqual(['a', 'b', 'b', 'c']);
+it('problems are told by the names of the leases, those of one lease in the order they came', () => {
+  const { problems } = reporting();
+  problems.put('conflicts', problem('b', 'first'));
+  problems.put('codec', problem('c'));
+  problems.put('judge', problem('b', 'second'));
+  problems.put('codec', problem('a'));
+  expect(problems.all.map(({ lease }) => lease)).toEqual(['a', 'b', 'b', 'c']);
 });
 
 it('one is withdrawn by who put it, and not by another', () => {
-  const { complaints } = complaining();
-  complaints.put('judge', complaint('a'));
-  complaints.withdraw('codec', 'a');
-  complaints.withdraw('judge', 'b');
-  expect(complaints.all).toEqual([complaint('a')]);
-  complaints.withdraw('judge', 'a');
-  expect(complaints.all).toEqual([]);
+  const { problems } = reporting();
+  problems.put('judge', problem('a'));
+  problems.withdraw('codec', 'a');
+  problems.withdraw('judge', 'b');
+  expect(problems.all).toEqual([problem('a')]);
+  problems.withdraw('judge', 'a');
+  expect(problems.all).toEqual([]);
 });
 
 it('each is logged once, as doubtful where the lease is used all the same', async () => {
-  const { clock, said } = complaining();
-  expect(said(complaint('a'), complaint('b', 'odd', true))).toEqual([
+  const { clock, said } = reporting();
+  expect(said(problem('a'), problem('b', 'odd', true))).toEqual([
     { level: 'warn', message: 'lease ignored', fields: { lease: 'a', reason: 'odd' } },
     { level: 'warn', message: 'lease doubtful', fields: { lease: 'b', reason: 'odd' } },
   ]);
   await clock.advance(3_600_000);
-  expect(said(complaint('a'))).toEqual([]);
+  expect(said(problem('a'))).toEqual([]);
 });
 
 it('what was withdrawn before it was logged is not', () => {
-  const { complaints, said } = complaining();
-  complaints.put('judge', complaint('a'));
-  complaints.withdraw('judge', 'a');
+  const { problems, said } = reporting();
+  problems.put('judge', problem('a'));
+  problems.withdraw('judge', 'a');
   expect(said()).toEqual([]);
 });
 
@@ -64,20 +69,20 @@ it.each([
 ])(
   'a lease that changes again and again is said once a minute: %i ms later %i times',
   async (pause, times) => {
-    const { clock, complaints, said } = complaining();
-    said(complaint('a', 'first'));
+    const { clock, problems, said } = reporting();
+    said(problem('a', 'first'));
     await clock.advance(pause);
-    expect(said(complaint('a', 'second'))).toHaveLength(times);
+    expect(said(problem('a', 'second'))).toHaveLength(times);
     // Known it is at once, and said as soon as it may be.
-    expect(complaints.all).toEqual([complaint('a', 'second')]);
+    expect(problems.all).toEqual([problem('a', 'second')]);
     await clock.advance(60_000);
     expect(said()).toHaveLength(1 - times);
   },
 );
 
 it('eight are logged one by one, more as one line that names some', () => {
-  expect(complaining().said(...many(8))).toHaveLength(8);
-  expect(complaining().said(...many(9))).toEqual([
+  expect(reporting().said(...many(8))).toHaveLength(8);
+  expect(reporting().said(...many(9))).toEqual([
     {
       level: 'warn',
       message: 'many leases ignored or doubtful',
@@ -87,22 +92,22 @@ it('eight are logged one by one, more as one line that names some', () => {
 });
 
 it('after a line that stood for many there is none for ten seconds, and then what came meanwhile', async () => {
-  const { clock, said } = complaining();
+  const { clock, said } = reporting();
   said(...many(9));
   await clock.advance(9_999);
-  expect(said(complaint('new'))).toEqual([]);
+  expect(said(problem('new'))).toEqual([]);
   await clock.advance(1);
   expect(said()).toMatchObject([{ fields: { lease: 'new' } }]);
 });
 
 it('nothing is remembered of leases that were complained about more than a minute ago', async () => {
-  const { clock, complaints, said } = complaining();
+  const { clock, problems, said } = reporting();
   said(...many(5, 'first'));
   await clock.advance(30_000);
-  said(complaint('late', 'first'));
+  said(problem('late', 'first'));
   await clock.advance(30_000);
-  for (const each of many(5, 'second')) complaints.put('judge', each);
-  expect(said(complaint('late', 'second')).map(({ fields }) => fields['lease'])).toEqual([
+  for (const each of many(5, 'second')) problems.put('judge', each);
+  expect(said(problem('late', 'second')).map(({ fields }) => fields['lease'])).toEqual([
     'lease-0',
     'lease-1',
     'lease-2',
@@ -121,12 +126,12 @@ it.each([
   expect(printSome(texts)).toBe(told);
 });
 
-it('of a few complaints a person is told the leases and the reasons', () => {
-  expect(printComplaints([complaint('a', 'x'), complaint('b', 'y')])).toBe('a (x); b (y)');
+it('of a few problems a person is told the leases and the reasons', () => {
+  expect(printLeaseProblems([problem('a', 'x'), problem('b', 'y')])).toBe('a (x); b (y)');
 });
 
 it('a reason that changes is shown as it is, and logged again only when it is put again', () => {
-  const { complaints, log } = complaining();
+  const { problems, log } = reporting();
   let reason = 'first';
   const changing = {
     lease: 'a',
@@ -135,9 +140,9 @@ it('a reason that changes is shown as it is, and logged again only when it is pu
     },
     isUsed: false,
   };
-  complaints.put('conflicts', changing);
+  problems.put('conflicts', changing);
   reason = 'second';
-  expect(complaints.all).toMatchObject([{ lease: 'a', reason: 'second' }]);
-  complaints.log(log);
+  expect(problems.all).toMatchObject([{ lease: 'a', reason: 'second' }]);
+  problems.log(log);
   expect(log.lines).toMatchObject([{ message: 'lease ignored', fields: { lease: 'a', reason: 'second' } }]);
 });

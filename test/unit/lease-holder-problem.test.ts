@@ -212,11 +212,11 @@ describe('getting a lease', () => {
     const acquired = holder.acquire(undefined, signal);
     await clock.advance(50_000);
     expect(tries).toEqual([0, 0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 12.7, 25.5, 40.5]);
-    expect(holder.trouble?.complaint).toContain('cannot acquire a subnet lease: ');
+    expect(holder.problem?.text).toContain('cannot acquire a subnet lease: ');
     registry.down = false;
     await clock.advance(30_000);
     await acquired;
-    expect(holder.trouble).toBeUndefined();
+    expect(holder.problem).toBeUndefined();
     expect(log.messages('warn', 'info')).toEqual([
       'cannot acquire a subnet lease',
       'lease acquired',
@@ -231,7 +231,7 @@ describe('getting a lease', () => {
     const { holder, clock } = host(store);
     const acquired = holder.acquire(undefined, signal);
     await clock.advance(1_000);
-    expect(holder.trouble?.complaint).toBe(
+    expect(holder.problem?.text).toBe(
       'no free subnet left: every subnet of 10.5.0.0/16 is leased; free one, or enlarge the network',
     );
     store.delete('subnets/10.5.42.0-24');
@@ -545,11 +545,11 @@ describe('what we say anew of ourselves', () => {
     fail(one);
     one.move(8);
     await one.clock.advance(50);
-    expect(one.holder.trouble?.complaint).toBe(`cannot keep the subnet lease alive; trying on: ${why}`);
+    expect(one.holder.problem?.text).toBe(`cannot keep the subnet lease alive; trying on: ${why}`);
     await one.tell();
     await one.clock.advance(5_000);
     expect(one.store.valueOf(one.key)).toContain('192.168.0.8');
-    expect(one.holder.trouble).toBeUndefined();
+    expect(one.holder.problem).toBeUndefined();
     await one.stop();
   });
 });
@@ -565,6 +565,6 @@ it('a reservation that an administrator changes, but for the MAC, is not taken f
   expect(log.messages('warn')).toEqual(['our lease was changed by somebody else; writing it again']);
   store.put(key, printLeaseAttributes({ ...OWN, backendData: vxlanData(1, OTHER_MAC) }));
   await tell();
-  expect(holder.dispute?.complaint).toContain('we were there first, and keep it');
+  expect(holder.dispute?.text).toContain('we were there first, and keep it');
   await stop();
 });
