@@ -11,7 +11,7 @@ import { notEffective, printableOptions, type Options } from './cli/read-options
 import { cleanUpKernel, giveBackLeases, keepAgentsOut, reachOf, removeGuards } from './departure';
 import { collectWhatIsLeft, compileFromNowOn, optimizeFromNowOn, startFrugally } from './frugality';
 import { removeFirewallRules } from './engine/firewall-keeper';
-import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import { lookForUnderlay, type UnderlayOptions } from './engine/bootstrap-waits';
 import { readPast } from './engine/past';
 import { placeInNetwork, rememberedPlace, type RememberedPlace } from './engine/remembered-place';
 import { keepServing } from './engine/serving';

@@ -120,7 +120,7 @@ export class LeaseHolder {
     this.#wake.raise();
   }
 
-  /** Holds a lease from memory, for a start without the registry; the first snapshot shows whether it still is ours. */
+  /** Holds a lease from the state file, for a start without the registry; the first snapshot shows whether it still is ours. */
   adopt(lease: Lease, remainingSeconds: number): void {
     this.#key.adopt(lease, remainingSeconds);
   }

@@ -82,7 +82,7 @@ export class PeerWatcher {
     return this.#judge.peers;
   }
 
-  /** True once the peers are those of a snapshot: before, they come from memory, or there are none yet. */
+  /** True once the peers are those of a snapshot: before, they come from the state file, or there are none yet. */
   get isInSync(): boolean {
     return this.#isJudged && this.hasSnapshot;
   }
@@ -174,10 +174,10 @@ export class PeerWatcher {
   }
 
   /**
-   * Takes leases as a former process last saw them, after the first snapshot and before {@link identify}. Those that have gone since
+   * Takes leases as an earlier process last saw them, after the first snapshot and before {@link identify}. Those that have gone since
    * are treated as if they went now: their hosts may be cut off from etcd, but not from us.
    */
-  recall(leases: readonly Lease[]): void {
+  restoreGone(leases: readonly Lease[]): void {
     const present = new Set(this.leases.map(({ attributes }) => attributes.publicIp));
     for (const lease of leases) {
       if (this.#leases.has(lease.name)) continue;
@@ -235,7 +235,7 @@ export class PeerWatcher {
         const { name: lease, reason } = change.malformed;
         // What it said before it was spoiled still leads to a host that exists: kept until the key goes.
         this.#malformed.set(lease, change.malformed);
-        // But that is a memory: rather than it, a lease that can be read is accepted.
+        // A lease that can be read is accepted rather than this one of before.
         const spoiled = this.#leases.get(lease);
         if (spoiled) this.#judge.judge(spoiled, false);
         this.#problems.put('codec', { lease, reason, isUsed: false });
@@ -269,7 +269,7 @@ export class PeerWatcher {
     else this.#judge.drop(name);
   }
 
-  /** A lease whose key is spoiled is a memory. */
+  /** A lease whose key is spoiled is one of before. */
   #judgeStored(lease: Lease): void {
     this.#judge.judge(lease, !this.#malformed.has(lease.name));
   }

@@ -3,7 +3,7 @@ import { mtuRemark } from '../core/vxlan';
 import type { Overlay } from '../model/overlay';
 import type { AccessWatcher } from './access-watcher';
 import type { AdmissionKeeper } from './admission-keeper';
-import type { Announcer } from './announcer';
+import type { SubnetFileWriter } from './subnet-file-writer';
 import { printLeaseProblems, printSome } from './lease-problems';
 import type { Condition } from './conditions';
 import type { ConfigWatcher } from './config-watcher';
@@ -12,7 +12,7 @@ import type { FlannelWatcher } from './flannel-watcher';
 import type { LeaseHolder } from './lease-holder';
 import type { PeerWatcher } from './peer-watcher';
 import type { Reconciler } from './reconciler';
-import type { Recorder } from './recorder';
+import type { StateFileWriter } from './state-file-writer';
 import type { RouteWatcher } from './route-watcher';
 import type { SurroundingsWatcher } from './surroundings-watcher';
 import type { ProblemReporter } from './problem';
@@ -44,7 +44,7 @@ export interface Patients {
   readonly reconciler: Pick<Reconciler, 'isBaseInPlace' | 'problem' | 'repairLoops' | 'hasReadAll'> & {
     readonly missingBase?: readonly string[];
   };
-  readonly announcer: Pick<Announcer, 'isAnnounced' | 'problem'> & {
+  readonly subnetFile: Pick<SubnetFileWriter, 'isWritten' | 'problem'> & {
     readonly repairLoop?: string | undefined;
   };
   readonly configWatcher: Pick<ConfigWatcher, 'problem' | 'isKnown'> | undefined;
@@ -54,7 +54,7 @@ export interface Patients {
   readonly admission: Pick<AdmissionKeeper, 'problem' | 'isInPlace'> | undefined;
   readonly surroundings: Pick<SurroundingsWatcher, 'problem' | 'isKnown'>;
   readonly routes: Pick<RouteWatcher, 'problem' | 'isKnown' | 'hidden'>;
-  readonly recorder: Pick<Recorder, 'problem' | 'isKnown'>;
+  readonly stateFile: Pick<StateFileWriter, 'problem' | 'isKnown'>;
   /** Why peers are written all at once although the user wants them on demand. */
   readonly unrouted?: string | undefined;
   readonly embeddedEtcd: { readonly problem: Finding; readonly isUp?: boolean } | undefined;
@@ -63,13 +63,13 @@ export interface Patients {
 /** What packets need: where it is bad, they may be lost. Advisory: what the agent needs to follow changes. */
 export function conditionsOf(patients: Patients): Condition[] {
   const { watcher, holder, reconciler, configWatcher, firewall, admission, surroundings } = patients;
-  const { access, recorder, embeddedEtcd } = patients;
+  const { access, stateFile, embeddedEtcd } = patients;
   const hasLease = holder?.lease !== undefined;
   return [
     waitCondition(patients),
     leaseCondition(holder),
     kernelCondition(reconciler),
-    fileCondition(patients.announcer),
+    fileCondition(patients.subnetFile),
     advice('etcd', watcher.problem && withRespite(watcher.problem, holder), watcher.hasSnapshot),
     advice('etcd write access', access.problem, access.isKnown),
     advice('network configuration', configWatcher?.problem, configWatcher?.isKnown === true),
@@ -88,7 +88,7 @@ export function conditionsOf(patients: Patients): Condition[] {
     advice('bridge', surroundings.problem('bridge'), surroundings.isKnown),
     advice('routes to peers', patients.routes.problem, patients.routes.isKnown),
     advice('hidden addresses', patients.routes.hidden, patients.routes.isKnown),
-    advice('state file', recorder.problem, recorder.isKnown),
+    advice('state file', stateFile.problem, stateFile.isKnown),
     ...(patients.unrouted === undefined ? [] : [advice('network route', preloaded(patients.unrouted), true)]),
     ...(embeddedEtcd ? [advice('embedded etcd', embeddedEtcd.problem, embeddedEtcd.isUp !== false)] : []),
   ];
@@ -99,10 +99,10 @@ function kernelCondition(reconciler: Patients['reconciler']): Condition {
   return reconciler.hasReadAll ? found : unknown(found);
 }
 
-function fileCondition({ isAnnounced, problem, repairLoop }: Patients['announcer']): Condition {
+function fileCondition({ isWritten, problem, repairLoop }: Patients['subnetFile']): Condition {
   // Packets flow on after another program has put it away; only who starts now needs it.
   const harmless = problem ?? finding(repairLoop);
-  if (isAnnounced)
+  if (isWritten)
     return harmless ? advice('subnet file', harmless, true) : condition('subnet file', undefined);
   const found = condition('subnet file', 'it is not written', problem);
   return problem ? found : unknown(found);

@@ -13,7 +13,7 @@ import {
   type UnderlayLook,
   type UnderlayOptions,
   type Waiting,
-} from './prerequisites';
+} from './bootstrap-waits';
 import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 

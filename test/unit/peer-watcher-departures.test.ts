@@ -306,7 +306,7 @@ describe('a peer that an earlier process knew, and that etcd has no more', () =>
     const host = newWatcher(GRACE_MILLISECONDS, 3, 4);
     const stop = new AbortController();
     await host.watcher.sync(stop.signal);
-    host.watcher.recall(saved);
+    host.watcher.restoreGone(saved);
     await host.watcher.identify(exampleSelf(), exampleRange());
     const end = host.watcher.run(stop.signal);
     await host.clock.advance(0);
@@ -330,7 +330,7 @@ describe('a peer that an earlier process knew, and that etcd has no more', () =>
     const stop = new AbortController();
     const id = host.store.grant(100);
     await host.watcher.sync(stop.signal);
-    host.watcher.recall([lease(2, id)]);
+    host.watcher.restoreGone([lease(2, id)]);
     await host.watcher.identify(exampleSelf(), exampleRange());
     const end = host.watcher.run(stop.signal);
     await host.clock.advance(1_900);
@@ -352,7 +352,7 @@ describe('a peer that an earlier process knew, and that etcd has no more', () =>
     const host = newWatcher(GRACE_MILLISECONDS);
     putLease(host.store, 2, '{');
     await host.watcher.sync(new AbortController().signal);
-    host.watcher.recall([lease(2, '77')]);
+    host.watcher.restoreGone([lease(2, '77')]);
     await host.watcher.identify(exampleSelf(), exampleRange());
     expect(host.subnets()).toEqual(['10.5.2.0/24']);
     expect(host.watcher.leaseProblems.map(({ lease }) => lease)).toEqual(['10.5.2.0-24']);

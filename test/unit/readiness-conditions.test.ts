@@ -24,7 +24,7 @@ const WELL: Patients = {
   underlay: { problem: undefined, outage: undefined, current: exampleOverlay().underlay },
   overlay: exampleOverlay(),
   reconciler: RECONCILER,
-  announcer: { isAnnounced: true, problem: undefined },
+  subnetFile: { isWritten: true, problem: undefined },
   configWatcher: { problem: undefined, isKnown: true },
   access: { problem: undefined, isKnown: true },
   flannel: { problem: undefined, isKnown: true },
@@ -32,7 +32,7 @@ const WELL: Patients = {
   admission: { problem: undefined, isInPlace: true },
   surroundings: { problem: () => undefined, isKnown: true },
   routes: { problem: undefined, hidden: undefined, isKnown: true },
-  recorder: { problem: undefined, isKnown: true },
+  stateFile: { problem: undefined, isKnown: true },
   embeddedEtcd: undefined,
 };
 
@@ -168,14 +168,14 @@ describe('packets may be lost', () => {
     ],
     [
       'while subnet.env is not written yet',
-      { announcer: { isAnnounced: false, problem: undefined } },
+      { subnetFile: { isWritten: false, problem: undefined } },
       'subnet file',
       'it is not written',
       undefined,
     ],
     [
       'while subnet.env cannot be written',
-      { announcer: { isAnnounced: false, problem: BAD } },
+      { subnetFile: { isWritten: false, problem: BAD } },
       'subnet file',
       'it is bad',
       7,
@@ -206,11 +206,11 @@ describe('packets may be lost', () => {
   });
 
   it('not where subnet.env was written, though it cannot be written again just now: that is worth knowing', () => {
-    expect(illsOf({ announcer: { isAnnounced: true, problem: BAD } })).toEqual([
+    expect(illsOf({ subnetFile: { isWritten: true, problem: BAD } })).toEqual([
       { name: 'subnet file', reason: 'it is bad', forMilliseconds: 7, advisory: true },
     ]);
     expect(
-      illsOf({ announcer: { isAnnounced: true, problem: undefined, repairLoop: 'a fight' } }),
+      illsOf({ subnetFile: { isWritten: true, problem: undefined, repairLoop: 'a fight' } }),
     ).toMatchObject([{ name: 'subnet file', reason: 'a fight', advisory: true }]);
   });
 });
@@ -249,7 +249,7 @@ describe('it is worth knowing, and packets flow, that', () => {
       { surroundings: { isKnown: true, problem: (topic) => (topic === 'bridge' ? BAD : undefined) } },
       'bridge',
     ],
-    ['nothing can be remembered', { recorder: of(BAD) }, 'state file'],
+    ['nothing can be remembered', { stateFile: of(BAD) }, 'state file'],
   ])('%s', (_, changes, name) => {
     expect(illsOf(changes)).toEqual([{ name, reason: 'it is bad', forMilliseconds: 7, advisory: true }]);
   });

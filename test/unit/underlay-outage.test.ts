@@ -1,6 +1,6 @@
 /** What the underlay's watcher says while the underlay carries nothing, or not everything; underlay-state.test.ts is about a whole agent. */
 import { peersToAsk } from '../../src/core/underlay-state';
-import type { UnderlayOptions } from '../../src/engine/prerequisites';
+import type { UnderlayOptions } from '../../src/engine/bootstrap-waits';
 import { UnderlayWatcher } from '../../src/engine/underlay-watcher';
 import { ipAddress, type IpAddress } from '../../src/model/address';
 import type { NetworkInterface } from '../../src/model/network-interface';

@@ -1,6 +1,6 @@
 /** The underlay interface, through whatever happens to it. */
 import { UnderlayWatcher } from '../../src/engine/underlay-watcher';
-import type { UnderlayOptions } from '../../src/engine/prerequisites';
+import type { UnderlayOptions } from '../../src/engine/bootstrap-waits';
 import { ipAddress } from '../../src/model/address';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import { exampleOverlay } from '../support/examples';

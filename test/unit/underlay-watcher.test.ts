@@ -1,4 +1,4 @@
-import type { UnderlayOptions } from '../../src/engine/prerequisites';
+import type { UnderlayOptions } from '../../src/engine/bootstrap-waits';
 import type { ProblemReporter } from '../../src/engine/problem';
 import { UnderlayWatcher, type UnderlaySituation } from '../../src/engine/underlay-watcher';
 import { ipAddress, subnet } from '../../src/model/address';

@@ -6,7 +6,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import type { Lease } from '../../src/model/lease';
-import { parseMemory, printMemoryInSteps, type Memory } from '../../src/model/memory-codec';
+import { parseSavedState, printSavedStateInSteps, type SavedState } from '../../src/model/saved-state-codec';
 import { complete } from '../../src/model/steps';
 import { vtepMacOf } from '../../src/model/lease-codec';
 import { exampleLease } from '../support/examples';
@@ -24,7 +24,7 @@ function changed(members: object): string {
 }
 
 /** What a start needs of it, as a person would write it. */
-function summaryOf(memory: Memory | undefined) {
+function summaryOf(memory: SavedState | undefined) {
   return (
     memory && {
       config: memory.config,
@@ -50,20 +50,22 @@ const SUMMARY = {
 };
 
 test.each(readdirSync(FILES))('a file of every earlier form is read: %s', (name) => {
-  expect(summaryOf(parseMemory(textOf(name)))).toEqual(SUMMARY);
+  expect(summaryOf(parseSavedState(textOf(name)))).toEqual(SUMMARY);
 });
 
 test('what a file says only since v0.1.0 is unknown in an earlier one: which network it is of, and who came first', () => {
-  const now = parseMemory(RELEASE)!;
+  const now = parseSavedState(RELEASE)!;
   expect(now.place).toBe('/coreos.com/network/config');
   expect(now.leases.map(({ createRevision }) => createRevision)).toEqual(['5', '3', '7']);
-  const before = parseMemory(textOf('c3e9b87.json'))!;
+  const before = parseSavedState(textOf('c3e9b87.json'))!;
   expect(before.place).toBeUndefined();
   expect(before.leases.map(({ createRevision }) => createRevision)).toEqual(['0', '0', '0']);
 });
 
 test('v0.1.0 reads what is written now: each of its fields is there, and is the same', () => {
-  const written = JSON.parse(complete(printMemoryInSteps(parseMemory(RELEASE)!))) as { leases: unknown[][] };
+  const written = JSON.parse(complete(printSavedStateInSteps(parseSavedState(RELEASE)!))) as {
+    leases: unknown[][];
+  };
   const rows = written.leases.map((row) => row.slice(0, 4));
   expect({ ...written, leases: rows }).toMatchObject(JSON.parse(RELEASE) as object);
 });
@@ -79,7 +81,7 @@ test('a file of a later version is read by the fields that are known', () => {
       { name: '10.5.1.0-24' },
     ],
   });
-  expect(summaryOf(parseMemory(later))).toEqual(SUMMARY);
+  expect(summaryOf(parseSavedState(later))).toEqual(SUMMARY);
 });
 
 test.each([
@@ -90,10 +92,10 @@ test.each([
   ['a network that is no text', { place: 7 }],
   ['leases by name', { leases: {} }],
 ])('a file that has %s is of no use', (_, members) => {
-  expect(parseMemory(changed(members))).toBeUndefined();
+  expect(parseSavedState(changed(members))).toBeUndefined();
 });
 
-const memory: Memory = {
+const memory: SavedState = {
   place: '/coreos.com/network',
   config: '{"Network": "10.5.0.0/16"}',
   ownLease: '10.5.1.0-24',
@@ -101,26 +103,26 @@ const memory: Memory = {
   leases: [exampleLease(2), exampleLease(3)],
 };
 
-const print = (of: Memory) => complete(printMemoryInSteps(of));
+const print = (of: SavedState) => complete(printSavedStateInSteps(of));
 
 /** A lease out of memory is older than any revision. */
 const remembered = (leases: readonly Lease[]) => leases.map((lease) => ({ ...lease, modRevision: '0' }));
 
 describe('what the agent remembers', () => {
   test('is read back as it was, and its leases count as older than all that etcd says', () => {
-    expect(parseMemory(print(memory))).toEqual({ ...memory, leases: remembered(memory.leases) });
+    expect(parseSavedState(print(memory))).toEqual({ ...memory, leases: remembered(memory.leases) });
   });
 
   test('is JSON of its own version, written lease by lease', () => {
     expect(JSON.parse(print(memory))).toMatchObject({ version: 1, leases: [{ 0: '10.5.2.0-24' }, {}] });
     // One lease a step, so that the agent serves meanwhile.
-    expect([...printMemoryInSteps(memory)]).toHaveLength(2);
+    expect([...printSavedStateInSteps(memory)]).toHaveLength(2);
   });
 
   test('may hold no lease, a reservation, and one that never ends', () => {
     for (const leases of [[], [exampleLease(2, { etcdLeaseId: undefined })]]) {
       const lasting = { ...memory, expiresAt: Infinity, leases };
-      expect(parseMemory(print(lasting))).toEqual({ ...lasting, leases: remembered(leases) });
+      expect(parseSavedState(print(lasting))).toEqual({ ...lasting, leases: remembered(leases) });
     }
   });
 
@@ -133,7 +135,7 @@ describe('what the agent remembers', () => {
         fc.maxSafeNat(),
         (place, config, ownLease, expiresAt) => {
           const any = { place, config, ownLease, expiresAt, leases: [] };
-          expect(parseMemory(print(any))).toEqual(any);
+          expect(parseSavedState(print(any))).toEqual(any);
         },
       ),
     );
@@ -156,14 +158,14 @@ describe('nothing is remembered', () => {
       [`where ${key} is of the wrong type`, JSON.stringify({ ...whole, [key]: { 0: 'x' } })],
     ]),
   ])('%s', (_, text) => {
-    expect(parseMemory(text)).toBeUndefined();
+    expect(parseSavedState(text)).toBeUndefined();
   });
 });
 
 describe('of the leases that are remembered', () => {
   const value = '{"PublicIP":"192.168.0.2"}';
   const leasesOf = (...rows: unknown[]) =>
-    parseMemory(JSON.stringify({ ...(JSON.parse(print(memory)) as object), leases: rows }))!.leases;
+    parseSavedState(JSON.stringify({ ...(JSON.parse(print(memory)) as object), leases: rows }))!.leases;
 
   test.each([
     ['no list', { 0: '10.5.2.0-24', 1: value }],

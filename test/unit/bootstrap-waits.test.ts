@@ -3,7 +3,7 @@ import {
   awaitKernelState,
   awaitNetworkConfig,
   type UnderlayOptions,
-} from '../../src/engine/prerequisites';
+} from '../../src/engine/bootstrap-waits';
 import type { ProblemReporter } from '../../src/engine/problem';
 import { UnderlayWatcher } from '../../src/engine/underlay-watcher';
 import { ipAddress } from '../../src/model/address';

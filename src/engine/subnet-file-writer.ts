@@ -1,4 +1,4 @@
-/** Tells the rest of the host that the overlay is there. */
+/** Writes the subnet file, which tells the rest of the host that the overlay is there. */
 import { backoffMilliseconds } from '../core/backoff';
 import { mergeSubnetEnv } from '../model/subnet-env-codec';
 import type { Clock, Host, Log } from '../ports';
@@ -22,7 +22,7 @@ const THROTTLE_LIMITS = {
  * Owns what subnet.env says. Writes it when it does not say what it should, whoever changed or removed it; tries on while the disk
  * refuses, and says READY=1 once it is written.
  */
-export class Announcer {
+export class SubnetFileWriter {
   readonly #wake = new Wake();
   readonly #problem: ProblemReporter;
   readonly #throttle: RepairThrottle;
@@ -44,7 +44,7 @@ export class Announcer {
   }
 
   /** True once subnet.env says what it should. */
-  get isAnnounced(): boolean {
+  get isWritten(): boolean {
     return this.#wanted !== undefined && this.#written === this.#wanted;
   }
 
@@ -59,13 +59,13 @@ export class Announcer {
       : undefined;
   }
 
-  /** Resolves once what was announced so far is written, or could not be. Never rejects. */
+  /** Resolves once what should be written so far is, or could not be. Never rejects. */
   get attempted(): Promise<void> {
     return this.#attempted;
   }
 
   /** `text` is what subnet.env should say from now on. */
-  announce(text: string): void {
+  write(text: string): void {
     if (this.#wanted === text) return;
     this.#wanted = text;
     this.#endAttempt();

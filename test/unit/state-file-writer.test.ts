@@ -1,6 +1,6 @@
 /** What a start without etcd needs, on disk. */
-import { Recorder } from '../../src/engine/recorder';
-import { parseMemory, type Memory } from '../../src/model/memory-codec';
+import { StateFileWriter } from '../../src/engine/state-file-writer';
+import { parseSavedState, type SavedState } from '../../src/model/saved-state-codec';
 import { FakeClock } from '../support/fake-clock';
 import { FakeHost } from '../support/fake-host';
 import { FakeLog } from '../support/fake-log';
@@ -11,18 +11,18 @@ function recording() {
   const clock = new FakeClock();
   const host = new FakeHost();
   const log = new FakeLog();
-  let memory: Memory | undefined = MEMORY;
+  let memory: SavedState | undefined = MEMORY;
   /** Every text that was to be written, on time or not. */
   const written: string[] = [];
   const writeMemory = host.writeMemory.bind(host);
   host.writeMemory = (text) => (written.push(text), writeMemory(text));
-  const recorder = new Recorder(host, clock, log, () => memory);
+  const writer = new StateFileWriter(host, clock, log, () => memory);
   const stop = new AbortController();
-  const end = recorder.run(stop.signal);
+  const end = writer.run(stop.signal);
   /** Undefined: it is no longer worth remembering. */
   const change = (ownLease: string | undefined) => {
     memory = ownLease === undefined ? undefined : { ...MEMORY, ownLease };
-    recorder.trigger();
+    writer.trigger();
   };
   const pass = (milliseconds: number) =>
     (memory = memory && { ...memory, expiresAt: memory.expiresAt + milliseconds });
@@ -30,11 +30,11 @@ function recording() {
     clock,
     host,
     log,
-    recorder,
+    writer,
     pass,
     written,
     change,
-    remembered: () => parseMemory(host.memory ?? '')?.ownLease,
+    remembered: () => parseSavedState(host.memory ?? '')?.ownLease,
     stop: () => (stop.abort(), end),
   };
 }
@@ -66,18 +66,18 @@ it('writes nothing that is written already, nor where there is nothing worth rem
 });
 
 it('says once that it cannot write, tries again every ten seconds without another change, and says when it could', async () => {
-  const { clock, host, log, recorder, written, change, remembered, stop } = recording();
+  const { clock, host, log, writer, written, change, remembered, stop } = recording();
   host.fail('write', 'ENOSPC', 3);
   change('first');
   await clock.advance(29_000);
   expect(written).toHaveLength(3);
-  expect(recorder.problem).toEqual({
+  expect(writer.problem).toEqual({
     text: expect.stringContaining('cannot remember the leases for a start without etcd') as string,
     forMilliseconds: 29_000,
   });
   await clock.advance(1_000);
   expect(remembered()).toBe('first');
-  expect(recorder.problem).toBeUndefined();
+  expect(writer.problem).toBeUndefined();
   expect(log.messages('warn', 'info')).toEqual([
     'cannot remember the leases for a start without etcd',
     'the leases are remembered again',

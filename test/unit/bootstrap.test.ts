@@ -1,7 +1,7 @@
-import { begin, type BeginningPorts } from '../../src/engine/beginning';
+import { bootstrap, type BootstrapPorts } from '../../src/engine/bootstrap';
 import { PeerWatcher } from '../../src/engine/peer-watcher';
 import { printSubnet } from '../../src/model/address';
-import { parseMemory, printMemoryInSteps, type Memory } from '../../src/model/memory-codec';
+import { parseSavedState, printSavedStateInSteps, type SavedState } from '../../src/model/saved-state-codec';
 import { complete } from '../../src/model/steps';
 import { exampleLease } from '../support/examples';
 import { FakeClock, settle } from '../support/fake-clock';
@@ -9,12 +9,12 @@ import { FakeHost } from '../support/fake-host';
 import { FakeLog } from '../support/fake-log';
 import { FakeStore } from '../support/fake-registry';
 
-const printMemory = (memory: Memory) => complete(printMemoryInSteps(memory));
+const printMemory = (memory: SavedState) => complete(printSavedStateInSteps(memory));
 
 const PLACE = '/coreos.com/network/config';
 const CONFIG = '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}';
 
-const memory = (clock: FakeClock, changes: Partial<Memory> = {}): Memory => ({
+const memory = (clock: FakeClock, changes: Partial<SavedState> = {}): SavedState => ({
   place: PLACE,
   config: CONFIG,
   ownLease: '10.5.1.0-24',
@@ -26,7 +26,7 @@ const memory = (clock: FakeClock, changes: Partial<Memory> = {}): Memory => ({
 /** A start that may find its beginning in etcd, in memory, or nowhere yet. */
 function starting(
   prepare: (host: FakeHost, store: FakeStore, clock: FakeClock) => void,
-  changes: Partial<BeginningPorts> = {},
+  changes: Partial<BootstrapPorts> = {},
 ) {
   const clock = new FakeClock();
   const store = new FakeStore(clock);
@@ -43,7 +43,7 @@ function starting(
   };
   const watcher = new PeerWatcher(registry, clock, log, events, 0);
   const stop = new AbortController();
-  const beginning = begin(
+  const beginning = bootstrap(
     { registry, host, clock, log, waits: new Set(), ...changes },
     watcher,
     PLACE,
@@ -69,7 +69,7 @@ describe('a start', () => {
       store.put('subnets/10.5.2.0-24', '{"PublicIP":"192.168.0.2"}');
       host.memory = printMemory(memory(clock));
     });
-    expect(await beginning).toMatchObject({ memory: undefined, network: { text: CONFIG } });
+    expect(await beginning).toMatchObject({ savedState: undefined, network: { text: CONFIG } });
     expect(watcher.leases).toHaveLength(1);
   });
 
@@ -81,7 +81,7 @@ describe('a start', () => {
     await clock.advance(2_900);
     expect(await isOver()).toBe(false);
     await clock.advance(200);
-    expect((await beginning).memory).toMatchObject({ ownLease: '10.5.1.0-24' });
+    expect((await beginning).savedState).toMatchObject({ ownLease: '10.5.1.0-24' });
     expect(log.lines).toContainEqual({
       level: 'warn',
       message: 'etcd does not answer; starting from memory',
@@ -109,7 +109,7 @@ describe('a start', () => {
     );
     registry.down = true;
     await clock.advance(3_100);
-    expect((await beginning).memory).toMatchObject({ ownLease: '10.5.1.0-24' });
+    expect((await beginning).savedState).toMatchObject({ ownLease: '10.5.1.0-24' });
   });
 
   const OUTDATED = 'etcd does not answer, and what we remember is out of date; waiting for etcd';
@@ -136,7 +136,7 @@ describe('a start', () => {
     store.put('config', CONFIG);
     registry.down = false;
     await clock.advance(20_000);
-    expect((await beginning).memory).toBeUndefined();
+    expect((await beginning).savedState).toBeUndefined();
     await stop();
   });
 
@@ -161,18 +161,18 @@ describe('a start', () => {
     expect(await isOver()).toBe(false);
     store.put('config', CONFIG);
     await clock.advance(10_000);
-    expect((await beginning).memory).toBeUndefined();
+    expect((await beginning).savedState).toBeUndefined();
   });
 });
 
 test('what is remembered is read as it was written', () => {
   const written = memory(new FakeClock());
-  const read = parseMemory(printMemory(written));
+  const read = parseSavedState(printMemory(written));
   expect(read).toEqual({
     ...written,
     leases: written.leases.map((lease) => ({ ...lease, modRevision: '0' })),
   });
-  expect(parseMemory(printMemory({ ...written, expiresAt: Infinity }))?.expiresAt).toBe(Infinity);
+  expect(parseSavedState(printMemory({ ...written, expiresAt: Infinity }))?.expiresAt).toBe(Infinity);
 });
 
 describe('a network that can be no overlay', () => {

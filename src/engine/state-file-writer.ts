@@ -1,7 +1,7 @@
-/** Keeps on disk what a start without etcd needs. */
+/** Writes the state file: what a start without etcd needs. */
 import { createHash } from 'node:crypto';
 import { inTurns } from '../in-turns';
-import { printMemoryInSteps, type Memory } from '../model/memory-codec';
+import { printSavedStateInSteps, type SavedState } from '../model/saved-state-codec';
 import type { Clock, Host, Log } from '../ports';
 import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
@@ -13,19 +13,19 @@ const LONG_WAIT_MILLISECONDS = 3_600_000;
 const LAST_WRITE_MILLISECONDS = 500;
 
 /** Owns whether the file is out of date. What it cannot write it says, and tries again with the next change. */
-export class Recorder {
+export class StateFileWriter {
   readonly #wake = new Wake();
   readonly #problem: ProblemReporter;
   /** Of the text in the file: with thousands of leases the text itself takes megabytes. */
   #written: string | undefined;
   #isDirty = false;
 
-  /** `memory` is asked anew for each writing; undefined while there is nothing worth remembering. */
+  /** `savedState` is asked anew for each writing; undefined while there is nothing worth remembering. */
   constructor(
     private readonly host: Host,
     private readonly clock: Clock,
     log: Log,
-    private readonly memory: () => Memory | undefined,
+    private readonly savedState: () => SavedState | undefined,
   ) {
     this.#problem = new ProblemReporter(clock, log);
   }
@@ -75,9 +75,9 @@ export class Recorder {
 
   async #write(): Promise<void> {
     this.#isDirty = false;
-    const memory = this.memory();
+    const savedState = this.savedState();
     try {
-      const text = memory && (await inTurns(printMemoryInSteps(memory), this.clock));
+      const text = savedState && (await inTurns(printSavedStateInSteps(savedState), this.clock));
       if (text === undefined) return;
       const digest = createHash('sha256').update(text).digest('base64');
       if (digest === this.#written) return;

@@ -7,8 +7,8 @@ import type { Lease } from './lease';
 import { parseLease, printLeaseAttributes } from './lease-codec';
 import type { Steps } from './steps';
 
-export interface Memory {
-  /** Where in etcd the configuration is: another network's memory is of no use. Undefined where a file before v0.1.0 does not say. */
+export interface SavedState {
+  /** Where in etcd the configuration is: the state of another network is of no use. Undefined where a file before v0.1.0 does not say. */
   readonly place: string | undefined;
   /** The text of the network configuration. */
   readonly config: string;
@@ -21,23 +21,23 @@ export interface Memory {
   readonly host?: object | undefined;
 }
 
-/** True for the memory of the network whose configuration is at `place`, or of one that does not say. */
-export function isMemoryOf(memory: Pick<Memory, 'place'>, place: string): boolean {
-  return (memory.place ?? place) === place;
+/** True for the state of the network whose configuration is at `place`, or of one that does not say. */
+export function isSavedStateOf(savedState: Pick<SavedState, 'place'>, place: string): boolean {
+  return (savedState.place ?? place) === place;
 }
 
 /** Written because v0.1.0 reads no file with another one. It is not read: the fields say by themselves what they are. */
 const VERSION = 1;
 
 /** In steps, because it is written while the agent serves. */
-export function* printMemoryInSteps({
+export function* printSavedStateInSteps({
   place,
   config,
   ownLease,
   expiresAt,
   leases,
   host,
-}: Memory): Steps<string> {
+}: SavedState): Steps<string> {
   const rows: string[] = [];
   for (const { name, attributes, etcdLeaseId, createRevision } of leases) {
     yield;
@@ -55,13 +55,13 @@ export function* printMemoryInSteps({
 }
 
 /**
- * The inverse of {@link printMemoryInSteps}, also for files of earlier and of later versions: fields that are not known, and
+ * The inverse of {@link printSavedStateInSteps}, also for files of earlier and of later versions: fields that are not known, and
  * leases that cannot be read or are not wanted, are left out. Undefined where a field that a start needs is missing, or the file is damaged.
  */
-export function parseMemory(
+export function parseSavedState(
   text: string,
   isWanted: (name: string) => boolean = () => true,
-): Memory | undefined {
+): SavedState | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text);
