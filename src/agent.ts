@@ -29,6 +29,7 @@ import {
   rememberedLease,
   type Past,
 } from './engine/past';
+import type { PeerSubscribers } from './engine/peer-stream';
 import { PeerWatcher } from './engine/peer-watcher';
 import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } from './engine/bootstrap-waits';
 import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
@@ -43,7 +44,7 @@ import type { Lease } from './model/lease';
 import type { MacAddress } from './model/mac';
 import type { SavedState } from './model/saved-state-codec';
 import { isOurLinkName, linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
-import type { Peer, PeerChange } from './model/peer';
+import type { Peer } from './model/peer';
 import type { AgentStatus } from './model/status';
 import { printSubnetEnv } from './model/subnet-env-codec';
 import type {
@@ -209,14 +210,7 @@ export class Agent {
           this.#lookAtAll({ kind: 'wanted', what: 'in sync' });
           this.#admission?.trigger();
         },
-        tableChanged: (changes) => this.#noteTable(changes),
-        peersChanged: (changes, each) => {
-          this.#known.peersChanged(each);
-          this.#admission?.peersChanged(changes);
-          this.#responder.peersChanged(changes);
-          this.#reconciler.peersChanged(each);
-          this.#stateFile.trigger();
-        },
+        peers: this.#peerSubscribers(),
         ownLeaseChanged: (stored) => this.#holder?.noticeStored(stored),
         ownMacClaimed: (lease) => this.#yieldMac(lease),
       },
@@ -596,11 +590,24 @@ export class Agent {
     }
   }
 
-  /** Whoever is answered for may answer the moment after: he is admitted first. */
-  #noteTable(changes: readonly PeerChange[]): void {
-    if (!this.#standing) return;
-    this.#admission?.admit(changes.flatMap(({ after }) => after ?? []));
-    this.#standing.peersChanged(changes);
+  /** Who hears first is not decided here, but in {@link PeerSubscribers}. */
+  #peerSubscribers(): PeerSubscribers {
+    return {
+      atOnce: {
+        // Nothing but the fast path reaches a peer before all leases are judged.
+        admission: (changes) => {
+          if (this.#standing) this.#admission?.admit(changes.flatMap(({ after }) => after ?? []));
+        },
+        'fast path': (changes) => this.#standing?.peersChanged(changes),
+      },
+      whenJudged: {
+        'known addresses': (_, each) => this.#known.peersChanged(each),
+        admission: (changes) => this.#admission?.peersChanged(changes),
+        responder: (changes) => this.#responder.peersChanged(changes),
+        reconciler: (_, each) => this.#reconciler.peersChanged(each),
+        'state file': () => this.#stateFile.trigger(),
+      },
+    };
   }
 
   /** The MAC of the device that is there, if it can stay: peers know it already. */

@@ -5,7 +5,7 @@ import type { Subnet } from '../model/address';
 import type { Lease, MalformedLease } from '../model/lease';
 import { printLeaseName } from '../model/lease-codec';
 import type { SubnetRange } from '../model/network-config';
-import { mergedChanges, type Peer, type PeerChange, type PeerTable } from '../model/peer';
+import type { Peer, PeerTable } from '../model/peer';
 import type { Steps } from '../model/steps';
 import type { Clock, LeaseChange, LeaseRegistry, LeaseSnapshot, Log } from '../ports';
 import { LeaseProblems, type LeaseProblem } from './lease-problems';
@@ -14,18 +14,14 @@ import { GracePeriod } from './grace-period';
 import { LEASE_PREFIX_CODEC } from './lease-prefix-codec';
 import { PeerChangesLog } from './peer-changes-log';
 import { PeerJudge, RESOLVED_AT_ONCE } from './peer-judge';
+import { PeerStream, type PeerSubscribers, type WhenJudged } from './peer-stream';
 import type { Problem } from './problem';
 
 export interface PeerWatcherEvents {
   /** Called once, after the first snapshot. */
   inSync(): void;
-  /** Called whenever the table has changed, also while leases are still being judged: it may change again before others hear of it. */
-  tableChanged(changes: readonly PeerChange[]): void;
-  /**
-   * Called after the table has changed, with all that changed since the last call: one change for each subnet; and each as it came, for
-   * whoever has to know what the table said in between, too.
-   */
-  peersChanged(changes: readonly PeerChange[], each: readonly PeerChange[]): void;
+  /** Who hears of changes of the peer table. */
+  readonly peers: PeerSubscribers;
   /** Called when our own key was written or deleted, by whomever. */
   ownLeaseChanged(stored: Lease | MalformedLease | undefined): void;
   /** Called when a lease of another host names our VTEP MAC; peers send what is for that MAC to one of the two. */
@@ -44,8 +40,7 @@ export class PeerWatcher {
   readonly #judge: PeerJudge;
   readonly #problems: LeaseProblems;
   readonly #changes: PeerChangesLog;
-  /** Changes of the table of which only `tableChanged` has told. */
-  #unpublished: PeerChange[] = [];
+  readonly #stream: PeerStream;
   #isJudged = false;
 
   constructor(
@@ -57,6 +52,9 @@ export class PeerWatcher {
     graceMilliseconds: number,
   ) {
     this.#changes = new PeerChangesLog(clock, log);
+    const { atOnce, whenJudged } = events.peers;
+    const changeLog: WhenJudged = (changes) => this.#changes.add(changes, this.peers.size);
+    this.#stream = new PeerStream({ atOnce, whenJudged: { ...whenJudged, 'change log': changeLog } });
     this.#problems = new LeaseProblems(clock);
     this.#grace = new GracePeriod(registry, clock, log, graceMilliseconds, {
       dismissed: (name) => this.#judge.drop(name),
@@ -246,13 +244,7 @@ export class PeerWatcher {
 
   /** Tells of every change of the table since the last time, and of what happened to our own key. */
   #publish(own: readonly (Lease | MalformedLease | undefined)[]): void {
-    const each = this.#unpublished;
-    this.#unpublished = [];
-    if (each.length > 0) {
-      const changes = mergedChanges(each);
-      this.#changes.add(changes, this.peers.size);
-      this.events.peersChanged(changes, each);
-    }
+    this.#stream.judged();
     if (own.length > 0) this.events.ownLeaseChanged(own.at(-1));
   }
 
@@ -283,9 +275,6 @@ export class PeerWatcher {
   }
 
   #resolve(): void {
-    const changes = this.#judge.resolve();
-    if (changes.length === 0) return;
-    this.#unpublished.push(...changes);
-    this.events.tableChanged(changes);
+    this.#stream.changed(this.#judge.resolve());
   }
 }

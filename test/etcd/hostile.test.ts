@@ -36,8 +36,7 @@ beforeEach(async () => {
   const silent = () => undefined;
   const events = {
     inSync: silent,
-    tableChanged: silent,
-    peersChanged: silent,
+    peers: { atOnce: {}, whenJudged: {} },
     ownLeaseChanged: silent,
     ownMacClaimed: silent,
   };

@@ -36,8 +36,7 @@ function starting(
   prepare(host, store, clock);
   const events = {
     inSync: () => undefined,
-    tableChanged: () => undefined,
-    peersChanged: () => undefined,
+    peers: { atOnce: {}, whenJudged: {} },
     ownLeaseChanged: () => undefined,
     ownMacClaimed: () => undefined,
   };
