@@ -1,6 +1,6 @@
 /** vtepd(8) as roff, from the tables of options and commands. */
 import { COMMANDS, COMMAND_NAMES, EXIT_CODES, INTRODUCTION, SIGNALS } from './help';
-import { GROUPS, OPTIONS, OPTION_KEYS, dashed, variableOf, type OptionKey, type OptionSpec } from './options';
+import { OPTIONS, OPTION_KEYS, TOPICS, dashed, variableOf, type OptionSpec } from './options';
 
 const FILES = [
   ['/etc/vtepd/vtepd.conf', 'Options, one name=value a line; see --config-file.'],
@@ -39,9 +39,9 @@ export function manPage(version: string): string {
       'Options have one dash or two, and stand before or behind the command. The command line wins over the environment, ' +
         'the environment over the file, the file over the defaults.',
     ),
-    ...Object.entries(GROUPS).flatMap(([group, title]) => [
+    ...TOPICS.flatMap(({ title, options }) => [
       `.SS "${title}"`,
-      ...OPTION_KEYS.filter((key) => OPTIONS[key].group === group).flatMap(optionEntry),
+      ...Object.values(options).flatMap(optionEntry),
     ]),
     section('ENVIRONMENT'),
     roff('Each option can be set by a variable; an empty one counts as unset.'),
@@ -75,8 +75,7 @@ export function manPage(version: string): string {
   ].join('\n');
 }
 
-function optionEntry(key: OptionKey): string[] {
-  const { name, placeholder, fallback, help, since } = OPTIONS[key] as OptionSpec<unknown>;
+function optionEntry({ name, placeholder, fallback, help, since }: OptionSpec): string[] {
   const separator = name.length === 1 ? ' ' : '=';
   const value = placeholder === undefined ? '' : `${separator}\\fI${roff(placeholder)}\\fR`;
   const facts = [

@@ -1,22 +1,25 @@
 /** Options from what was written on the command line, in the environment and in vtepd.conf. */
-import { printSubnet } from '../model/address';
-import { UsageError } from '../model/errors';
-import { shorten } from '../model/json-fields';
-import { parseConfigFile, type ConfigLines, type ReadConfigFile } from './config-file';
-import { nearest } from './nearest';
-import { BadValue, SecretBadValue, isFalse, withSchemes } from './option-values';
+import { printSubnet } from '../../model/address';
+import { UsageError } from '../../model/errors';
+import { shorten } from '../../model/json-fields';
+import { parseConfigFile, type ConfigLines, type ReadConfigFile } from '../config-file';
+import { nearest } from '../nearest';
 import {
   OPTIONS,
   OPTION_KEYS,
   dashed,
+  keyOfOption,
   namesOf,
+  renamedNotice,
   variableOf,
   type OptionKey,
   type OptionSpec,
   type OptionValues,
-} from './options';
-import { IGNORED, REFUSED } from './refused-options';
-import { RENAMED, renamedNotice } from './renamed-options';
+} from '.';
+import { effectiveEndpoints, ineffectiveEtcdOptions, unsafeVariables } from './etcd';
+import { ineffectivePeersOptions } from './peers';
+import { IGNORED, REFUSED } from './refused';
+import { BadValue, SecretBadValue, isFalse } from './values';
 
 export interface Options extends OptionValues {
   /** What the user set, by command line, environment or file. */
@@ -43,22 +46,20 @@ export function readOptions(
   const explicit = new Set<OptionKey>();
   const values: Partial<Record<OptionKey, unknown>> = {};
   for (const key of OPTION_KEYS) {
-    const spec = OPTIONS[key] as OptionSpec<unknown>;
+    const spec = OPTIONS[key];
     const source = sourceOf(key, written, env) ?? fromFile.get(key);
     if (source) explicit.add(key);
     values[key] = source ? readSource(spec, source) : readDefault(spec);
   }
   const read = values as unknown as OptionValues;
-  const usesTls = read.etcdCafile !== undefined || read.etcdCertfile !== undefined;
-  const options: Options = {
-    ...read,
-    etcdEndpoints: withSchemes(read.etcdEndpoints, usesTls),
-    explicit,
-    notices,
-  };
-  refuseContradictions(options);
-  if (options.embeddedEtcd) Object.assign(options, { etcdEndpoints: [EMBEDDED_ENDPOINT] });
-  notices.push(...whatHasNoEffect(options), ...whatIsUnsafe(options, env));
+  const etcdEndpoints = effectiveEndpoints(read, explicit);
+  const options: Options = { ...read, etcdEndpoints, explicit, notices };
+  refuseMissingPartners(options);
+  notices.push(
+    ...ineffectiveEtcdOptions(options, explicit),
+    ...ineffectivePeersOptions(options, explicit),
+    ...unsafeVariables(options, env),
+  );
   return Object.freeze(options);
 }
 
@@ -94,7 +95,7 @@ function readFromFile(
     return new Map();
   }
   const lines = parseConfigFile(file.text, path);
-  if (file.isPublic && lines.has('etcdPassword'))
+  if (file.isPublic && [...lines.keys()].some((key) => OPTIONS[key].secret))
     notices.push(
       `every user of this host can read the password in ${path}: chgrp vtepd ${path}; chmod 640 ${path}`,
     );
@@ -104,7 +105,7 @@ function readFromFile(
   return lines;
 }
 
-function readSource(spec: OptionSpec<unknown>, source: Source): unknown {
+function readSource(spec: OptionSpec, source: Source): unknown {
   // `--iface=` names none, as with flannel.
   const given = spec.repeatable ? source.filter(({ text }) => text !== '') : source;
   const values = given.map(({ name, text }): unknown => {
@@ -120,7 +121,7 @@ function readSource(spec: OptionSpec<unknown>, source: Source): unknown {
   return spec.repeatable ? Object.freeze(values) : values.at(-1);
 }
 
-function readDefault(spec: OptionSpec<unknown>): unknown {
+function readDefault(spec: OptionSpec): unknown {
   if (spec.fallback !== undefined) return spec.read(spec.fallback);
   return spec.repeatable ? Object.freeze([]) : undefined;
 }
@@ -142,9 +143,9 @@ function noticesOfEnvironment(env: NodeJS.ProcessEnv): string[] {
         notices.push(`the variable ${variable} has no meaning; did you mean ${meant}?`);
     }
     if (!variable.startsWith(PREFIX) || !text || known.includes(variable)) continue;
-    const former = Object.keys(RENAMED).find((name) => variableOf(name) === variable);
-    if (former !== undefined) {
-      notices.push(renamedNotice(variable, variableOf(OPTIONS[RENAMED[former]!].name)));
+    const renamed = OPTION_KEYS.find((key) => namesOf(key).map(variableOf).includes(variable));
+    if (renamed !== undefined) {
+      notices.push(renamedNotice(variable, variableOf(OPTIONS[renamed].name)));
       continue;
     }
     const name = Object.keys(REFUSED).find((refused) => variableOf(refused) === variable);
@@ -164,64 +165,17 @@ function noticesOfEnvironment(env: NodeJS.ProcessEnv): string[] {
   return notices;
 }
 
-/** Where the agent reaches the etcd of its own host. */
-const EMBEDDED_ENDPOINT = 'http://127.0.0.1:2379';
-
-/** What is about an etcd that somebody else runs. */
-const ELSEWHERE = [
-  ...(['etcdEndpoints', 'etcdCafile', 'etcdCertfile', 'etcdKeyfile'] as const),
-  ...(['etcdUsername', 'etcdPassword'] as const),
-];
-
-function refuseContradictions(options: Options): void {
-  if (options.embeddedEtcd) {
-    const other = ELSEWHERE.find((key) => options.explicit.has(key));
-    if (other)
-      throw new UsageError(
-        `--embedded-etcd is an etcd of this host's own, without TLS and users: leave out --${OPTIONS[other].name}, or say --embedded-etcd=false`,
-      );
+function refuseMissingPartners(options: Options): void {
+  for (const key of OPTION_KEYS) {
+    const { name, needs } = OPTIONS[key];
+    if (needs !== undefined && options[key] !== undefined && options[keyOfOption(needs)!] === undefined)
+      throw new UsageError(`--${name} needs --${needs} too`);
   }
-  const together = (one: OptionKey, other: OptionKey) => {
-    if (options[one] !== undefined && options[other] === undefined)
-      throw new UsageError(`--${OPTIONS[one].name} needs --${OPTIONS[other].name} too`);
-  };
-  together('etcdKeyfile', 'etcdCertfile');
-  together('etcdCertfile', 'etcdKeyfile');
-  together('etcdUsername', 'etcdPassword');
-  together('etcdPassword', 'etcdUsername');
-}
-
-function whatHasNoEffect(options: Options): string[] {
-  const notices: string[] = [];
-  const isTlsUsed = options.etcdEndpoints.some((url) => /^https:/i.test(url));
-  for (const key of ['etcdCafile', 'etcdCertfile'] as const) {
-    if (options[key] !== undefined && !isTlsUsed)
-      notices.push(`--${OPTIONS[key].name} has no effect: no etcd endpoint begins with https://`);
-  }
-  if (options.explicit.has('network') && !options.embeddedEtcd)
-    notices.push(
-      "--network has no effect without --embedded-etcd; elsewhere 'vtepd config set' stores the network",
-    );
-  if (options.explicit.has('idleTimeoutSeconds') && options.resolve !== 'on-demand')
-    notices.push('--idle-timeout has no effect without --resolve=on-demand');
-  return notices;
-}
-
-/** Node heeds it in all that a process does by TLS. */
-function whatIsUnsafe({ etcdEndpoints }: Options, env: NodeJS.ProcessEnv): string[] {
-  const isTlsUsed = etcdEndpoints.some((url) => /^https:/i.test(url));
-  if (!isTlsUsed || env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0') return [];
-  return [
-    "the variable NODE_TLS_REJECT_UNAUTHORIZED=0 makes anybody pass for etcd; unset it, and name who signed etcd's certificate: --etcd-cafile",
-  ];
 }
 
 /** A sentence for each option that the user set to something that is not effective yet. */
 export function notEffective(options: Options): readonly string[] {
-  return [...options.explicit].flatMap((key) => {
-    const spec = OPTIONS[key] as OptionSpec<unknown>;
-    return spec.notEffective?.(options[key]) ?? [];
-  });
+  return [...options.explicit].flatMap((key) => OPTIONS[key].notEffective ?? []);
 }
 
 /** What the user set, as `name → value`, for the log; secrets are not shown. */
