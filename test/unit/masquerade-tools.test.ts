@@ -2,7 +2,6 @@
 import { arrivalRules, forwardRules, masqueradeRules } from '../../src/core/masquerade';
 import { subnet } from '../../src/model/address';
 import { printFirewallRule } from '../../src/model/firewall';
-import { hasRuleChange } from '../../src/kernel/firewall/change-monitor';
 import { dropPosition, isInPlace, type FilterRule } from '../../src/kernel/firewall/forward-path';
 import {
   isBridgeGuard,
@@ -12,6 +11,7 @@ import {
   readIptablesRule,
 } from '../../src/kernel/firewall/iptables-syntax';
 import { readDefaultRoutes } from '../../src/kernel/firewall/outside-links';
+import { hasRuleChange } from '../../src/kernel/nftables/subscription';
 import { printNftRule, readNftFilterRule, readNftRule } from '../../src/kernel/firewall/nft-syntax';
 
 const OVERLAY = { network: subnet('10.5.0.0/16'), subnet: subnet('10.5.1.0/24') };

@@ -12,7 +12,7 @@ import type {
 } from '../../model/firewall';
 import { HostError } from '../../model/errors';
 import type { Firewall } from '../../ports';
-import { listenToChanges } from './change-monitor';
+import { subscribeToRules } from '../nftables/subscription';
 import { executeWith, type Execute } from './execute';
 import { Iptables } from './iptables';
 import type { Outside } from './forward-path';
@@ -88,7 +88,7 @@ export class LinuxFirewall implements Firewall {
   }
 
   listen(onChange: () => void, signal: AbortSignal): void {
-    listenToChanges(this.open, onChange, signal);
+    subscribeToRules(this.open, onChange, signal);
   }
 
   /** Tools that were found are remembered; while one is missing, it is looked for each time. */

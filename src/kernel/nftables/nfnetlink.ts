@@ -1,11 +1,11 @@
 /** Requests to nf_tables: transactions, of which all or nothing is done, and dumps. */
-import type { RequestSocket } from '../../native';
-import { openRequestSocket } from '../../native';
-import { KernelError } from '../model/errors';
-import { Protocol } from './constants';
-import { NLMSG_DONE, NLMSG_ERROR, eachMessage, parseRefusal, type Message } from './message';
-import { MessageWriter } from './message-writer';
-import { kernelErrorOf, systemErrorOf, type Refusal } from './refusal';
+import type { RequestSocket } from '../../../native';
+import { openRequestSocket } from '../../../native';
+import { KernelError } from '../../model/errors';
+import { Protocol } from '../constants';
+import { NLMSG_DONE, NLMSG_ERROR, eachMessage, parseRefusal, type Message } from '../message';
+import { MessageWriter } from '../message-writer';
+import { kernelErrorOf, systemErrorOf, type Refusal } from '../refusal';
 
 /** linux/netfilter/nfnetlink.h */
 const NFNL_MSG_BATCH_BEGIN = 0x10;

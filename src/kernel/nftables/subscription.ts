@@ -1,8 +1,8 @@
-/** Hears of changes to nftables' rules. */
+/** Subscriptions to changes of nf_tables. */
 import type { openMonitor } from '../../../native';
 import { KernelError, describeError } from '../../model/errors';
 import { eachMessage } from '../message';
-import { readTable } from './nft-messages';
+import { readTable } from './messages';
 
 /** linux/netlink.h, linux/netfilter/nfnetlink.h */
 const NETLINK_NETFILTER = 12;
@@ -17,12 +17,12 @@ const NFGENMSG_BYTES = 4;
 const RECEIVE_BUFFER_BYTES = 1 << 20;
 
 /** Calls back after each transaction that touched a table, a chain or a rule, until the signal aborts. */
-export function listenToChanges(open: typeof openMonitor, onChange: () => void, signal: AbortSignal): void {
-  listen(open, hasRuleChange, onChange, signal);
+export function subscribeToRules(open: typeof openMonitor, onChange: () => void, signal: AbortSignal): void {
+  subscribe(open, hasRuleChange, onChange, signal);
 }
 
 /** Calls back after each transaction by which anybody but the socket `ours` touched that table or what is in it. */
-export function listenToTable(
+export function subscribeToTable(
   open: typeof openMonitor,
   { table, ours }: { readonly table: string; readonly ours: number },
   onChange: () => void,
@@ -36,10 +36,10 @@ export function listenToTable(
     });
     return isConcerned || !isReadable;
   };
-  listen(open, concernsTable, onChange, signal);
+  subscribe(open, concernsTable, onChange, signal);
 }
 
-function listen(
+function subscribe(
   open: typeof openMonitor,
   isNews: (messages: Buffer) => boolean,
   onChange: () => void,

@@ -1,0 +1,29 @@
+/** Chains of nf_tables. Numbers and names: linux/netfilter.h, linux/netfilter/nf_tables.h. */
+import type { MessageWriter } from '../message-writer';
+import { Verdict, putTable } from './messages';
+
+const CHAIN = { NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
+const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
+const NF_INET_LOCAL_IN = 1;
+const NF_INET_FORWARD = 2;
+
+/** Where the kernel enters a chain: with packets for this host, or with those that it forwards. */
+export const Hook = { input: NF_INET_LOCAL_IN, forward: NF_INET_FORWARD } as const;
+
+/** `entry` undefined: a chain that is only jumped to. */
+export function putChain(
+  writer: MessageWriter,
+  table: string,
+  name: string,
+  entry?: { readonly hook: number; readonly priority: number },
+): void {
+  putTable(writer, table);
+  writer.string(CHAIN.NAME, name);
+  if (entry === undefined) return;
+  writer.nest(CHAIN.HOOK, () => {
+    writer.u32be(HOOK.NUMBER, entry.hook);
+    writer.u32be(HOOK.PRIORITY, entry.priority);
+  });
+  writer.u32be(CHAIN.POLICY, Verdict.accept);
+  writer.string(CHAIN.TYPE, 'filter');
+}
