@@ -55,7 +55,7 @@ import type {
   KernelNotice,
   LeaseRegistry,
   Log,
-  StandingAnswers,
+  MissFastPath,
   VxlanGuard,
 } from './ports';
 
@@ -138,7 +138,7 @@ export class Agent {
   #configWatcher: ConfigWatcher | undefined;
   readonly #access: AccessWatcher;
   readonly #flannel: FlannelWatcher;
-  #standing: StandingAnswers | undefined;
+  #standing: MissFastPath | undefined;
   /** What is known of this host, and what follows from it. */
   readonly #own: OwnHostState;
   /** Settles when the leases have been judged by what we are now. */
@@ -579,10 +579,10 @@ export class Agent {
   }
 
   /** For who waits for the kernel to ask. Without them the event loop answers alone, only later. */
-  #standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers | undefined {
+  #standingAnswers(linkName: string, signal: AbortSignal): MissFastPath | undefined {
     if (this.options.resolve.kind === 'preload') return undefined;
     try {
-      return this.ports.kernel.standingAnswers(linkName, signal);
+      return this.ports.kernel.openMissFastPath(linkName, signal);
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
       this.ports.log.warn('misses are answered later than they could be', { error: describeError(error) });

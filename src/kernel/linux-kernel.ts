@@ -8,7 +8,7 @@ import type { Miss } from '../model/miss';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../model/network-interface';
 import type { FailedOperation, Operation } from '../model/operation';
 import type { RouteAnswer, RouteQuestion, Routing } from '../model/routing';
-import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../ports';
+import type { Kernel, KernelNotice, Scope, MissFastPath } from '../ports';
 import { Protocol } from './constants';
 import { Changes } from './changes';
 import { Listening } from './listening';
@@ -21,7 +21,7 @@ import { systemErrorOf } from './refusal';
 import { readRouting, routeAsker } from './routing';
 import { Rtnetlink } from './rtnetlink';
 import { readSettings } from './settings';
-import { LinuxStandingAnswers } from './standing-answers';
+import { LinuxMissFastPath } from './miss-fast-path/miss-fast-path';
 import { readDefaultRoutes, readInterfaces, readNetworkRoutes, readOwnLinks, resolveRoute } from './underlay';
 import { FAMILIES, StateBit } from './wire';
 
@@ -43,7 +43,7 @@ class LinuxKernel implements Kernel {
   #dumps = openRtnetlink();
   #lastDump: Promise<unknown> = Promise.resolve();
   readonly #listenings = new Set<Listening>();
-  readonly #standing = new Set<LinuxStandingAnswers>();
+  readonly #fastPaths = new Set<LinuxMissFastPath>();
   readonly #overtaken = new Overtaken();
   readonly #changes = new Changes(this.#requests, this.#listenings);
   readonly #closing = new AbortController();
@@ -83,8 +83,8 @@ class LinuxKernel implements Kernel {
     const isPeerGoing = operations.some(
       ({ verb, object }) => verb === 'remove' && object.kind === 'fdb-entry',
     );
-    const paused = isPeerGoing ? [...this.#standing] : [];
-    for (const answers of paused) answers.pause();
+    const paused = isPeerGoing ? [...this.#fastPaths] : [];
+    for (const fastPath of paused) fastPath.pause();
     try {
       return await this.#overtaken.during(async (due) => {
         const failed: FailedOperation[] = [];
@@ -96,7 +96,7 @@ class LinuxKernel implements Kernel {
         return failed;
       });
     } finally {
-      for (const answers of paused) answers.resume();
+      for (const fastPath of paused) fastPath.resume();
     }
   }
 
@@ -117,15 +117,15 @@ class LinuxKernel implements Kernel {
         return undefined;
       }
     };
-    const listening = new Listening(scope, this.#requests.portId, lookUp, this.#standing, listener);
+    const listening = new Listening(scope, this.#requests.portId, lookUp, this.#fastPaths, listener);
     isOpen = true;
     this.#during(signal, this.#listenings, listening);
   }
 
-  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
+  openMissFastPath(linkName: string, signal: AbortSignal): MissFastPath {
     signal.throwIfAborted();
-    const answers = new LinuxStandingAnswers(linkName);
-    this.#during(signal, this.#standing, answers);
+    const answers = new LinuxMissFastPath(linkName);
+    this.#during(signal, this.#fastPaths, answers);
     return answers;
   }
 

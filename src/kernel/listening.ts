@@ -8,7 +8,7 @@ import type { LinkRecord } from './links';
 import { NoticeReader } from './notices';
 import { notificationFilter, type Instruction } from './notification-filter';
 import { systemErrorOf } from './refusal';
-import type { LinuxStandingAnswers } from './standing-answers';
+import type { LinuxMissFastPath } from './miss-fast-path/miss-fast-path';
 
 /** Some 20 000 notifications. Beyond that an overrun is told, and everything read anew. */
 const BUFFER_BYTES = 8 << 20;
@@ -43,7 +43,7 @@ export class Listening {
     { link, networks }: Scope,
     ownPortId: number,
     lookUp: (link: string | number) => LinkRecord | undefined,
-    standing: Iterable<LinuxStandingAnswers>,
+    fastPaths: Iterable<LinuxMissFastPath>,
     private readonly listener: (notices: readonly KernelNotice[]) => void,
   ) {
     this.#monitor = open(notificationFilter(ownPortId, networks), (messages, isOverrun) =>
@@ -51,7 +51,7 @@ export class Listening {
     );
     try {
       // After the monitor was opened, so that nothing is lost between the two.
-      this.#reader = new NoticeReader(link, lookUp, standing);
+      this.#reader = new NoticeReader(link, lookUp, fastPaths);
       this.#reader.networks = networks;
     } catch (error) {
       this.close();

@@ -12,7 +12,7 @@ import { OwnChanges } from './own-changes';
 import { isOfOurs, isUnicastAddress } from './ownership';
 import { parseRule } from './rules';
 import { parseRoute, routeTypeOf, type RouteRecord } from './routes';
-import type { LinuxStandingAnswers } from './standing-answers';
+import type { LinuxMissFastPath } from './miss-fast-path/miss-fast-path';
 import { AF_BRIDGE, FlagBit, StateBit } from './wire';
 
 /** So many changes are told one by one; whoever flushes ten thousand neighbors need not be heard ten thousand times. */
@@ -43,7 +43,7 @@ export class NoticeReader {
     private readonly linkName: string,
     private readonly lookUp: (link: string | number) => LinkRecord | undefined,
     /** What is done on our behalf, without us. */
-    private readonly standing: Iterable<Pick<LinuxStandingAnswers, 'didCause' | 'leadsTo'>> = [],
+    private readonly fastPaths: Iterable<Pick<LinuxMissFastPath, 'didCause' | 'leadsTo'>> = [],
   ) {
     this.#adopt(lookUp(linkName));
   }
@@ -133,7 +133,7 @@ export class NoticeReader {
       // All that we write is permanent: what is not, somebody else has written, or the device has learned it.
       const mayBeOurs = (state & StateBit.PERMANENT) !== 0;
       if (mayBeOurs && this.ownChanges.isFdbEntry(mac, isGone ? undefined : address)) return true;
-      if (mayBeOurs && !isGone && some(this.standing, (answers) => answers.leadsTo(mac, address)))
+      if (mayBeOurs && !isGone && some(this.fastPaths, (fastPath) => fastPath.leadsTo(mac, address)))
         return true;
       this.#change(`fdb-entry ${mac} ${isGone ? 'removed' : `now leads to ${address ?? 'nowhere'}`}`, {
         kind: 'fdb-entry',
@@ -143,7 +143,7 @@ export class NoticeReader {
       return true;
     }
     if (address === undefined) return false;
-    if (some(this.standing, (answers) => answers.didCause(message.portId))) return true;
+    if (some(this.fastPaths, (fastPath) => fastPath.didCause(message.portId))) return true;
     if (!isUnicastAddress(address)) return true;
     this.#change(`neighbor ${address} ${isGone || state & StateBit.FAILED ? 'removed' : 'changed'}`, {
       kind: 'neighbor',

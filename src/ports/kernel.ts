@@ -7,7 +7,7 @@ import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../model/net
 import type { FailedOperation, Operation } from '../model/operation';
 import type { OwnPlaces } from '../model/ownership';
 import type { RouteAnswer, RouteQuestion, Routing } from '../model/routing';
-import type { StandingAnswers } from './standing-answers';
+import type { MissFastPath } from './miss-fast-path';
 
 /** Linux networking in our network namespace. Methods throw {@link KernelError}. */
 export interface Kernel {
@@ -39,11 +39,11 @@ export interface Kernel {
    */
   listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void;
   /**
-   * Answers kept ready for a link of that name, until the signal aborts: an L3 miss for a peer that it was told of is answered without
-   * us, sooner than we could and also while we are busy, by the peer's FDB entry and a learned neighbor for the address.
-   * Listeners hear of the miss all the same (nothing of the changes), for what else belongs to an answer. Throws if there can be none.
+   * The fast path for misses on a link of that name, until the signal aborts: an L3 miss for a peer that it was told of is answered
+   * without the event loop, sooner than that could and also while it is busy, by the peer's FDB entry and a learned neighbor for the
+   * address. Listeners hear of the miss all the same (nothing of the changes), for what else belongs to an answer. Throws if there can be none.
    */
-  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers;
+  openMissFastPath(linkName: string, signal: AbortSignal): MissFastPath;
   /** The L3 misses that still wait for an answer (neighbors on the link in state INCOMPLETE): what to read after an overrun. */
   pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]>;
   /** All network interfaces with their addresses. */

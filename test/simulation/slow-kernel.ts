@@ -9,7 +9,7 @@ import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
 import type { RouteAnswer, RouteQuestion, Routing } from '../../src/model/routing';
 import type { FailedOperation, Operation } from '../../src/model/operation';
-import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
+import type { Kernel, KernelNotice, Scope, MissFastPath } from '../../src/ports';
 import type { FakeKernel } from '../support/fake-kernel';
 import type { Process } from './process';
 
@@ -92,8 +92,8 @@ export class SlowKernel implements Kernel {
   }
 
   /** Its thread dies with the process. */
-  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
-    return this.inner.standingAnswers(linkName, AbortSignal.any([signal, this.#stop.signal]));
+  openMissFastPath(linkName: string, signal: AbortSignal): MissFastPath {
+    return this.inner.openMissFastPath(linkName, AbortSignal.any([signal, this.#stop.signal]));
   }
 
   pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]> {

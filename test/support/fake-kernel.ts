@@ -39,7 +39,7 @@ import {
   type Routing,
   type RoutingRule,
 } from '../../src/model/routing';
-import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
+import type { Kernel, KernelNotice, Scope, MissFastPath } from '../../src/ports';
 import { USUAL_RULES, isNear, resolve } from './fake-routing';
 
 type Listener = (notices: readonly KernelNotice[]) => void;
@@ -123,7 +123,7 @@ export class FakeKernel implements Kernel {
   readonly #pending = new Set<IpAddress>();
   readonly #overtaken = new Overtaken();
   /** By link: whom misses are answered with. */
-  readonly #standing = new Map<string, MutablePeerTable>();
+  readonly #fastPaths = new Map<string, MutablePeerTable>();
   readonly #indexes = new Map<string, number>();
   #nextIndex = 10;
   #gate: Promise<void> | undefined;
@@ -340,11 +340,11 @@ export class FakeKernel implements Kernel {
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
   }
 
-  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
+  openMissFastPath(linkName: string, signal: AbortSignal): MissFastPath {
     signal.throwIfAborted();
     const peers = new MutablePeerTable();
-    this.#standing.set(linkName, peers);
-    signal.addEventListener('abort', () => this.#standing.delete(linkName), { once: true });
+    this.#fastPaths.set(linkName, peers);
+    signal.addEventListener('abort', () => this.#fastPaths.delete(linkName), { once: true });
     return {
       peersChanged: (changes: readonly PeerChange[]) => {
         for (const { before, after } of changes)
@@ -504,7 +504,7 @@ export class FakeKernel implements Kernel {
   }
 
   #answer(address: IpAddress): void {
-    for (const [link, peers] of this.#standing) {
+    for (const [link, peers] of this.#fastPaths) {
       const peer = this.#link(link)?.up ? peers.byAddress(address) : undefined;
       if (!peer || familyOf(address) === 'ipv6') continue;
       const { vtepMac: mac, publicIp: destination } = peer;

@@ -23,7 +23,7 @@ import type { NetworkInterface } from '../../src/model/network-interface';
 import type { FailedOperation, Operation } from '../../src/model/operation';
 import type { Peer } from '../../src/model/peer';
 import { MAIN_TABLE, type RouteAnswer, type RouteEntry, type RoutingRule } from '../../src/model/routing';
-import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
+import type { Kernel, KernelNotice, Scope, MissFastPath } from '../../src/ports';
 import { ruleOf } from './fake-routing';
 import { until } from './lab/until';
 
@@ -690,7 +690,7 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       expect(await kernel.pendingMisses(LINK, signal)).toEqual([]);
     });
 
-    describe('standing answers', () => {
+    describe('the miss fast path', () => {
       const peer = (vtepMac: string, publicIp: string, of = '10.5.2.0/24'): Peer => ({
         subnet: subnet(of),
         vtepMac: macAddress(vtepMac),
@@ -700,10 +700,10 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       const moved = peer('02:00:00:00:00:03', '192.168.0.3');
       const within = peer('02:00:00:00:00:04', '192.168.0.4', '10.5.2.128/25');
       let end: AbortController;
-      let answers: StandingAnswers;
+      let answers: MissFastPath;
       let probe: NoticeProbe;
 
-      const open = () => (answers = kernel.standingAnswers(LINK, end.signal));
+      const open = () => (answers = kernel.openMissFastPath(LINK, end.signal));
       const join = (...peers: Peer[]) =>
         answers.peersChanged(peers.map((after) => ({ before: undefined, after })));
       const isWaiting = async () => (await kernel.pendingMisses(LINK, signal)).length > 0;

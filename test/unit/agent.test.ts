@@ -163,9 +163,9 @@ describe('answers that stand ready', () => {
     const guard = new FakeVxlanGuard();
     const all = new AgentOnFakes({ ...ON_DEMAND, admitsPeersOnly: true }, guard);
     const admittedWhenAnswered: string[] = [];
-    const standingAnswers = all.kernel.standingAnswers.bind(all.kernel);
-    all.kernel.standingAnswers = (...words) => {
-      const answers = standingAnswers(...words);
+    const openMissFastPath = all.kernel.openMissFastPath.bind(all.kernel);
+    all.kernel.openMissFastPath = (...words) => {
+      const answers = openMissFastPath(...words);
       return {
         peersChanged: (changes) => {
           admittedWhenAnswered.push([...guard.installed.get('flannel.1')!.peers.keys()].join());
@@ -182,7 +182,7 @@ describe('answers that stand ready', () => {
 
   it('can be done without', async () => {
     const all = new AgentOnFakes(ON_DEMAND);
-    all.kernel.standingAnswers = () => {
+    all.kernel.openMissFastPath = () => {
       throw new KernelError('EAGAIN', 'no thread');
     };
     all.store.put(key, printLeaseAttributes(attributes));

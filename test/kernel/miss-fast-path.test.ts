@@ -3,7 +3,7 @@ import { ipAddress, subnet } from '../../src/model/address';
 import { bytesToMac } from '../../src/model/mac';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import type { Peer } from '../../src/model/peer';
-import type { Kernel, StandingAnswers } from '../../src/ports';
+import type { Kernel, MissFastPath } from '../../src/ports';
 import { randomOf } from '../chaos/random';
 import {
   LINK,
@@ -26,12 +26,12 @@ const SEED = 20261127;
 
 let kernel: Kernel;
 let underlay: NetworkInterface;
-let answers: StandingAnswers;
+let answers: MissFastPath;
 
 onFreshKernel((fresh) => ({ kernel, underlay } = fresh));
 beforeEach(() => {
   expectDone(kernel.applyNow(exampleBase(underlay).map(put)));
-  answers = kernel.standingAnswers(LINK, signal);
+  answers = kernel.openMissFastPath(LINK, signal);
 });
 
 /** The n-th peer, with 10.5.N.0/24. */
@@ -69,7 +69,7 @@ test('a packet gets through while the event loop stands still', () => {
 });
 
 test('of peers that come, move and go, exactly those are answered for that are there', async () => {
-  const random = randomOf(seedElse(SEED, 'kernel/standing-answers'));
+  const random = randomOf(seedElse(SEED, 'kernel/miss-fast-path'));
   const probe = new NoticeProbe(kernel);
   const numbers = Array.from({ length: 254 }, (_, n) => n + 1).filter((n) => n !== 1);
   const there = new Set<number>();
