@@ -16,7 +16,7 @@ import { look } from './look';
 import type { Message } from './message';
 import { getNeighbors, parseNeighbor } from './neighbors';
 import { dumpAll, findLink, observe } from './observation';
-import { Overtaken } from './overtaken';
+import { NewerWrites } from './newer-writes';
 import { systemErrorOf } from './refusal';
 import { readRouting, routeAsker } from './routing';
 import { Rtnetlink } from './rtnetlink';
@@ -44,7 +44,7 @@ class LinuxKernel implements Kernel {
   #lastDump: Promise<unknown> = Promise.resolve();
   readonly #listenings = new Set<Listening>();
   readonly #fastPaths = new Set<LinuxMissFastPath>();
-  readonly #overtaken = new Overtaken();
+  readonly #newerWrites = new NewerWrites();
   readonly #changes = new Changes(this.#requests, this.#listenings);
   readonly #closing = new AbortController();
 
@@ -86,7 +86,7 @@ class LinuxKernel implements Kernel {
     const paused = isPeerGoing ? [...this.#fastPaths] : [];
     for (const fastPath of paused) fastPath.pause();
     try {
-      return await this.#overtaken.during(async (due) => {
+      return await this.#newerWrites.during(async (due) => {
         const failed: FailedOperation[] = [];
         for (let at = 0; at < operations.length; at += OPERATIONS_AT_ONCE) {
           if (at > 0) await nextTurn();
@@ -101,7 +101,7 @@ class LinuxKernel implements Kernel {
   }
 
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
-    this.#overtaken.note(operations);
+    this.#newerWrites.note(operations);
     return this.#changes.apply(operations);
   }
 

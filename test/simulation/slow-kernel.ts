@@ -1,6 +1,6 @@
 /** A host's kernel as one process reaches it: it takes its time, refuses now and then, and is spoken to no more after a kill. */
 import { setMaxListeners } from 'node:events';
-import { Overtaken } from '../../src/kernel/overtaken';
+import { NewerWrites } from '../../src/kernel/newer-writes';
 import { KernelError } from '../../src/model/errors';
 import type { IpAddress, Subnet } from '../../src/model/address';
 import type { KernelSettings } from '../../src/model/kernel-settings';
@@ -32,7 +32,7 @@ setMaxListeners(0, NEVER);
 
 export class SlowKernel implements Kernel {
   readonly #stop = new AbortController();
-  readonly #overtaken = new Overtaken();
+  readonly #newerWrites = new NewerWrites();
 
   constructor(
     private readonly inner: FakeKernel,
@@ -57,7 +57,7 @@ export class SlowKernel implements Kernel {
 
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
     this.witness.asked(operations);
-    return this.#overtaken.during((due) =>
+    return this.#newerWrites.during((due) =>
       this.process.wait(signal, (resolve) => {
         const failed: FailedOperation[] = [];
         let done = 0;
@@ -79,7 +79,7 @@ export class SlowKernel implements Kernel {
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
     if (!this.process.isAlive) return [];
     this.witness.asked(operations);
-    this.#overtaken.note(operations);
+    this.#newerWrites.note(operations);
     return this.#execute(operations);
   }
 

@@ -29,7 +29,7 @@ import { BOOT_PROTOCOL, ownerOfRoute } from '../../src/model/ownership';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
 import { MutablePeerTable, type PeerChange } from '../../src/model/peer';
 import { printOperation, type FailedOperation, type Operation } from '../../src/model/operation';
-import { Overtaken } from '../../src/kernel/overtaken';
+import { NewerWrites } from '../../src/kernel/newer-writes';
 import {
   LOCAL_TABLE,
   MAIN_TABLE,
@@ -121,7 +121,7 @@ export class FakeKernel implements Kernel {
   /** Neighbors that failed by themselves. */
   readonly #givenUp = new Set<string>();
   readonly #pending = new Set<IpAddress>();
-  readonly #overtaken = new Overtaken();
+  readonly #newerWrites = new NewerWrites();
   /** By link: whom misses are answered with. */
   readonly #fastPaths = new Map<string, MutablePeerTable>();
   readonly #indexes = new Map<string, number>();
@@ -298,7 +298,7 @@ export class FakeKernel implements Kernel {
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
-    return this.#overtaken.during(async (due) => {
+    return this.#newerWrites.during(async (due) => {
       await this.#turn(signal);
       const fault = isDue(this.#applyFault) ? this.#applyFault : undefined;
       if (!this.pace) return this.#applyAll(due(operations), fault);
@@ -312,7 +312,7 @@ export class FakeKernel implements Kernel {
   }
 
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
-    this.#overtaken.note(operations);
+    this.#newerWrites.note(operations);
     return this.#applyAll(operations, isDue(this.#applyFault) ? this.#applyFault : undefined);
   }
 

@@ -1,8 +1,9 @@
-/** What a long series of operations may not undo any more, because something newer was put meanwhile. */
+/** Objects that were written while a long series of operations is carried out: the series must not undo them. */
 import { keyOf } from '../model/kernel-state';
 import type { Operation } from '../model/operation';
 
-export class Overtaken {
+/** Keeps a series of operations from removing what was put after it began. */
+export class NewerWrites {
   /** For each series that is under way, the keys of what was put since it began. */
   readonly #series = new Set<Set<string>>();
 
