@@ -25,14 +25,14 @@ import { writeNeighborParameters } from './neighbor-parameters';
 import { writeFdbEntry, writeFdbRemoval, writeNeighbor, writeNeighborRemoval } from './neighbors';
 import { findLink, findLinkByAnyName } from './observation';
 import type { Listening } from './listening';
-import { errnoName, kernelErrorOf, type Refusal } from './refusal';
+import { errnoName, kernelErrorOf, type NetlinkError } from './netlink-error';
 import { putBehind } from './route-places';
 import { writeRoute, writeRouteRemoval } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 
 /** How the kernel says that what should be removed is not there. */
 const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'ENODEV', 'ENXIO', 'EADDRNOTAVAIL']);
-const NO_SUCH_LINK: Refusal = { errno: constants.errno.ENODEV, detail: 'there is no such link' };
+const NO_SUCH_LINK: NetlinkError = { errno: constants.errno.ENODEV, detail: 'there is no such link' };
 
 /** An object that hangs on a link, or on none: everything but the link itself. */
 type LinkedObject = Exclude<KernelObject, Link>;
@@ -59,9 +59,9 @@ export class Changes {
   /** Blocks until all are done: some microseconds each. Returns those the kernel refused. */
   apply(operations: readonly Operation[]): FailedOperation[] {
     const failed: FailedOperation[] = [];
-    const fail = (operation: Operation, refusal: Refusal) => {
-      if (operation.verb === 'remove' && ABSENT.has(errnoName(refusal.errno))) return;
-      failed.push({ operation, error: kernelErrorOf(`cannot ${printOperation(operation)}`, refusal) });
+    const fail = (operation: Operation, error: NetlinkError) => {
+      if (operation.verb === 'remove' && ABSENT.has(errnoName(error.errno))) return;
+      failed.push({ operation, error: kernelErrorOf(`cannot ${printOperation(operation)}`, error) });
     };
     let batch: Operation[] = [];
     for (const operation of operations) {
@@ -72,8 +72,8 @@ export class Changes {
       }
       this.#applyBatch(batch, fail);
       batch = [];
-      const refusal = verb === 'put' ? this.#putLink(object) : this.#removeLink(object);
-      if (refusal) fail(operation, refusal);
+      const error = verb === 'put' ? this.#putLink(object) : this.#removeLink(object);
+      if (error) fail(operation, error);
     }
     this.#applyBatch(batch, fail);
     return failed;
@@ -81,7 +81,7 @@ export class Changes {
 
   #applyBatch(
     operations: readonly Operation[],
-    fail: (operation: Operation, refusal: Refusal) => void,
+    fail: (operation: Operation, error: NetlinkError) => void,
   ): void {
     if (operations.length === 0) return;
     // Looked up anew for each batch: a link that was made anew has another index.
@@ -98,18 +98,18 @@ export class Changes {
         sent.push({ operation, object, index });
       }
     }
-    const refusals = this.netlink.execute((writer) => {
+    const errors = this.netlink.execute((writer) => {
       for (const { operation, object, index } of sent) {
         if (operation.verb === 'put') writePut(writer, object, index);
         else writeRemoval(writer, object, index);
         if (object.kind === 'fdb-entry') this.#expectFdbEntry(operation, object);
       }
     });
-    for (const [position, refusal] of refusals) {
+    for (const [position, error] of errors) {
       const { operation, object, index } = sent[position]!;
       const isTaken =
-        operation.verb === 'put' && object.kind === 'route' && errnoName(refusal.errno) === 'EEXIST';
-      const left = isTaken ? putBehind(this.netlink, object, index, this.places) : refusal;
+        operation.verb === 'put' && object.kind === 'route' && errnoName(error.errno) === 'EEXIST';
+      const left = isTaken ? putBehind(this.netlink, object, index, this.places) : error;
       if (left) fail(operation, left);
     }
     // Else a look would never believe what it finds, and each put would remove it first.
@@ -128,20 +128,19 @@ export class Changes {
     for (const listening of this.listenings) listening.expectFdbEntry(object.mac, destination);
   }
 
-  #putLink(link: Link): Refusal | undefined {
+  #putLink(link: Link): NetlinkError | undefined {
     const existing = findLink(this.netlink, link.name);
-    const refusal = existing ? this.#alterLink(link, existing) : this.#makeLink(link);
-    return refusal && this.#explain(refusal, link);
+    const error = existing ? this.#alterLink(link, existing) : this.#makeLink(link);
+    return error && this.#explain(error, link);
   }
 
-  #makeLink(link: Link): Refusal | undefined {
+  #makeLink(link: Link): NetlinkError | undefined {
     const { name, vxlan } = link;
     if (!vxlan) return { errno: constants.errno.EINVAL, detail: 'only vxlan devices can be made' };
-    const refusal = this.#execute((writer) => writeNewLink(writer, link, vxlan));
-    const renamed =
-      refusal && errnoName(refusal.errno) === 'EEXIST' ? this.#findRenamed(link, vxlan) : undefined;
+    const error = this.#execute((writer) => writeNewLink(writer, link, vxlan));
+    const renamed = error && errnoName(error.errno) === 'EEXIST' ? this.#findRenamed(link, vxlan) : undefined;
     if (renamed) return this.#renameBack(link, renamed);
-    if (refusal) return refusal;
+    if (error) return error;
     const made = findLink(this.netlink, name);
     if (!made) return NO_SUCH_LINK;
     this.#expectLink(made);
@@ -152,29 +151,29 @@ export class Changes {
   }
 
   /** Says what is in the way, and what to do about it. */
-  #explain(refusal: Refusal, { name, vxlan }: Link): Refusal {
-    const code = errnoName(refusal.errno);
+  #explain(error: NetlinkError, { name, vxlan }: Link): NetlinkError {
+    const code = errnoName(error.errno);
     const port = vxlan?.port;
     if (code === 'EOPNOTSUPP')
-      return { ...refusal, detail: `this kernel has no vxlan devices (${refusal.detail ?? 'module vxlan'})` };
-    if (code !== 'EEXIST' && code !== 'EADDRINUSE') return refusal;
+      return { ...error, detail: `this kernel has no vxlan devices (${error.detail ?? 'module vxlan'})` };
+    if (code !== 'EEXIST' && code !== 'EADDRINUSE') return error;
     const other = findLinkByAnyName(this.netlink, name);
     if (code === 'EEXIST' && other && other.name !== name) {
       const detail = `it is an alternative name of ${other.name}; ip link property del dev ${other.name} altname ${name}`;
-      return { ...refusal, detail };
+      return { ...error, detail };
     }
     const rivals = this.#vxlanLinks().filter((link) => link.name !== name && link.vxlan!.port === port);
     const twin = rivals.find((link) => link.vxlan!.vni === vxlan?.vni);
     if (code === 'EEXIST') {
-      if (!twin) return { ...refusal, detail: elsewhere(refusal, vxlan) };
+      if (!twin) return { ...error, detail: elsewhere(error, vxlan) };
       const detail = `${twin.name} has VNI ${twin.vxlan!.vni} on UDP port ${port}; remove it, or configure another Backend.VNI or Port`;
-      return { ...refusal, detail };
+      return { ...error, detail };
     }
     // Devices share a port only if they agree on what its packets look like.
     const detail = rivals[0]
       ? `${rivals[0].name} has UDP port ${port} for VXLAN of another kind; remove it, or configure another Backend.Port`
       : `another program has UDP port ${port} ('ss -ulpn' names it); end it, or configure another Backend.Port`;
-    return { ...refusal, detail };
+    return { ...error, detail };
   }
 
   #vxlanLinks(): LinkRecord[] {
@@ -190,23 +189,23 @@ export class Changes {
     return this.#vxlanLinks().find((found) => found.mac === link.mac && isSameDevice(found.vxlan!, vxlan));
   }
 
-  #renameBack(link: Link, renamed: LinkRecord): Refusal | undefined {
+  #renameBack(link: Link, renamed: LinkRecord): NetlinkError | undefined {
     const { index } = renamed;
     const rename = (writer: MessageWriter) => writeLinkName(writer, index, link.name);
     let state: LinkRecord = { ...renamed, name: link.name };
-    let refusal = this.#step(state, rename);
-    if (refusal && errnoName(refusal.errno) === 'EBUSY') {
+    let error = this.#step(state, rename);
+    if (error && errnoName(error.errno) === 'EBUSY') {
       // Older kernels rename only what is down.
       state = { ...state, up: false };
-      refusal =
+      error =
         this.#step({ ...renamed, up: false }, (writer) => writeLinkUp(writer, index, false)) ??
         this.#step(state, rename);
     }
-    return refusal ?? this.#alterLink(link, state);
+    return error ?? this.#alterLink(link, state);
   }
 
   /** Changes what can be changed while packets flow. The MTU comes after the underlay, which bounds it. */
-  #alterLink(link: Link, existing: LinkRecord): Refusal | undefined {
+  #alterLink(link: Link, existing: LinkRecord): NetlinkError | undefined {
     const { index } = existing;
     const [want, have] = [link.vxlan, existing.vxlan];
     if (!want || !have || !isSameDevice(want, have))
@@ -230,32 +229,32 @@ export class Changes {
       steps.push([{ up: link.up }, (writer) => writeLinkUp(writer, index, link.up)]);
     for (const [change, write] of steps) {
       const next = { ...state, ...change };
-      const refusal = this.#step(next, write);
-      if (refusal) return refusal;
+      const error = this.#step(next, write);
+      if (error) return error;
       state = next;
     }
     return undefined;
   }
 
-  #removeLink({ name }: Link): Refusal | undefined {
+  #removeLink({ name }: Link): NetlinkError | undefined {
     const existing = findLink(this.netlink, name);
     if (!existing) return undefined;
-    const refusal = this.#execute((writer) => writeLinkRemoval(writer, existing.index));
-    if (!refusal) for (const listening of this.listenings) listening.forgetLink(existing.index);
-    return refusal;
+    const error = this.#execute((writer) => writeLinkRemoval(writer, existing.index));
+    if (!error) for (const listening of this.listenings) listening.forgetLink(existing.index);
+    return error;
   }
 
-  #step(state: LinkRecord, write: (writer: MessageWriter) => void): Refusal | undefined {
-    const refusal = this.#execute(write);
-    if (!refusal) this.#expectLink(state);
-    return refusal;
+  #step(state: LinkRecord, write: (writer: MessageWriter) => void): NetlinkError | undefined {
+    const error = this.#execute(write);
+    if (!error) this.#expectLink(state);
+    return error;
   }
 
   #expectLink(state: LinkRecord): void {
     for (const listening of this.listenings) listening.expectLink(state);
   }
 
-  #execute(write: (writer: MessageWriter) => void): Refusal | undefined {
+  #execute(write: (writer: MessageWriter) => void): NetlinkError | undefined {
     return this.netlink.execute(write).get(0);
   }
 }
@@ -316,7 +315,7 @@ function forbidRouterAdvertisements(name: string): void {
 }
 
 /** A device that was moved to another network namespace keeps its underlay, and so its VNI and port here: there, we cannot see it. */
-function elsewhere({ detail }: Refusal, vxlan: VxlanParameters | undefined): string | undefined {
+function elsewhere({ detail }: NetlinkError, vxlan: VxlanParameters | undefined): string | undefined {
   if (!detail?.includes('VNI')) return detail;
   return `a device of another network namespace has VNI ${vxlan?.vni} on UDP port ${vxlan?.port} of this one ('ip -all netns exec ip link show type vxlan' may show it); remove it there`;
 }

@@ -17,7 +17,7 @@ import type { Message } from './message';
 import { getNeighbors, parseNeighbor } from './neighbors';
 import { dumpAll, findLink, observe } from './observation';
 import { NewerWrites } from './newer-writes';
-import { systemErrorOf } from './refusal';
+import { systemErrorOf } from './netlink-error';
 import { readRouting, routeAsker } from './routing';
 import { Rtnetlink } from './rtnetlink';
 import { readSettings } from './settings';

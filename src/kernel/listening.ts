@@ -7,7 +7,7 @@ import { MulticastGroups, Protocol } from './constants';
 import type { LinkRecord } from './links';
 import { NoticeReader } from './notices';
 import { notificationFilter, type Instruction } from './notification-filter';
-import { systemErrorOf } from './refusal';
+import { systemErrorOf } from './netlink-error';
 import type { LinuxMissFastPath } from './miss-fast-path/miss-fast-path';
 
 /** Some 20 000 notifications. Beyond that an overrun is told, and everything read anew. */

@@ -4,7 +4,7 @@ import type { IpAddress } from '../../model/address';
 import type { MacAddress } from '../../model/mac';
 import type { Peer, PeerChange } from '../../model/peer';
 import type { MissFastPath } from '../../ports';
-import { systemErrorOf } from '../refusal';
+import { systemErrorOf } from '../netlink-error';
 import { isAnswered, recordsOf } from './peer-records';
 
 /** Keeps the thread told of the peers. */

@@ -3,9 +3,9 @@ import type { RequestSocket } from '../../../native';
 import { openRequestSocket } from '../../../native';
 import { KernelError } from '../../model/errors';
 import { Protocol } from '../constants';
-import { NLMSG_DONE, NLMSG_ERROR, eachMessage, parseRefusal, type Message } from '../message';
+import { NLMSG_DONE, NLMSG_ERROR, eachMessage, parseNetlinkError, type Message } from '../message';
 import { MessageWriter } from '../message-writer';
-import { kernelErrorOf, systemErrorOf, type Refusal } from '../refusal';
+import { kernelErrorOf, systemErrorOf, type NetlinkError } from '../netlink-error';
 
 /** linux/netfilter/nfnetlink.h */
 const NFNL_MSG_BATCH_BEGIN = 0x10;
@@ -62,18 +62,18 @@ export class Nfnetlink {
     const last = writer.count - 1;
     this.#bound(NFNL_MSG_BATCH_END);
     this.#send(writer.messages);
-    let refusal: Refusal | undefined;
+    let netlinkError: NetlinkError | undefined;
     for (let isDone = false; !isDone;) {
       this.#receive((message) => {
         const index = (message.sequence - first) >>> 0;
         if (message.type !== NLMSG_ERROR || index > last) return;
-        const refused = parseRefusal(message);
-        refusal ??= refused;
+        const refused = parseNetlinkError(message);
+        netlinkError ??= refused;
         // What is refused altogether is refused by its first message.
         if (index === last || (index === 0 && refused)) isDone = true;
       });
     }
-    if (refusal) throw refusalOf(what, refusal);
+    if (netlinkError) throw nftablesErrorOf(what, netlinkError);
   }
 
   /**
@@ -88,7 +88,7 @@ export class Nfnetlink {
       const asked = writer.firstSequence;
       const messages: Message[] = [];
       let isInterrupted = false;
-      let refusal: Refusal | undefined;
+      let netlinkError: NetlinkError | undefined;
       this.#send(writer.messages);
       for (let isDone = false; !isDone;) {
         this.#receive((message) => {
@@ -96,11 +96,11 @@ export class Nfnetlink {
           if (message.flags & FLAG_INTERRUPTED) isInterrupted = true;
           if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
             isDone = true;
-            refusal = parseRefusal(message);
+            netlinkError = parseNetlinkError(message);
           } else messages.push(message);
         });
       }
-      const error = refusal && refusalOf(what, refusal);
+      const error = netlinkError && nftablesErrorOf(what, netlinkError);
       if (error?.code === 'ENOENT') return [];
       if (error && error.code !== 'EINTR') throw error;
       if (!error && !isInterrupted) return messages;
@@ -144,8 +144,8 @@ export class Nfnetlink {
   }
 }
 
-function refusalOf(what: string, refusal: Refusal): KernelError {
-  const error = kernelErrorOf(what, refusal);
+function nftablesErrorOf(what: string, netlinkError: NetlinkError): KernelError {
+  const error = kernelErrorOf(what, netlinkError);
   if (error.code !== 'EOPNOTSUPP') return error;
   return new KernelError(error.code, `${what}: this kernel has no nf_tables`, error.detail, { cause: error });
 }

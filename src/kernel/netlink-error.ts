@@ -11,7 +11,7 @@ const NAMES: ReadonlyMap<number, string> = new Map([
 ]);
 
 /** What the kernel answered to a request it did not carry out: a positive errno, and its extended ack text. */
-export interface Refusal {
+export interface NetlinkError {
   readonly errno: number;
   readonly detail: string | undefined;
 }
@@ -22,7 +22,7 @@ export function errnoName(errno: number): string {
 }
 
 /** The error for `what` ("cannot put …") that was refused. Names the capability, where one is missing. */
-export function kernelErrorOf(what: string, { errno, detail }: Refusal): KernelError {
+export function kernelErrorOf(what: string, { errno, detail }: NetlinkError): KernelError {
   const code = errnoName(errno);
   const text = getSystemErrorMap().get(-errno)?.[1] ?? code;
   const why = code === 'EPERM' ? `${text} (CAP_NET_ADMIN is needed)` : detail ? `${text}: ${detail}` : text;
