@@ -52,7 +52,7 @@ import type {
   Firewall,
   Host,
   Kernel,
-  KernelNotice,
+  KernelEvent,
   LeaseRegistry,
   Log,
   MissFastPath,
@@ -705,7 +705,7 @@ export class Agent {
     };
   }
 
-  #hear(notices: readonly KernelNotice[], signal: AbortSignal): void {
+  #hear(notices: readonly KernelEvent[], signal: AbortSignal): void {
     const misses = notices.flatMap((notice) => (notice.kind === 'miss' ? [notice.miss] : []));
     if (misses.length > 0) this.#responder.take(misses);
     for (const notice of notices) {
@@ -719,7 +719,7 @@ export class Agent {
     }
   }
 
-  #hearOfChange({ what, name, isNewLink }: KernelNotice & { kind: 'changed' }): void {
+  #hearOfChange({ what, name, isNewLink }: KernelEvent & { kind: 'changed' }): void {
     const cause: Cause = { kind: 'external', what };
     if (isNewLink) this.#flannel.note('device');
     if (name && this.#overlay) return this.#reconciler.lookAt([name], cause);

@@ -24,7 +24,7 @@ import type { MessageWriter } from './message-writer';
 import { writeNeighborParameters } from './neighbor-parameters';
 import { writeFdbEntry, writeFdbRemoval, writeNeighbor, writeNeighborRemoval } from './neighbors';
 import { findLink, findLinkByAnyName } from './observation';
-import type { Listening } from './listening';
+import type { Subscription } from './subscription';
 import { errnoName, kernelErrorOf, type NetlinkError } from './netlink-error';
 import { putBehind } from './route-places';
 import { writeRoute, writeRouteRemoval } from './routes';
@@ -53,7 +53,7 @@ export class Changes {
 
   constructor(
     private readonly netlink: Rtnetlink,
-    private readonly listenings: Iterable<Listening>,
+    private readonly subscriptions: Iterable<Subscription>,
   ) {}
 
   /** Blocks until all are done: some microseconds each. Returns those the kernel refused. */
@@ -125,7 +125,7 @@ export class Changes {
 
   #expectFdbEntry({ verb }: Operation, object: LinkedObject & { kind: 'fdb-entry' }): void {
     const destination = verb === 'put' ? object.destination : undefined;
-    for (const listening of this.listenings) listening.expectFdbEntry(object.mac, destination);
+    for (const subscription of this.subscriptions) subscription.expectFdbEntry(object.mac, destination);
   }
 
   #putLink(link: Link): NetlinkError | undefined {
@@ -240,7 +240,7 @@ export class Changes {
     const existing = findLink(this.netlink, name);
     if (!existing) return undefined;
     const error = this.#execute((writer) => writeLinkRemoval(writer, existing.index));
-    if (!error) for (const listening of this.listenings) listening.forgetLink(existing.index);
+    if (!error) for (const subscription of this.subscriptions) subscription.forgetLink(existing.index);
     return error;
   }
 
@@ -251,7 +251,7 @@ export class Changes {
   }
 
   #expectLink(state: LinkRecord): void {
-    for (const listening of this.listenings) listening.expectLink(state);
+    for (const subscription of this.subscriptions) subscription.expectLink(state);
   }
 
   #execute(write: (writer: MessageWriter) => void): NetlinkError | undefined {

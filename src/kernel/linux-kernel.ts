@@ -8,10 +8,10 @@ import type { Miss } from '../model/miss';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../model/network-interface';
 import type { FailedOperation, Operation } from '../model/operation';
 import type { RouteAnswer, RouteQuestion, Routing } from '../model/routing';
-import type { Kernel, KernelNotice, Scope, MissFastPath } from '../ports';
+import type { Kernel, KernelEvent, Scope, MissFastPath } from '../ports';
 import { Protocol } from './constants';
 import { Changes } from './changes';
-import { Listening } from './listening';
+import { Subscription } from './subscription';
 import { look } from './look';
 import type { Message } from './message';
 import { getNeighbors, parseNeighbor } from './neighbors';
@@ -42,14 +42,14 @@ class LinuxKernel implements Kernel {
   readonly #requests = openRtnetlink();
   #dumps = openRtnetlink();
   #lastDump: Promise<unknown> = Promise.resolve();
-  readonly #listenings = new Set<Listening>();
+  readonly #subscriptions = new Set<Subscription>();
   readonly #fastPaths = new Set<LinuxMissFastPath>();
   readonly #newerWrites = new NewerWrites();
-  readonly #changes = new Changes(this.#requests, this.#listenings);
+  readonly #changes = new Changes(this.#requests, this.#subscriptions);
   readonly #closing = new AbortController();
 
   observe(scope: Scope, signal: AbortSignal): Promise<KernelState> {
-    for (const listening of this.#listenings) listening.networks = scope.networks;
+    for (const subscription of this.#subscriptions) subscription.networks = scope.networks;
     this.#changes.places = scope;
     return this.#dumping(async (netlink) => {
       const { state, crowded } = await observe(netlink, scope, signal);
@@ -105,7 +105,7 @@ class LinuxKernel implements Kernel {
     return this.#changes.apply(operations);
   }
 
-  listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
+  listen(scope: Scope, listener: (events: readonly KernelEvent[]) => void, signal: AbortSignal): void {
     signal.throwIfAborted();
     let isOpen = false;
     const lookUp = (link: string | number) => {
@@ -117,9 +117,9 @@ class LinuxKernel implements Kernel {
         return undefined;
       }
     };
-    const listening = new Listening(scope, this.#requests.portId, lookUp, this.#fastPaths, listener);
+    const subscription = new Subscription(scope, this.#requests.portId, lookUp, this.#fastPaths, listener);
     isOpen = true;
-    this.#during(signal, this.#listenings, listening);
+    this.#during(signal, this.#subscriptions, subscription);
   }
 
   openMissFastPath(linkName: string, signal: AbortSignal): MissFastPath {

@@ -34,10 +34,10 @@ export interface Kernel {
   applyNow(operations: readonly Operation[]): readonly FailedOperation[];
   /**
    * Reports what happens to the link of that name, to what is on it and to its underlay, and to rules and routes that may lead
-   * packets for these networks elsewhere, until the signal aborts; never our own changes. Calls back with all notices that were
+   * packets for these networks elsewhere, until the signal aborts; never our own changes. Calls back with all events that were
    * waiting, in order. Throws if it cannot start to listen.
    */
-  listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void;
+  listen(scope: Scope, listener: (events: readonly KernelEvent[]) => void, signal: AbortSignal): void;
   /**
    * The fast path for misses on a link of that name, until the signal aborts: an L3 miss for a peer that it was told of is answered
    * without the event loop, sooner than that could and also while it is busy, by the peer's FDB entry and a learned neighbor for the
@@ -75,7 +75,7 @@ export interface Kernel {
 /** Whose kernel state is read: what tells ours and flannel's from that of others. */
 export type Scope = OwnPlaces;
 
-export type KernelNotice =
+export type KernelEvent =
   | { readonly kind: 'miss'; readonly miss: Miss }
   /** A neighbor we installed does not answer the kernel's probes any more. */
   | { readonly kind: 'unanswered'; readonly address: IpAddress; readonly mac: MacAddress }
@@ -93,5 +93,5 @@ export type KernelNotice =
   | { readonly kind: 'interfaces' }
   /** Rules, or routes of others, changed in a way that may lead packets for our networks elsewhere. */
   | { readonly kind: 'routing' }
-  /** Notices were lost, because they came faster than we read. */
+  /** Events were lost, because they came faster than we read. */
   | { readonly kind: 'overrun' };

@@ -9,7 +9,7 @@ import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
 import type { RouteAnswer, RouteQuestion, Routing } from '../../src/model/routing';
 import type { FailedOperation, Operation } from '../../src/model/operation';
-import type { Kernel, KernelNotice, Scope, MissFastPath } from '../../src/ports';
+import type { Kernel, KernelEvent, Scope, MissFastPath } from '../../src/ports';
 import type { FakeKernel } from '../support/fake-kernel';
 import type { Process } from './process';
 
@@ -83,10 +83,10 @@ export class SlowKernel implements Kernel {
     return this.#execute(operations);
   }
 
-  listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
-    const tell = (notices: readonly KernelNotice[]) =>
+  listen(scope: Scope, listener: (events: readonly KernelEvent[]) => void, signal: AbortSignal): void {
+    const tell = (events: readonly KernelEvent[]) =>
       void this.process.later(1, 'is notified', () => {
-        if (!signal.aborted) listener(notices);
+        if (!signal.aborted) listener(events);
       });
     this.inner.listen(scope, tell, AbortSignal.any([signal, this.#stop.signal]));
   }

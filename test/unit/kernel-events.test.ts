@@ -4,7 +4,7 @@ import type { LinkRecord } from '../../src/kernel/links';
 import { writeLinkMtu, writeNewLink } from '../../src/kernel/links';
 import { MessageWriter } from '../../src/kernel/message-writer';
 import { writeFdbEntry, writeNeighbor } from '../../src/kernel/neighbors';
-import { NoticeReader } from '../../src/kernel/notices';
+import { KernelEventReader } from '../../src/kernel/kernel-events';
 import { notificationFilter, type Instruction } from '../../src/kernel/notification-filter';
 import { writeRoute, writeRouteRemoval } from '../../src/kernel/routes';
 import { AF_BRIDGE, FlagBit, StateBit } from '../../src/kernel/wire';
@@ -20,7 +20,7 @@ import {
 } from '../../src/model/address';
 import type { Route } from '../../src/model/kernel-state';
 import { macAddress, type MacAddress } from '../../src/model/mac';
-import type { KernelNotice } from '../../src/ports';
+import type { KernelEvent } from '../../src/ports';
 
 const INDEX = 7;
 const OWN = 4_321;
@@ -101,14 +101,14 @@ function message(write: (writer: MessageWriter) => void, portId = 0): Buffer {
   return bytes;
 }
 
-function readerOf(links: LinkRecord[] = [LINK, UNDERLAY]): NoticeReader {
-  return new NoticeReader('flannel.1', (link) =>
+function readerOf(links: LinkRecord[] = [LINK, UNDERLAY]): KernelEventReader {
+  return new KernelEventReader('flannel.1', (link) =>
     links.find(({ name, index }) => name === link || index === link),
   );
 }
 
-const changes = (notices: readonly KernelNotice[]) =>
-  notices.map((notice) => (notice.kind === 'changed' ? notice.what : notice.kind));
+const changes = (events: readonly KernelEvent[]) =>
+  events.map((event) => (event.kind === 'changed' ? event.what : event.kind));
 
 describe('a notification about a neighbor', () => {
   test('asks for the MAC of an address: an L3 miss', () => {
@@ -252,8 +252,8 @@ describe('a notification about a route', () => {
     replaced.writeUInt16LE(added.readUInt16LE(6) | FlagsNew.REPLACE, 6);
     return replaced;
   };
-  const named = (notices: readonly KernelNotice[]) =>
-    notices.map((notice) => (notice.kind === 'changed' ? notice.name : notice));
+  const named = (events: readonly KernelEvent[]) =>
+    events.map((event) => (event.kind === 'changed' ? event.name : event));
 
   test('names it, but for one that leads nowhere, and one that may stand beside others of its name', () => {
     const name = { kind: 'route', destination: ROUTE.destination, metric: ROUTE.metric };
@@ -299,9 +299,9 @@ describe('a notification about settings', () => {
 describe('a flood', () => {
   test('of changes is summed up', () => {
     const one = message((writer) => writeRouteRemoval(writer, ROUTE, INDEX));
-    const notices = readerOf().read(Buffer.concat(Array.from({ length: 1000 }, () => one)));
-    expect(notices).toHaveLength(129);
-    expect(notices.at(-1)).toEqual({ kind: 'changed', what: 'and 872 more changes', name: undefined });
+    const events = readerOf().read(Buffer.concat(Array.from({ length: 1000 }, () => one)));
+    expect(events).toHaveLength(129);
+    expect(events.at(-1)).toEqual({ kind: 'changed', what: 'and 872 more changes', name: undefined });
   });
 
   test('of misses is not', () => {

@@ -2,10 +2,10 @@
 import { openMonitor, type Monitor } from '../../native';
 import type { IpAddress, Subnet } from '../model/address';
 import type { MacAddress } from '../model/mac';
-import type { KernelNotice, Scope } from '../ports';
+import type { KernelEvent, Scope } from '../ports';
 import { MulticastGroups, Protocol } from './constants';
 import type { LinkRecord } from './links';
-import { NoticeReader } from './notices';
+import { KernelEventReader } from './kernel-events';
 import { notificationFilter, type Instruction } from './notification-filter';
 import { systemErrorOf } from './netlink-error';
 import type { LinuxMissFastPath } from './miss-fast-path/miss-fast-path';
@@ -23,16 +23,16 @@ const GROUPS = [
   MulticastGroups.IPV4_RULE,
   MulticastGroups.IPV6_RULE,
 ];
-/** Turns of the event loop, each with hundreds of notices: under a flood that does not end, an overrun is told about each second. */
+/** Turns of the event loop, each with hundreds of events: under a flood that does not end, an overrun is told about each second. */
 const PATIENCE_TURNS = 512;
 
 /**
- * Tells the notices about one link until it is closed. After an overrun the kernel drops everything until all that waits has been
+ * Tells the events about one link until it is closed. After an overrun the kernel drops everything until all that waits has been
  * read, and says so only once: so the overrun is told when there is nothing more to read, and what is read anew then is right.
  */
-export class Listening {
+export class Subscription {
   readonly #monitor: Monitor;
-  #reader: NoticeReader | undefined;
+  #reader: KernelEventReader | undefined;
   #hasHeard = false;
   #hasLost = false;
   #isWatching = false;
@@ -44,14 +44,14 @@ export class Listening {
     ownPortId: number,
     lookUp: (link: string | number) => LinkRecord | undefined,
     fastPaths: Iterable<LinuxMissFastPath>,
-    private readonly listener: (notices: readonly KernelNotice[]) => void,
+    private readonly listener: (events: readonly KernelEvent[]) => void,
   ) {
     this.#monitor = open(notificationFilter(ownPortId, networks), (messages, isOverrun) =>
       this.#hear(messages, isOverrun),
     );
     try {
       // After the monitor was opened, so that nothing is lost between the two.
-      this.#reader = new NoticeReader(link, lookUp, fastPaths);
+      this.#reader = new KernelEventReader(link, lookUp, fastPaths);
       this.#reader.networks = networks;
     } catch (error) {
       this.close();
@@ -76,7 +76,7 @@ export class Listening {
     this.#watch();
   }
 
-  /** See {@link NoticeReader.forgetLink}. */
+  /** See {@link KernelEventReader.forgetLink}. */
   forgetLink(index: number): void {
     this.#reader?.forgetLink(index);
   }
@@ -93,8 +93,8 @@ export class Listening {
       this.#hasLost = true;
       this.#watch();
     }
-    const notices = messages ? this.#reader.read(messages) : [];
-    if (notices.length > 0) this.listener(notices);
+    const events = messages ? this.#reader.read(messages) : [];
+    if (events.length > 0) this.listener(events);
   }
 
   /** While something is expected or lost: looks in each turn of the event loop whether the kernel still had something to tell. */

@@ -38,7 +38,7 @@ afterEach(() => probe.stop());
 
 let marks = 0;
 
-/** A mark in the stream of notices: when it is there, all that was caused before it is. */
+/** A mark in the stream of events: when it is there, all that was caused before it is. */
 async function mark(): Promise<void> {
   const text = `10.5.250.${(marks++ % 200) + 1}/32`;
   const isThere = () => probe.changes.some((change) => change.includes(text));
@@ -48,8 +48,8 @@ async function mark(): Promise<void> {
   await probe.until(`mark ${text} removed`, () =>
     probe.changes.some((change) => change === `route ${text} removed`),
   );
-  const kept = probe.notices.filter((notice) => notice.kind !== 'changed' || !notice.what.includes(text));
-  probe.notices.splice(0, Infinity, ...kept);
+  const kept = probe.events.filter((event) => event.kind !== 'changed' || !event.what.includes(text));
+  probe.events.splice(0, Infinity, ...kept);
 }
 
 test('an FDB entry that is not permanent any more is told of, and put right', async () => {
@@ -61,7 +61,7 @@ test('an FDB entry that is not permanent any more is told of, and put right', as
     await probe.until(`the ${kind} entry is told of`, () =>
       probe.changes.includes(`fdb-entry ${entry.mac} now leads to 192.168.0.99`),
     );
-    probe.notices.length = 0;
+    probe.events.length = 0;
     const name = { kind: 'fdb-entry', link: LINK, mac: entry.mac } as const;
     expect(await kernel.look([name], SCOPE, signal)).toEqual(new Map());
     expectDone(kernel.applyNow([put(entry)]));
@@ -88,7 +88,7 @@ test('nothing that we do is told: making, changing, filling, removing a link', a
   await mark();
   expectDone(await kernel.apply([remove(exampleLink(underlay))], signal));
   await mark();
-  expect(probe.notices).toEqual([]);
+  expect(probe.events).toEqual([]);
 });
 
 describe('with a link and a peer, it is told when somebody', () => {
@@ -169,7 +169,7 @@ describe('with a link and a peer, it is told when somebody', () => {
     sh(command);
     await probe.until(change, ({ changes }) => changes.includes(change));
     // A route that is not ours may go before one that is.
-    const others = probe.notices.filter(({ kind }) => kind !== 'changed' && kind !== 'routing');
+    const others = probe.events.filter(({ kind }) => kind !== 'changed' && kind !== 'routing');
     expect(others).toEqual([]);
   });
 
@@ -180,7 +180,7 @@ describe('with a link and a peer, it is told when somebody', () => {
     await probe.until('the new name', ({ changes }) =>
       changes.includes('underlay eth0 changed: name eth0 → vk-other'),
     );
-    probe.notices.splice(0);
+    probe.events.splice(0);
     sh('ip link set vk-other mtu 1400');
     await probe.until('a change under the new name', ({ changes }) =>
       changes.includes('underlay vk-other changed: mtu 1500 → 1400'),
@@ -196,7 +196,7 @@ describe('with a link and a peer, it is told when somebody', () => {
     await probe.until('the new one', ({ changes }) => changes.includes('underlay eth0 is there again'));
     expectDone(kernel.applyNow([...exampleBase(remade), ...PEER].map(put)));
     await mark();
-    probe.notices.splice(0);
+    probe.events.splice(0);
     sh('ip link set eth0 mtu 1400');
     await probe.until('a change of the new one', ({ changes }) =>
       changes.includes('underlay eth0 changed: mtu 1500 → 1400'),
@@ -208,11 +208,11 @@ describe('with a link and a peer, it is told when somebody', () => {
     sh('ip link set flannel.1 name vk-x');
     await probe.until('that it is gone', ({ changes }) => changes.includes('link flannel.1 renamed to vk-x'));
     await mark();
-    probe.notices.splice(0);
+    probe.events.splice(0);
     sh('ip link set vk-x up');
     sh('ip neigh add 10.5.2.0 lladdr 02:00:00:00:00:09 dev vk-x nud permanent');
     await mark();
-    expect(probe.notices).toEqual([]);
+    expect(probe.events).toEqual([]);
   });
 
   test('makes a link of our name', async () => {
@@ -249,7 +249,7 @@ describe('with a link and a peer, it is told when somebody', () => {
     await sendPacket(ipAddress('10.5.2.9'));
     await sendPacket(ipAddress('192.168.0.77'));
     await mark();
-    expect(probe.notices.filter(({ kind }) => kind !== 'interfaces')).toEqual([]);
+    expect(probe.events.filter(({ kind }) => kind !== 'interfaces')).toEqual([]);
   });
 
   test('leads packets of the network elsewhere: then just that is told, once at a time', async () => {
@@ -262,27 +262,27 @@ describe('with a link and a peer, it is told when somebody', () => {
       'ip rule del pref 1000',
     ]) {
       sh(command);
-      await probe.until(command, ({ notices }) => notices.length > 0);
+      await probe.until(command, ({ events }) => events.length > 0);
       await mark();
-      expect([command, probe.notices.splice(0)]).toEqual([command, [{ kind: 'routing' }]]);
+      expect([command, probe.events.splice(0)]).toEqual([command, [{ kind: 'routing' }]]);
     }
   });
 
   test('gives a bridge an address, or takes it away, or takes it up or down: then just that is told', async () => {
     sh('ip link add vk-bridge type bridge');
     await mark();
-    expect(probe.notices).toEqual([]);
+    expect(probe.events).toEqual([]);
     sh('ip addr add 172.30.0.1/16 dev vk-bridge');
     await mark();
-    expect(probe.notices).toEqual([{ kind: 'interfaces' }]);
+    expect(probe.events).toEqual([{ kind: 'interfaces' }]);
     sh('ip addr del 172.30.0.1/16 dev vk-bridge');
     await mark();
-    expect(probe.notices).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
+    expect(probe.events).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
     for (const state of ['up', 'down']) {
-      probe.notices.length = 0;
+      probe.events.length = 0;
       sh(`ip link set vk-bridge ${state}`);
       await mark();
-      expect(probe.notices).toEqual([{ kind: 'interfaces' }]);
+      expect(probe.events).toEqual([{ kind: 'interfaces' }]);
     }
     sh('ip link del vk-bridge');
   });
@@ -331,11 +331,11 @@ test('of thousands of foreign changes of routes and rules outside of the network
 test('a default route that comes or goes is told of, whoever makes it', async () => {
   sh('ip route add default via 192.168.0.253 dev eth0 proto dhcp metric 100');
   await mark();
-  expect(probe.notices).toEqual([{ kind: 'interfaces' }]);
+  expect(probe.events).toEqual([{ kind: 'interfaces' }]);
   sh('ip route del default via 192.168.0.253 dev eth0 proto dhcp metric 100');
   sh('ip route add 198.51.100.0/24 via 192.168.0.253 dev eth0 proto dhcp');
   await mark();
-  expect(probe.notices).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
+  expect(probe.events).toEqual([{ kind: 'interfaces' }, { kind: 'interfaces' }]);
 });
 
 test('forwarding that is switched is told of, whichever interface it is for, and no other setting', async () => {
@@ -344,15 +344,15 @@ test('forwarding that is switched is told of, whichever interface it is for, and
   const other = before === '0' ? '1' : '0';
   set('ip_forward', other);
   await mark();
-  expect(probe.notices).toEqual([{ kind: 'interfaces' }]);
+  expect(probe.events).toEqual([{ kind: 'interfaces' }]);
   set('conf/eth0/forwarding', before!);
   await mark();
-  expect(probe.notices).toHaveLength(2);
+  expect(probe.events).toHaveLength(2);
   set('conf/eth0/rp_filter', '1');
   set('ip_forward', other);
   sh('ip link add vk-veth type veth peer name vk-veth2');
   await mark();
-  expect(probe.notices).toHaveLength(2);
+  expect(probe.events).toHaveLength(2);
   set('ip_forward', before!);
   await mark();
   sh('ip link del vk-veth');
@@ -377,9 +377,9 @@ test('an overrun is told, what was lost can be read, and listening goes on', asy
   // Blocks this process, so that it cannot read what the kernel tells meanwhile.
   sh('ip -batch -', lines.join('\n') + '\n');
   await sendPacket(ipAddress('10.5.253.5'));
-  await probe.until('the overrun', ({ notices }) => notices.some(({ kind }) => kind === 'overrun'));
+  await probe.until('the overrun', ({ events }) => events.some(({ kind }) => kind === 'overrun'));
   expect(await kernel.pendingMisses(LINK, signal)).toContainEqual({ layer: 'l3', address: '10.5.253.5' });
-  expect(probe.notices.at(-1)).toEqual({ kind: 'overrun' });
+  expect(probe.events.at(-1)).toEqual({ kind: 'overrun' });
   sh(`ip route add 10.5.2.0/24 via 10.5.2.0 dev ${LINK} onlink proto 84`);
   await probe.until('what comes after it', ({ changes }) => changes.includes('route 10.5.2.0/24 changed'));
   await sendPacket(ipAddress('10.5.254.5'));

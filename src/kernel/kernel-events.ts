@@ -1,7 +1,7 @@
 /** What notifications mean for one link: misses, and changes that somebody else made. */
 import { contains, overlap, printSubnet, sameSubnet, type Subnet } from '../model/address';
 import type { ObjectName } from '../model/kernel-state';
-import type { KernelNotice } from '../ports';
+import type { KernelEvent } from '../ports';
 import { FlagsNew, MessageType, RoutingTable } from './constants';
 import { parseAddress, type AddressRecord } from './addresses';
 import { isForwardingSet } from './settings';
@@ -21,7 +21,7 @@ const CHANGES_AT_ONCE = 128;
 const KNOWN_ADDRESSES = 1_024;
 
 /** Reads the notifications about one link and its underlay. Does no I/O itself: `lookUp` finds a link in the kernel. */
-export class NoticeReader {
+export class KernelEventReader {
   /** Networks whose routes are ours, so that a foreign route in the place of one of them, or before it, is noticed. */
   networks: readonly Subnet[] = [];
   /** Messages that made no sense. */
@@ -36,7 +36,7 @@ export class NoticeReader {
   #lostUnderlay: string | undefined;
   /** Underlay addresses with their flags: router advertisements refresh them again and again. */
   readonly #addresses = new Map<string, string>();
-  #notices: KernelNotice[] = [];
+  #events: KernelEvent[] = [];
   #changes = 0;
 
   constructor(
@@ -54,25 +54,25 @@ export class NoticeReader {
     if (this.#link?.index === index) this.#link = undefined;
   }
 
-  /** The notices in these messages, in order. */
-  read(messages: Buffer): readonly KernelNotice[] {
-    this.#notices = [];
+  /** The events in these messages, in order. */
+  read(messages: Buffer): readonly KernelEvent[] {
+    this.#events = [];
     this.#changes = 0;
     const isWhole = eachMessage(messages, (message) => {
       if (!this.#hear(message)) this.malformed++;
     });
     if (!isWhole) this.malformed++;
     if (this.#changes > CHANGES_AT_ONCE)
-      this.#notices.push({
+      this.#events.push({
         kind: 'changed',
         what: `and ${this.#changes - CHANGES_AT_ONCE} more changes`,
         name: undefined,
       });
-    return this.#notices;
+    return this.#events;
   }
 
   /** The kernel had nothing more to tell: forgets what was expected, and tells of what may be other than we left it. */
-  settle(): readonly KernelNotice[] {
+  settle(): readonly KernelEvent[] {
     const { linkName: link } = this;
     return this.ownChanges.age().map((mac) => {
       const name = { kind: 'fdb-entry', link, mac } as const;
@@ -81,7 +81,7 @@ export class NoticeReader {
   }
 
   /** Notifications were lost: looks anew. */
-  recover(): readonly KernelNotice[] {
+  recover(): readonly KernelEvent[] {
     this.#forgotten.clear();
     this.#adopt(this.lookUp(this.linkName));
     return [{ kind: 'overrun' }];
@@ -121,8 +121,8 @@ export class NoticeReader {
     const record = parseNeighbor(message);
     if (!record) return false;
     if (message.type === MessageType.GETNEIGH) {
-      const notice = questionOf(record);
-      if (notice) this.#notices.push(notice);
+      const event = questionOf(record);
+      if (event) this.#events.push(event);
       return true;
     }
     const isGone = message.type === MessageType.DELNEIGH;
@@ -197,7 +197,7 @@ export class NoticeReader {
   }
 
   #tellOfRouting(): void {
-    if (!this.#notices.some(({ kind }) => kind === 'routing')) this.#notices.push({ kind: 'routing' });
+    if (!this.#events.some(({ kind }) => kind === 'routing')) this.#events.push({ kind: 'routing' });
   }
 
   #hearAddress(message: Message): boolean {
@@ -220,7 +220,7 @@ export class NoticeReader {
   }
 
   #tellOfInterfaces(): void {
-    if (this.#notices.at(-1)?.kind !== 'interfaces') this.#notices.push({ kind: 'interfaces' });
+    if (this.#events.at(-1)?.kind !== 'interfaces') this.#events.push({ kind: 'interfaces' });
   }
 
   #isKnown(record: AddressRecord, isGone: boolean): boolean {
@@ -291,7 +291,7 @@ export class NoticeReader {
   /** `name`: the one object that it came to; undefined where it may have come to others, too. */
   #change(what: string, name?: ObjectName, isNewLink = false): void {
     if (++this.#changes > CHANGES_AT_ONCE) return;
-    this.#notices.push({ kind: 'changed', what, name, ...(isNewLink ? { isNewLink } : {}) });
+    this.#events.push({ kind: 'changed', what, name, ...(isNewLink ? { isNewLink } : {}) });
   }
 }
 
@@ -311,7 +311,7 @@ function some<T>(all: Iterable<T>, isSo: (one: T) => boolean): boolean {
 }
 
 /** What the kernel asks with an RTM_GETNEIGH; undefined for what is no question to us. */
-function questionOf({ address, mac, state }: NeighborRecord): KernelNotice | undefined {
+function questionOf({ address, mac, state }: NeighborRecord): KernelEvent | undefined {
   if (address !== undefined && mac === undefined && state & StateBit.INCOMPLETE)
     return { kind: 'miss', miss: { layer: 'l3', address } };
   if (mac !== undefined && address === undefined) return { kind: 'miss', miss: { layer: 'l2', mac } };
