@@ -1,8 +1,8 @@
 /** The sets and rules by which only peers get in at the VXLAN port. */
-import { addressToBytes, bitsOf, familyOf, integerToAddress, type Family } from '../../model/address';
+import { addressToBytes, bitsOf, familyOf, type Family } from '../../model/address';
 import type { AdmissionTerms } from '../../model/admission';
-import { Hook, putChain } from '../nftables/chains';
-import type { Register, RuleWriter } from '../nftables/expressions';
+import { putChain } from '../nftables/chains';
+import { prefixMask, type Register, type RuleWriter } from '../nftables/expressions';
 import { CREATE, CREATE_LAST, NftMessage } from '../nftables/messages';
 import type { Put } from '../nftables/nfnetlink';
 import { putRule } from '../nftables/rules';
@@ -65,12 +65,12 @@ export interface Rule {
 export function writeRules(put: Put, table: string, text: string, rules: readonly Rule[]): void {
   put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, 'guard'));
   for (const chain of ['input', 'forward'] as const) {
-    const entry = { hook: Hook[chain], priority: PRIORITY };
+    const entry = { type: 'filter', hook: chain, priority: PRIORITY } as const;
     put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, chain, entry));
   }
   for (const [i, { chain, write }] of rules.entries()) {
     put(NftMessage.NEWRULE, CREATE_LAST, (writer) =>
-      putRule(writer, table, chain, commentOf(text, i, rules.length), write),
+      putRule(writer, { table, chain }, commentOf(text, i, rules.length), write),
     );
   }
 }
@@ -118,7 +118,7 @@ function guardRules({ network, family, lengths }: AdmissionTerms): Rule[] {
     ...SENDERS[inner].map(({ protocol, at }) =>
       guard((rule) => {
         isInner(rule, protocol).load('transport', at, bitsOf(inner) / 8, 0);
-        if (network.prefixLength < bitsOf(inner)) rule.mask(0, maskOf(inner, network.prefixLength));
+        if (network.prefixLength < bitsOf(inner)) rule.mask(0, prefixMask(inner, network.prefixLength));
         rule.is(0, addressToBytes(network.address)).count().verdict('drop');
       }),
     ),
@@ -138,7 +138,7 @@ function acceptPeer(rule: RuleWriter, sender: Sender, family: Family, inner: Fam
     bitsOf(inner) / 8,
     register,
   );
-  if (length < bitsOf(inner)) rule.mask(register, maskOf(inner, length));
+  if (length < bitsOf(inner)) rule.mask(register, prefixMask(inner, length));
   rule.isIn(0, sourcesOf(length)).verdict('accept');
 }
 
@@ -197,13 +197,6 @@ export function termsOf(comments: readonly string[]): string | undefined {
   const [, count, terms] = /^1\/(\d+) (.*)$/.exec(comments[0] ?? '') ?? [];
   if (terms === undefined || comments.length !== Number(count)) return undefined;
   return comments.every((comment, i) => comment === commentOf(terms, i, comments.length)) ? terms : undefined;
-}
-
-function maskOf(family: Family, prefixLength: number): Uint8Array {
-  const bits = bitsOf(family);
-  return addressToBytes(
-    integerToAddress(family, ((1n << BigInt(prefixLength)) - 1n) << BigInt(bits - prefixLength)),
-  );
 }
 
 function bigEndian(value: number, bytes: number): Uint8Array {

@@ -1,4 +1,5 @@
 /** The expressions of nf_tables' rules, as far as we write them. Numbers and names: linux/netfilter/nf_tables.h. */
+import { addressToBytes, bitsOf, integerToAddress, type Family } from '../../model/address';
 import type { MessageWriter } from '../message-writer';
 import { DATA, LIST_ITEM, Verdict, bigEndian64 } from './messages';
 
@@ -12,6 +13,10 @@ export type Register = number;
 const JUMP = -3;
 /** Where a header begins: NFT_PAYLOAD_*. */
 export const Base = { network: 1, transport: 2 } as const;
+/** NFT_META_* */
+const META = { mark: 3, iifname: 6, nfproto: 15, l4proto: 16 } as const;
+/** NF_NAT_RANGE_PROTO_RANDOM_FULLY */
+const RANDOM_FULLY = 0x10;
 /** NFT_CMP_EQ, NFT_CMP_NEQ */
 const CMP_EQ = 0;
 const CMP_NEQ = 1;
@@ -25,11 +30,11 @@ const FIB_IIF = 8;
 export class RuleWriter {
   constructor(private readonly writer: MessageWriter) {}
 
-  /** `meta nfproto`, `meta l4proto` into a register. */
-  meta(key: 'nfproto' | 'l4proto', to: Register): this {
+  /** `meta nfproto`, `meta l4proto`, … into a register. */
+  meta(key: keyof typeof META, to: Register): this {
     return this.#expression('meta', () => {
       this.writer.u32be(1, FIRST_REGISTER + to);
-      this.writer.u32be(2, key === 'nfproto' ? 15 : 16);
+      this.writer.u32be(2, META[key]);
     });
   }
 
@@ -104,6 +109,12 @@ export class RuleWriter {
     return this.#verdict(Verdict[verdict]);
   }
 
+  masquerade(isFullyRandom: boolean): this {
+    return this.#expression('masq', () => {
+      if (isFullyRandom) this.writer.u32be(1, RANDOM_FULLY);
+    });
+  }
+
   jump(chain: string): this {
     return this.#verdict(JUMP, chain);
   }
@@ -139,4 +150,12 @@ export class RuleWriter {
   #data(type: number, value: Uint8Array): void {
     this.writer.nest(type, () => this.writer.bytes(DATA.VALUE, value));
   }
+}
+
+/** The bytes of a netmask. */
+export function prefixMask(family: Family, prefixLength: number): Uint8Array {
+  const bits = bitsOf(family);
+  return addressToBytes(
+    integerToAddress(family, ((1n << BigInt(prefixLength)) - 1n) << BigInt(bits - prefixLength)),
+  );
 }

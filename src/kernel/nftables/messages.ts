@@ -2,6 +2,10 @@
 import type { MessageWriter } from '../message-writer';
 import { eachAttribute, readText } from '../wire';
 
+/** The families of tables: of one family of packets, or of both. NFPROTO_* */
+export const TableFamily = { ip: 2, ip6: 10, inet: 1 } as const;
+export type TableFamily = keyof typeof TableFamily;
+
 /** NFT_MSG_* */
 export const NftMessage = {
   NEWTABLE: 0,
@@ -10,13 +14,14 @@ export const NftMessage = {
   NEWCHAIN: 3,
   NEWRULE: 6,
   GETRULE: 7,
+  DELRULE: 8,
   NEWSET: 9,
   NEWSETELEM: 12,
   GETSETELEM: 13,
   DELSETELEM: 14,
 } as const;
 
-/** NLM_F_CREATE; with NLM_F_APPEND for a rule. */
+/** NLM_F_CREATE; with NLM_F_APPEND for a rule that goes to the end of its chain. */
 export const CREATE = 0x400;
 export const CREATE_LAST = 0xc00;
 
@@ -28,8 +33,8 @@ const DORMANT = 1;
 export const LIST_ITEM = 1;
 /** NFTA_DATA_* */
 export const DATA = { VALUE: 1, VERDICT: 2 } as const;
-/** NF_DROP and NF_ACCEPT. */
-export const Verdict = { drop: 0, accept: 1 } as const;
+/** NF_DROP, NF_ACCEPT, NFT_RETURN. */
+export const Verdict = { drop: 0, accept: 1, return: -5 } as const;
 /** What a question about a table asks for: the elements of a set, or the rules of a chain. */
 const WITHIN = 2;
 
@@ -71,7 +76,7 @@ export function within(
   });
 }
 
-/** Eight bytes, as netfilter has its times. */
+/** Eight bytes, as netfilter has its times and handles. */
 export function bigEndian64(value: number): Uint8Array {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64BE(BigInt(value));

@@ -6,6 +6,7 @@ import { Protocol } from '../constants';
 import { NLMSG_DONE, NLMSG_ERROR, eachMessage, parseNetlinkError, type Message } from '../message';
 import { MessageWriter } from '../message-writer';
 import { kernelErrorOf, systemErrorOf, type NetlinkError } from '../netlink-error';
+import { TableFamily } from './messages';
 
 /** linux/netfilter/nfnetlink.h */
 const NFNL_MSG_BATCH_BEGIN = 0x10;
@@ -13,16 +14,19 @@ const NFNL_MSG_BATCH_END = 0x11;
 const NFNL_SUBSYS_NFTABLES = 10;
 /** struct nfgenmsg: family, version, and a number in network byte order. */
 const HEADER = 4;
-/** NFPROTO_INET: rules for both families. */
-const FAMILY_INET = 1;
 const FLAG_DUMP = 0x300;
 const FLAG_INTERRUPTED = 0x10;
 const DUMP_ATTEMPTS = 20;
 const REQUEST_BUFFER_BYTES = 4 << 20;
 const ANSWER_MILLISECONDS = 5_000;
 
-/** Writes a message of this type, with what `write` writes into it. */
-export type Put = (type: number, flags: number, write: (writer: MessageWriter) => void) => void;
+/** Writes a message of this type, with what `write` writes into it, about a table of that family; by default of both. */
+export type Put = (
+  type: number,
+  flags: number,
+  write: (writer: MessageWriter) => void,
+  family?: TableFamily,
+) => void;
 
 /** Opens nf_tables of the network namespace this process is in. */
 export function openNfnetlink(): Nfnetlink {
@@ -55,7 +59,7 @@ export class Nfnetlink {
     const writer = this.#writer;
     writer.clear();
     this.#bound(NFNL_MSG_BATCH_BEGIN);
-    write((type, flags, content) => this.#put(type, flags, content));
+    write((type, flags, content, family) => this.#put(type, flags, content, family));
     // Only newer kernels answer to the end of a batch.
     writer.acknowledge();
     const first = writer.firstSequence;
@@ -112,9 +116,14 @@ export class Nfnetlink {
     this.socket.close();
   }
 
-  #put(type: number, flags: number, write: (writer: MessageWriter) => void): void {
+  #put(
+    type: number,
+    flags: number,
+    write: (writer: MessageWriter) => void,
+    family: TableFamily = 'inet',
+  ): void {
     this.#writer.begin((NFNL_SUBSYS_NFTABLES << 8) | type, flags, HEADER);
-    this.#writer.headerU8(0, FAMILY_INET);
+    this.#writer.headerU8(0, TableFamily[family]);
     write(this.#writer);
     this.#writer.end();
   }

@@ -2,9 +2,9 @@
 import type { MessageWriter } from '../message-writer';
 import { readText } from '../wire';
 import { RuleWriter } from './expressions';
-import { putTable, within } from './messages';
+import { bigEndian64, putTable, within } from './messages';
 
-const RULE = { CHAIN: 2, EXPRESSIONS: 4, USERDATA: 7 } as const;
+const RULE = { CHAIN: 2, HANDLE: 3, EXPRESSIONS: 4, POSITION: 6, USERDATA: 7 } as const;
 const RULE_COMMENT = 0;
 
 /** What nft(8) shows as a rule's comment. */
@@ -18,17 +18,32 @@ export function readComment(buffer: Buffer, start: number, end: number): string 
   return comment;
 }
 
-/** Begins a rule; `write` writes its expressions. */
+/** Where a rule goes: before the one with that handle, or, by the flags of its message, to the end of the chain. */
+export interface RulePlace {
+  readonly table: string;
+  readonly chain: string;
+  readonly before?: number | undefined;
+}
+
+/** A rule; `write` writes its expressions. */
 export function putRule(
   writer: MessageWriter,
-  table: string,
-  chain: string,
-  comment: string,
+  { table, chain, before }: RulePlace,
+  comment: string | undefined,
   write: (rule: RuleWriter) => void,
 ): void {
   putTable(writer, table);
   writer.string(RULE.CHAIN, chain);
   writer.nest(RULE.EXPRESSIONS, () => write(new RuleWriter(writer)));
+  if (before !== undefined) writer.bytes(RULE.POSITION, bigEndian64(before));
+  if (comment === undefined) return;
   const text = Buffer.from(`${comment}\0`);
   writer.bytes(RULE.USERDATA, Buffer.concat([Buffer.from([RULE_COMMENT, text.length]), text]));
+}
+
+/** Names a rule that is to be deleted. */
+export function putRuleHandle(writer: MessageWriter, table: string, chain: string, handle: number): void {
+  putTable(writer, table);
+  writer.string(RULE.CHAIN, chain);
+  writer.bytes(RULE.HANDLE, bigEndian64(handle));
 }
