@@ -4,6 +4,7 @@ import { executeWith } from '../../src/kernel/firewall/execute';
 import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
 import { outsideLinks } from '../../src/kernel/firewall/outside-links';
 import { stampOfRules } from '../../src/kernel/firewall/rules-stamp';
+import { openNfnetlink } from '../../src/kernel/nftables/nfnetlink';
 import { requirePrivateNamespace, sh } from './private-namespace';
 
 const signal = new AbortController().signal;
@@ -19,6 +20,7 @@ beforeEach(async () => {
       started.push(program);
       return execute(program, ...rest);
     },
+    openNfnetlink,
     openMonitor,
     stampOfRules,
     outsideLinks,

@@ -12,6 +12,7 @@ import type {
 } from '../../model/firewall';
 import { HostError } from '../../model/errors';
 import type { Firewall } from '../../ports';
+import { openNfnetlink } from '../nftables/nfnetlink';
 import { subscribeToRules } from '../nftables/subscription';
 import { executeWith, type Execute } from './execute';
 import { Iptables } from './iptables';
@@ -23,7 +24,7 @@ import { findTools, type FoundTools } from './tools';
 
 /** The packet filter of our network namespace. */
 export function openFirewall(): Firewall {
-  return new LinuxFirewall(executeWith(), openMonitor, stampOfRules, outsideLinks);
+  return new LinuxFirewall(executeWith(), openNfnetlink, openMonitor, stampOfRules, outsideLinks);
 }
 
 /** Where the tools' rules are; only the tools know how to say it. */
@@ -36,11 +37,12 @@ export class LinuxFirewall implements Firewall {
   /** `stamp`: see {@link stampOfRules}; `outside`: {@link outsideLinks}. */
   constructor(
     private readonly execute: Execute,
+    connect: typeof openNfnetlink,
     private readonly open: typeof openMonitor,
     private readonly stamp: () => string | undefined,
     private readonly outside: () => Outside,
   ) {
-    this.#nftables = new Nftables(execute, outside);
+    this.#nftables = new Nftables(execute, connect, outside);
   }
 
   /**

@@ -1,13 +1,19 @@
 /** Our rules in nftables: a table of our own, and what we put into filters of others. */
 import { parseSubnet, type Family, type Subnet } from '../../model/address';
-import { HostError } from '../../model/errors';
+import { HostError, KernelError } from '../../model/errors';
 import {
   FLANNELD,
   type FailedFirewallOperation,
-  type FirewallBlock,
   type FirewallOperation,
+  type FirewallRule,
   type InstalledBlock,
 } from '../../model/firewall';
+import type { MessageWriter } from '../message-writer';
+import { putChain } from '../nftables/chains';
+import type { RuleWriter } from '../nftables/expressions';
+import { CREATE, CREATE_LAST, NftMessage, putTable, type TableFamily } from '../nftables/messages';
+import type { Nfnetlink, Put } from '../nftables/nfnetlink';
+import { putRule, putRuleHandle, type RulePlace } from '../nftables/rules';
 import type { Execute } from './execute';
 import type { FilterReading } from './filter-reading';
 import {
@@ -20,7 +26,8 @@ import {
 } from './foreign-filters';
 import type { Outside } from './forward-path';
 import { NftListing } from './nft-listing';
-import { NFT_FAMILY, printNftRule, readNftRule, type NftChain, type NftRule } from './nft-syntax';
+import { writeFirewallRule } from './nft-rules';
+import { NFT_FAMILY, readNftRule, type NftChain, type NftRule } from './nft-syntax';
 import { FLANNEL_TABLES, commentOf, linkOfComment, linkOfTable, tableNameOf } from './owner-marks';
 
 /** Where iptables masquerades, too. By number: nft learned the name `srcnat` late. */
@@ -29,9 +36,12 @@ const OUR_CHAIN = 'postrouting';
 
 export class Nftables {
   readonly #listing: NftListing;
+  #netlink: Nfnetlink | undefined;
 
+  /** nft(8) is asked what there is; what is ours is written by netlink. */
   constructor(
-    private readonly execute: Execute,
+    execute: Execute,
+    private readonly connect: () => Nfnetlink,
     private readonly outside: () => Outside,
   ) {
     this.#listing = new NftListing(execute);
@@ -67,35 +77,37 @@ export class Nftables {
     return reading;
   }
 
-  /** nft(8): one transaction for tables of our own, one for each chain of others. */
+  /** One transaction for tables of our own, one for each chain of others. */
   async apply(
     operations: readonly FirewallOperation[],
     signal: AbortSignal,
   ): Promise<FailedFirewallOperation[]> {
+    signal.throwIfAborted();
     const own = operations.filter(({ block }) => block.place.chain === undefined);
-    const failed = await this.#transact(own, () => Promise.resolve(own.flatMap(scriptOf)), signal);
-    for (const operation of operations.filter(({ block }) => block.place.chain !== undefined)) {
-      failed.push(
-        ...(await this.#transact([operation], () => this.#foreignScript(operation, signal), signal)),
+    const failed: FailedFirewallOperation[] = [];
+    const attempt = async (some: readonly FirewallOperation[], write: () => void | Promise<void>) => {
+      try {
+        await write();
+      } catch (error) {
+        signal.throwIfAborted();
+        failed.push(...some.map((operation) => ({ operation, error: explain(error as Error, operation) })));
+      }
+    };
+    if (own.length > 0)
+      await attempt(own, () =>
+        this.#transact((put) => {
+          for (const operation of own) writeOwnTable(put, operation);
+        }),
       );
-    }
+    for (const operation of operations.filter(({ block }) => block.place.chain !== undefined))
+      await attempt([operation], () => this.#applyInForeign(operation, signal));
     return failed;
   }
 
-  async #transact(
-    operations: readonly FirewallOperation[],
-    script: () => Promise<string[]>,
-    signal: AbortSignal,
-  ): Promise<FailedFirewallOperation[]> {
-    if (operations.length === 0) return [];
-    try {
-      const lines = await script();
-      if (lines.length > 0) await this.execute('nft', ['-f', '-'], lines.join('\n') + '\n', signal);
-      return [];
-    } catch (error) {
-      signal.throwIfAborted();
-      return operations.map((operation) => ({ operation, error: explain(error as Error, operation) }));
-    }
+  #transact(write: (put: Put) => void): void {
+    // It stays open: to close it the kernel waits until what was deleted is no longer in use, 10 ms and more.
+    this.#netlink ??= this.connect();
+    this.#netlink.transact('cannot write the rules of nftables', write);
   }
 
   async #ownBlock(family: Family, owner: string, signal: AbortSignal): Promise<InstalledBlock> {
@@ -112,29 +124,30 @@ export class Nftables {
     return { place, owner, rules: rules.map(readNftRule), inEffect };
   }
 
-  /** Deletes what is ours in a chain of somebody else, and puts it where the overlay's packets pass it before they are dropped. */
-  async #foreignScript(operation: FirewallOperation, signal: AbortSignal): Promise<string[]> {
+  /** Deletes what is ours in a chain of others, and puts it where the overlay's packets pass it before they are dropped. */
+  async #applyInForeign(operation: FirewallOperation, signal: AbortSignal): Promise<void> {
     const { place, owner } = operation.block;
-    const [family, table, name] = place.chain!.split(' ') as [string, string, string];
+    const [family, table, name] = place.chain!.split(' ') as [TableFamily, string, string];
     const chain = (await this.#listing.chains(signal)).find(
       (candidate) => candidate.family === family && candidate.table === table && candidate.name === name,
     );
-    if (!chain) {
-      if (operation.verb === 'remove') return [];
-      throw new HostError('ENOENT', `the chain ${place.chain} is gone`);
-    }
+    if (!chain && operation.verb === 'remove') return;
+    if (!chain) throw new HostError('ENOENT', `the chain ${place.chain} is gone`);
     const rules = await this.#listing.rules(family, table, signal);
-    const isOurs = (rule: NftRule) =>
-      rule.chain === name && linkOfComment(rule.comment) === owner && familyOfRule(rule) === place.family;
-    const lines = rules.filter(isOurs).map((rule) => `delete rule ${place.chain} handle ${rule.handle}`);
-    if (operation.verb === 'remove') return lines;
     const filter = withoutOurs({ base: chain, rules, outside: this.outside() });
-    const before = inBase(filter)[latestPosition(filter, owner)];
-    for (const rule of operation.block.rules) {
-      const where = before ? `insert rule ${place.chain} handle ${before.handle}` : `add rule ${place.chain}`;
-      lines.push(`${where} ${printNftRule(rule, place.family)} comment "${commentOf(owner)}"`);
-    }
-    return lines;
+    const before = inBase(filter)[latestPosition(filter, owner)]?.handle;
+    const old = rules.filter(
+      (rule) =>
+        rule.chain === name && linkOfComment(rule.comment) === owner && familyOfRule(rule) === place.family,
+    );
+    const wanted = operation.verb === 'put' ? operation.block.rules : [];
+    if (old.length + wanted.length === 0) return;
+    this.#transact((put) => {
+      for (const { handle } of old)
+        put(NftMessage.DELRULE, 0, (writer) => putRuleHandle(writer, table, name, handle), family);
+      for (const rule of wanted)
+        writeRule(put, rule, place.family, family, { table, chain: name, before }, owner);
+    });
   }
 
   /** Flannel makes a table for IPv6, too, and puts nothing into it where it carries IPv4 alone: no chain tells of it. */
@@ -163,7 +176,7 @@ export class Nftables {
  * nobody else may write to it then.
  */
 function explain(error: Error, { block: { place } }: FirewallOperation): Error {
-  if (!place.chain || !error.message.includes('Operation not permitted')) return error;
+  if (!place.chain || !(error instanceof KernelError && error.code === 'EPERM')) return error;
   const advice = place.chain.startsWith('inet firewalld ')
     ? '; let the overlay pass with firewall-cmd --permanent --zone=trusted --add-source=NETWORK, and firewall-cmd --reload'
     : '';
@@ -171,25 +184,35 @@ function explain(error: Error, { block: { place } }: FirewallOperation): Error {
   return new HostError('EPERM', message, { cause: error });
 }
 
-function scriptOf(operation: FirewallOperation): string[] {
+function writeOwnTable(put: Put, operation: FirewallOperation): void {
   const { place, owner } = operation.block;
   const family = NFT_FAMILY[place.family];
   const table = owner === FLANNELD ? FLANNEL_TABLES[place.family] : tableNameOf(owner);
-  // To add it first makes the deletion succeed when it is not there.
-  const lines = [`add table ${family} ${table}`, `delete table ${family} ${table}`];
-  if (operation.verb === 'put') lines.push(...tableText(operation.block, family, table));
-  return lines;
+  const name = (writer: MessageWriter) => putTable(writer, table);
+  // To make it first makes the deletion succeed when it is not there.
+  put(NftMessage.NEWTABLE, CREATE, name, family);
+  put(NftMessage.DELTABLE, 0, name, family);
+  if (operation.verb === 'remove') return;
+  put(NftMessage.NEWTABLE, CREATE, name, family);
+  const entry = { type: 'nat', hook: 'postrouting', priority: SOURCE_NAT_PRIORITY } as const;
+  put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, OUR_CHAIN, entry), family);
+  for (const rule of operation.block.rules)
+    writeRule(put, rule, place.family, family, { table, chain: OUR_CHAIN });
 }
 
-function tableText({ place, rules }: FirewallBlock, family: string, table: string): string[] {
-  return [
-    `table ${family} ${table} {`,
-    `  chain ${OUR_CHAIN} {`,
-    `    type nat hook postrouting priority ${SOURCE_NAT_PRIORITY}; policy accept;`,
-    ...rules.map((rule) => `    ${printNftRule(rule, place.family)}`),
-    '  }',
-    '}',
-  ];
+/** `owner`: whose it is, where it stands in a chain of others. */
+function writeRule(
+  put: Put,
+  rule: FirewallRule,
+  family: Family,
+  tableFamily: TableFamily,
+  place: RulePlace,
+  owner?: string,
+): void {
+  const flags = place.before === undefined ? CREATE_LAST : CREATE;
+  const comment = owner === undefined ? undefined : commentOf(owner);
+  const write = (to: RuleWriter) => writeFirewallRule(rule, family, tableFamily, to);
+  put(NftMessage.NEWRULE, flags, (writer) => putRule(writer, place, comment, write), tableFamily);
 }
 
 /** All prefixes that a rule names. */
