@@ -16,7 +16,7 @@ import { peerSettings } from './cli/options/peers';
 import { notEffective, printableOptions, type Options } from './cli/options/read';
 import { underlaySettings } from './cli/options/underlay';
 import { cleanUpKernel, giveBackLeases, keepAgentsOut, reachOf, removeGuards } from './departure';
-import { collectWhatIsLeft, compileFromNowOn, optimizeFromNowOn, startFrugally } from './frugality';
+import { collectWhatIsLeft, compileFromNowOn, optimizeFromNowOn, setStartFlags } from './v8-flags';
 import { removeFirewallRules } from './engine/firewall-keeper';
 import { lookForUnderlay } from './engine/bootstrap-waits';
 import { readPast } from './engine/past';
@@ -30,7 +30,7 @@ import { openControlSocket, type CloseControlSocket } from './host/control-socke
 import { EmbeddedEtcd, ETCD_PORTS, isOpen } from './host/embedded-etcd';
 import { startHealthServer } from './host/health';
 import { letHelpersGiveWay } from './host/helper-threads';
-import { incarnation } from './host/incarnation';
+import { bootId } from './host/boot-id';
 import { LinuxHost } from './host/linux-host';
 import { MACHINE_ID_FILE } from './host/machine-id';
 import { stateFileFor } from './host/state-file';
@@ -88,7 +88,7 @@ export async function execute(
 }
 
 async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Promise<number> {
-  startFrugally();
+  setStartFlags();
   letHelpersGiveWay();
   const log = createLog({ ...logSettings(options), journald: isJournal(process.env) });
   hooks.warned = (warning) => log.debug('Node warns', { text: describeError(warning) });
@@ -381,7 +381,7 @@ function etcdOf(
 ): EtcdRegistry {
   return new EtcdRegistry({
     ...registrySettings(options),
-    incarnation: incarnation(),
+    bootId: bootId(),
     permit,
     log,
   });

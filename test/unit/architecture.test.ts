@@ -24,10 +24,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cni: ['model', 'regular-file'],
   agent: ['model', 'core', 'ports', 'engine', 'linked-abort'],
   departure: ['model', 'ports', 'engine'],
-  frugality: [],
+  'v8-flags': [],
   'first-host': ['model', 'ports', 'engine', 'host', 'linked-abort'],
   execute: [
-    'frugality',
+    'v8-flags',
     'regular-file',
     'package.json',
     'model',

@@ -6,7 +6,7 @@ import { readFileSync, statSync } from 'node:fs';
  * A text that is the same for every process of this network namespace until the host is booted anew, and differs from that of
  * every other host: a clone shares the machine ID, the disk and the addresses, but was booted by itself.
  */
-export function incarnation(): string {
+export function bootId(): string {
   try {
     const { ino } = statSync('/proc/self/ns/net', { bigint: true });
     return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${ino}`;

@@ -10,7 +10,7 @@ import { runInNewContext } from 'node:vm';
  * is compiled yet, neither by the optimizing compiler nor by the baseline one (sparkplug): in a start they take more time and
  * memory than they give back.
  */
-export function startFrugally(): void {
+export function setStartFlags(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
   setFlagsFromString('--no-opt');
   setFlagsFromString('--no-sparkplug');
