@@ -109,6 +109,35 @@ describe('on Linux', () => {
     },
   );
 
+  it.each([
+    [
+      'as v0.1.0 wrote it, by nft(8)',
+      'ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 masquerade',
+      'from 10.5.0.0/16 to !224.0.0.0/4 masquerade',
+    ],
+    ['a host', 'ip saddr 10.5.1.7 return', 'from 10.5.1.7/32 return'],
+    ['a mark', 'meta mark & 0x4000 == 0x4000 return', 'mark 0x4000/0x4000 return'],
+    ['a link', 'iifname "flannel.1" accept', 'by flannel.1 accept'],
+    ['a port of TCP', 'tcp dport 22 accept', 'unknown rule: meta compare payload compare verdict'],
+    ['a counter', 'ip saddr 10.5.0.0/16 counter return', 'unknown rule: payload compare counter verdict'],
+    [
+      'two sources',
+      'ip saddr 10.5.0.0/16 ip saddr 10.5.1.0/24 return',
+      'unknown rule: payload compare payload compare verdict',
+    ],
+    ['ports to masquerade by', 'meta l4proto tcp masquerade to :1000-2000', undefined],
+    ['another masquerade', 'masquerade random', 'unknown rule: masquerade'],
+    ['every other mark', 'meta mark & 0x4000 != 0x4000 return', 'unknown rule: meta mask compare verdict'],
+  ])('a rule of our table is read, %s', async (_, text, printed) => {
+    await nft(
+      `table ip vtepd-flannel.1 { \n chain postrouting { \n type nat hook postrouting priority 100; \n ${text} \n } \n }`,
+    );
+    const [block] = await found();
+    expect(block!.rules).toHaveLength(1);
+    if (printed === undefined) expect(block!.rules[0]).toMatch(/^unknown rule: meta compare .*masq/);
+    else expect(block!.rules).toEqual([printed]);
+  });
+
   it('a prefix of any length is listed as one', async () => {
     const lengths = [1, 7, 8, 9, 15, 17, 23, 25, 31, 32];
     const within = (length: number) => ({ subnet: subnet(`128.0.0.0/${length}`), negated: false });

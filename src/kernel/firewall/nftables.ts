@@ -5,15 +5,11 @@ import {
   FLANNELD,
   type FailedFirewallOperation,
   type FirewallOperation,
-  type FirewallRule,
   type InstalledBlock,
 } from '../../model/firewall';
-import type { MessageWriter } from '../message-writer';
-import { putChain } from '../nftables/chains';
-import type { RuleWriter } from '../nftables/expressions';
-import { CREATE, CREATE_LAST, NftMessage, putTable, type TableFamily } from '../nftables/messages';
+import { NftMessage, type TableFamily } from '../nftables/messages';
 import type { Nfnetlink, Put } from '../nftables/nfnetlink';
-import { putRule, putRuleHandle, type RulePlace } from '../nftables/rules';
+import { putRuleHandle } from '../nftables/rules';
 import type { Execute } from './execute';
 import type { FilterReading } from './filter-reading';
 import {
@@ -26,13 +22,9 @@ import {
 } from './foreign-filters';
 import type { Outside } from './forward-path';
 import { NftListing } from './nft-listing';
-import { writeFirewallRule } from './nft-rules';
-import { NFT_FAMILY, readNftRule, type NftChain, type NftRule } from './nft-syntax';
-import { FLANNEL_TABLES, commentOf, linkOfComment, linkOfTable, tableNameOf } from './owner-marks';
-
-/** Where iptables masquerades, too. By number: nft learned the name `srcnat` late. */
-const SOURCE_NAT_PRIORITY = 100;
-const OUR_CHAIN = 'postrouting';
+import { NFT_FAMILY, type NftChain, type NftRule } from './nft-syntax';
+import { readOwnTables, writeOwnTable, writeRule } from './own-tables';
+import { FLANNEL_TABLES, linkOfComment, linkOfTable } from './owner-marks';
 
 export class Nftables {
   readonly #listing: NftListing;
@@ -47,7 +39,7 @@ export class Nftables {
     this.#listing = new NftListing(execute);
   }
 
-  /** nft(8): `nft -j list chains` and `list table` of those that concern us. `skipped`: families whose table `filter` is iptables-nft's. */
+  /** nft(8): `nft -j list chains` and `list table` of those of others that concern us; ours by netlink. `skipped`: families whose table `filter` is iptables-nft's. */
   async read(
     families: readonly Family[],
     skipped: ReadonlySet<Family>,
@@ -56,11 +48,11 @@ export class Nftables {
     const chains = await this.#listing.chains(signal);
     const reading: FilterReading = { blocks: [], gates: [] };
     for (const family of ['ipv4', 'ipv6'] as const) {
-      const own = chains.filter((chain) => chain.family === NFT_FAMILY[family]);
-      for (const table of new Set(own.map((chain) => chain.table))) {
+      const ofFamily = chains.filter((chain) => chain.family === NFT_FAMILY[family]);
+      if (ofFamily.some(({ table }) => linkOfTable(table)))
+        reading.blocks.push(...readOwnTables(this.#open(), family));
+      for (const table of new Set(ofFamily.map((chain) => chain.table))) {
         const place = { tool: 'nftables', family, role: 'masquerade' } as const;
-        const owner = linkOfTable(table);
-        if (owner) reading.blocks.push(await this.#ownBlock(family, owner, signal));
         if (table !== FLANNEL_TABLES[family]) continue;
         const networks = (await this.#listing.rules(NFT_FAMILY[family], table, signal)).flatMap(prefixesIn);
         reading.blocks.push({ place, owner: FLANNELD, rules: [], inEffect: true, networks });
@@ -105,23 +97,12 @@ export class Nftables {
   }
 
   #transact(write: (put: Put) => void): void {
-    // It stays open: to close it the kernel waits until what was deleted is no longer in use, 10 ms and more.
-    this.#netlink ??= this.connect();
-    this.#netlink.transact('cannot write the rules of nftables', write);
+    this.#open().transact('cannot write the rules of nftables', write);
   }
 
-  async #ownBlock(family: Family, owner: string, signal: AbortSignal): Promise<InstalledBlock> {
-    const objects = await this.#listing.list(`table ${NFT_FAMILY[family]} ${tableNameOf(owner)}`, signal);
-    const chains = objects.flatMap(({ chain }) => (chain ? [chain] : []));
-    const rules = objects.flatMap(({ rule }) => (rule ? [rule] : []));
-    const [chain] = chains;
-    const inEffect =
-      chains.length === 1 &&
-      chain!.type === 'nat' &&
-      chain!.hook === 'postrouting' &&
-      chain!.prio === SOURCE_NAT_PRIORITY;
-    const place = { tool: 'nftables', family, role: 'masquerade' } as const;
-    return { place, owner, rules: rules.map(readNftRule), inEffect };
+  /** It stays open: to close it the kernel waits until what was deleted is no longer in use, 10 ms and more. */
+  #open(): Nfnetlink {
+    return (this.#netlink ??= this.connect());
   }
 
   /** Deletes what is ours in a chain of others, and puts it where the overlay's packets pass it before they are dropped. */
@@ -182,37 +163,6 @@ function explain(error: Error, { block: { place } }: FirewallOperation): Error {
     : '';
   const message = `the program that made ${place.chain} lets nobody else write to it${advice}`;
   return new HostError('EPERM', message, { cause: error });
-}
-
-function writeOwnTable(put: Put, operation: FirewallOperation): void {
-  const { place, owner } = operation.block;
-  const family = NFT_FAMILY[place.family];
-  const table = owner === FLANNELD ? FLANNEL_TABLES[place.family] : tableNameOf(owner);
-  const name = (writer: MessageWriter) => putTable(writer, table);
-  // To make it first makes the deletion succeed when it is not there.
-  put(NftMessage.NEWTABLE, CREATE, name, family);
-  put(NftMessage.DELTABLE, 0, name, family);
-  if (operation.verb === 'remove') return;
-  put(NftMessage.NEWTABLE, CREATE, name, family);
-  const entry = { type: 'nat', hook: 'postrouting', priority: SOURCE_NAT_PRIORITY } as const;
-  put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, OUR_CHAIN, entry), family);
-  for (const rule of operation.block.rules)
-    writeRule(put, rule, place.family, family, { table, chain: OUR_CHAIN });
-}
-
-/** `owner`: whose it is, where it stands in a chain of others. */
-function writeRule(
-  put: Put,
-  rule: FirewallRule,
-  family: Family,
-  tableFamily: TableFamily,
-  place: RulePlace,
-  owner?: string,
-): void {
-  const flags = place.before === undefined ? CREATE_LAST : CREATE;
-  const comment = owner === undefined ? undefined : commentOf(owner);
-  const write = (to: RuleWriter) => writeFirewallRule(rule, family, tableFamily, to);
-  put(NftMessage.NEWRULE, flags, (writer) => putRule(writer, place, comment, write), tableFamily);
 }
 
 /** All prefixes that a rule names. */

@@ -12,7 +12,15 @@ import {
 import { KernelError } from '../../model/errors';
 import type { VxlanGuard } from '../../ports';
 import type { Message } from '../message';
-import { CREATE, NftMessage, isDormant, putQuestion, putTable, readTable } from '../nftables/messages';
+import {
+  CREATE,
+  NFGENMSG_BYTES,
+  NftMessage,
+  isDormant,
+  putQuestion,
+  putTable,
+  readTable,
+} from '../nftables/messages';
 import { openNfnetlink, type Nfnetlink, type Put } from '../nftables/nfnetlink';
 import { readComment } from '../nftables/rules';
 import { ELEMENTS_PER_MESSAGE, eachKey, putElements, putSet, type Key } from '../nftables/sets';
@@ -28,7 +36,6 @@ import {
   type Rule,
 } from './admission-rules';
 
-const NFGENMSG_BYTES = 4;
 /** A kernel without nf_tables, or without netfilter. */
 const ABSENT = ['EOPNOTSUPP', 'EPROTONOSUPPORT', 'ENOENT'];
 /** Ours, by its name. */

@@ -2,8 +2,8 @@
 import type { MessageWriter } from '../message-writer';
 import { Verdict, putTable } from './messages';
 
-const CHAIN = { NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
-const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
+export const CHAIN = { NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
+export const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
 const NF_INET_LOCAL_IN = 1;
 const NF_INET_FORWARD = 2;
 const NF_INET_POST_ROUTING = 4;

@@ -3,7 +3,7 @@ import { addressToBytes, bitsOf, integerToAddress, type Family } from '../../mod
 import type { MessageWriter } from '../message-writer';
 import { DATA, LIST_ITEM, Verdict, bigEndian64 } from './messages';
 
-const EXPRESSION = { NAME: 1, DATA: 2 } as const;
+export const EXPRESSION = { NAME: 1, DATA: 2 } as const;
 /** NFT_REG_VERDICT; registers of four bytes are numbered from 8 on. */
 const VERDICT_REGISTER = 0;
 const FIRST_REGISTER = 8;
@@ -14,9 +14,9 @@ const JUMP = -3;
 /** Where a header begins: NFT_PAYLOAD_*. */
 export const Base = { network: 1, transport: 2 } as const;
 /** NFT_META_* */
-const META = { mark: 3, iifname: 6, nfproto: 15, l4proto: 16 } as const;
+export const META = { mark: 3, iifname: 6, nfproto: 15, l4proto: 16 } as const;
 /** NF_NAT_RANGE_PROTO_RANDOM_FULLY */
-const RANDOM_FULLY = 0x10;
+export const RANDOM_FULLY = 0x10;
 /** NFT_CMP_EQ, NFT_CMP_NEQ */
 const CMP_EQ = 0;
 const CMP_NEQ = 1;

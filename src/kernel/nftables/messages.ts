@@ -6,12 +6,16 @@ import { eachAttribute, readText } from '../wire';
 export const TableFamily = { ip: 2, ip6: 10, inet: 1 } as const;
 export type TableFamily = keyof typeof TableFamily;
 
+/** struct nfgenmsg, which begins each message. */
+export const NFGENMSG_BYTES = 4;
+
 /** NFT_MSG_* */
 export const NftMessage = {
   NEWTABLE: 0,
   GETTABLE: 1,
   DELTABLE: 2,
   NEWCHAIN: 3,
+  GETCHAIN: 4,
   NEWRULE: 6,
   GETRULE: 7,
   DELRULE: 8,

@@ -84,11 +84,11 @@ export class Nfnetlink {
    * Dumps what `write` asks for. All at once, so that nothing of ours comes between its parts, and again if somebody else's
    * change did; a dump that is about nothing that exists is empty.
    */
-  dump(what: string, type: number, write: (writer: MessageWriter) => void): Message[] {
+  dump(what: string, type: number, write: (writer: MessageWriter) => void, family?: TableFamily): Message[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
       const writer = this.#writer;
       writer.clear();
-      this.#put(type, FLAG_DUMP, write);
+      this.#put(type, FLAG_DUMP, write, family);
       const asked = writer.firstSequence;
       const messages: Message[] = [];
       let isInterrupted = false;

@@ -4,7 +4,7 @@ import { readText } from '../wire';
 import { RuleWriter } from './expressions';
 import { bigEndian64, putTable, within } from './messages';
 
-const RULE = { CHAIN: 2, HANDLE: 3, EXPRESSIONS: 4, POSITION: 6, USERDATA: 7 } as const;
+export const RULE = { CHAIN: 2, HANDLE: 3, EXPRESSIONS: 4, POSITION: 6, USERDATA: 7 } as const;
 const RULE_COMMENT = 0;
 
 /** What nft(8) shows as a rule's comment. */

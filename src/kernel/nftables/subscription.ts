@@ -2,7 +2,7 @@
 import type { openMonitor } from '../../../native';
 import { KernelError, describeError } from '../../model/errors';
 import { eachMessage } from '../message';
-import { readTable } from './messages';
+import { NFGENMSG_BYTES, readTable } from './messages';
 
 /** linux/netlink.h, linux/netfilter/nfnetlink.h */
 const NETLINK_NETFILTER = 12;
@@ -11,8 +11,6 @@ const NFNL_SUBSYS_NFTABLES = 10;
 /** linux/netfilter/nf_tables.h: NFT_MSG_NEWTABLE … DELRULE, with the GETs between them. Elements of sets do not concern us. */
 const LAST_RULE_MESSAGE = 8;
 const HEADER_BYTES = 16;
-/** struct nfgenmsg */
-const NFGENMSG_BYTES = 4;
 /** A Docker start makes some hundred changes at once. What does not fit counts as a change. */
 const RECEIVE_BUFFER_BYTES = 1 << 20;
 
