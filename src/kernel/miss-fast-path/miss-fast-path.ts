@@ -1,5 +1,5 @@
 /** Answers to misses that a thread of the addon gives, without the event loop. */
-import { openAnswerer, type Answerer } from '../../../native';
+import { openMissFastPath, type MissFastPathThread } from '../../../native';
 import type { IpAddress } from '../../model/address';
 import type { MacAddress } from '../../model/mac';
 import type { Peer, PeerChange } from '../../model/peer';
@@ -9,7 +9,7 @@ import { isAnswered, recordsOf } from './peer-records';
 
 /** Keeps the thread told of the peers. */
 export class LinuxMissFastPath implements MissFastPath {
-  readonly #thread: Answerer;
+  readonly #thread: MissFastPathThread;
   /** Where each MAC is: what the thread may have told the kernel. */
   readonly #destinations = new Map<MacAddress, IpAddress>();
   #pauses = 0;
@@ -56,9 +56,9 @@ export class LinuxMissFastPath implements MissFastPath {
   }
 }
 
-function openThread(linkName: string): Answerer {
+function openThread(linkName: string): MissFastPathThread {
   try {
-    return openAnswerer(linkName);
+    return openMissFastPath(linkName);
   } catch (error) {
     throw systemErrorOf('cannot answer the kernel on a thread', error);
   }

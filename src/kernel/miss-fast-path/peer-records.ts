@@ -1,4 +1,4 @@
-/** Peers as the addon's thread is told of them: see `Answerer.put`. */
+/** Peers as the addon's thread is told of them: see `MissFastPathThread.put`. */
 import { familyOf } from '../../model/address';
 import type { Peer } from '../../model/peer';
 import { encodeAddress, encodeMac } from '../wire';

@@ -1,6 +1,6 @@
 /** What the thread answers, and what it does not. Its questions come from the kernel. */
 import { execFileSync } from 'node:child_process';
-import { openAnswerer, openMonitor, type Answerer, type Monitor } from '../../native';
+import { openMissFastPath, openMonitor, type MissFastPathThread, type Monitor } from '../../native';
 import { Random } from '../simulation/random';
 import { until } from '../support/lab/until';
 import { seedElse } from '../support/long';
@@ -55,17 +55,17 @@ const macOf = (n: number): string =>
   ['02', '00', ...[24, 16, 8, 0].map((bits) => ((n >>> bits) & 255).toString(16).padStart(2, '0'))].join(':');
 
 test('It has a port of its own', () => {
-  const [one, other] = [openAnswerer('flannel.1'), openAnswerer('flannel.1')];
+  const [one, other] = [openMissFastPath('flannel.1'), openMissFastPath('flannel.1')];
   expect(one.portId).toBeGreaterThan(0);
   expect(other.portId).not.toBe(one.portId);
-  for (const answerer of [one, other]) answerer.close();
+  for (const fastPath of [one, other]) fastPath.close();
 });
 
 test('After it was closed, closing does nothing and the rest fails as on a closed descriptor', () => {
-  const answerer = openAnswerer('flannel.1');
-  answerer.close();
-  answerer.close();
-  for (const call of [() => answerer.put(record()), () => answerer.remove(record())])
+  const fastPath = openMissFastPath('flannel.1');
+  fastPath.close();
+  fastPath.close();
+  for (const call of [() => fastPath.put(record()), () => fastPath.remove(record())])
     expect(thrownBy(call)).toMatchObject({ code: 'EBADF' });
 });
 
@@ -74,8 +74,8 @@ test.each([
   ['an empty name', [''], 'ERR_OUT_OF_RANGE'],
   ['a name with a NUL', ['flannel\0.1'], 'ERR_OUT_OF_RANGE'],
   ['a name that no interface can have', ['flannel.12345678'], 'ERR_OUT_OF_RANGE'],
-])('openAnswerer refuses %s', (_what, words, code) => {
-  expect(thrownBy(() => (openAnswerer as (...all: unknown[]) => void)(...words))).toMatchObject({ code });
+])('openMissFastPath refuses %s', (_what, words, code) => {
+  expect(thrownBy(() => (openMissFastPath as (...all: unknown[]) => void)(...words))).toMatchObject({ code });
 });
 
 test.each([
@@ -87,32 +87,32 @@ test.each([
   ['a subnet with host bits', record({ 3: 1 }), 'ERR_OUT_OF_RANGE'],
   ['all addresses, with host bits', record({ 4: 0 }), 'ERR_OUT_OF_RANGE'],
 ])('put and remove refuse %s', (_what, records, code) => {
-  const answerer = openAnswerer('flannel.1');
-  expect(thrownBy(() => answerer.put(records as Uint8Array))).toMatchObject({ code });
-  expect(thrownBy(() => answerer.remove(records as Uint8Array))).toMatchObject({ code });
-  answerer.close();
+  const fastPath = openMissFastPath('flannel.1');
+  expect(thrownBy(() => fastPath.put(records as Uint8Array))).toMatchObject({ code });
+  expect(thrownBy(() => fastPath.remove(records as Uint8Array))).toMatchObject({ code });
+  fastPath.close();
 });
 
 describe('asked by the kernel,', () => {
-  let answerer: Answerer;
+  let fastPath: MissFastPathThread;
   let monitor: Monitor | undefined;
   let index: number;
 
   beforeAll(requirePrivateNamespace);
   beforeEach(() => {
     index = addAskingLink(LINK);
-    answerer = openAnswerer(LINK);
+    fastPath = openMissFastPath(LINK);
   });
   afterEach(() => {
     monitor?.close();
-    answerer.close();
+    fastPath.close();
     removeLink(LINK);
   });
 
   /** Asks for the addresses, and tells who was answered, when all that will be answered is. */
   async function answersFor(...addresses: string[]): Promise<Map<string, string>> {
     await ask(...addresses);
-    await settled(answerer);
+    await settled(fastPath);
     return answersOn(LINK);
   }
 
@@ -124,20 +124,20 @@ describe('asked by the kernel,', () => {
         if (each.type === RTM_NEWNEIGH && interfaceIndexOf(each) === index)
           told.push(`${each.payload[0] === 2 ? 'neighbor' : 'FDB entry'}, port ${each.portId}`);
     });
-    answerer.put(record());
+    fastPath.put(record());
     expect(await answersFor('10.5.2.77')).toEqual(new Map([['10.5.2.77', MAC]]));
     expect(neighborsOn(LINK)).toMatchObject([{ state: ['REACHABLE'], extern_learn: null }]);
     expect(fdbOf(LINK)).toEqual([`${MAC} 192.168.0.2`]);
     await until('both are told', () => told.length >= 2);
-    expect(told).toEqual(['FDB entry, port 0', `neighbor, port ${answerer.portId}`]);
+    expect(told).toEqual(['FDB entry, port 0', `neighbor, port ${fastPath.portId}`]);
   });
 
   test('it answers by the longest of the subnets that hold the address, and for no other address', async () => {
-    answerer.put(recordOf(numberOf('10.0.0.0'), 8, 8));
-    answerer.put(recordOf(numberOf('10.5.2.128'), 25, 25));
-    answerer.put(recordOf(numberOf('10.5.2.0'), 24, 24));
-    answerer.put(recordOf(numberOf('10.5.2.200'), 32, 32));
-    answerer.put(recordOf(numberOf('10.5.0.0'), 16, 16));
+    fastPath.put(recordOf(numberOf('10.0.0.0'), 8, 8));
+    fastPath.put(recordOf(numberOf('10.5.2.128'), 25, 25));
+    fastPath.put(recordOf(numberOf('10.5.2.0'), 24, 24));
+    fastPath.put(recordOf(numberOf('10.5.2.200'), 32, 32));
+    fastPath.put(recordOf(numberOf('10.5.0.0'), 16, 16));
     const expected = {
       '10.5.2.127': 24,
       '10.5.2.128': 25,
@@ -148,35 +148,35 @@ describe('asked by the kernel,', () => {
     };
     const macs = Object.entries(expected).map(([address, n]) => [address, macOf(n)] as const);
     expect(await answersFor(...Object.keys(expected))).toEqual(new Map(macs));
-    answerer.remove(recordOf(numberOf('10.0.0.0'), 8, 8));
+    fastPath.remove(recordOf(numberOf('10.0.0.0'), 8, 8));
     expect([...(await answersFor('10.7.0.1', '10.5.2.126')).keys()].sort()).toEqual(
       [...Object.keys(expected), '10.5.2.126'].sort(),
     );
   });
 
   test('a subnet may be put twice, and counts once; the last says where it is', async () => {
-    answerer.put(record());
-    answerer.put(record({ 11: 3, 15: 3 }));
+    fastPath.put(record());
+    fastPath.put(record({ 11: 3, 15: 3 }));
     expect(await answersFor('10.5.2.1')).toEqual(new Map([['10.5.2.1', '02:00:00:00:00:03']]));
     expect(fdbOf(LINK)).toEqual(['02:00:00:00:00:03 192.168.0.3']);
-    answerer.remove(record());
-    answerer.remove(record());
-    answerer.remove(new Uint8Array(0));
+    fastPath.remove(record());
+    fastPath.remove(record());
+    fastPath.remove(new Uint8Array(0));
     expect((await answersFor('10.5.2.2')).has('10.5.2.2')).toBe(false);
   });
 
   test('records may stand anywhere in a buffer, 65 536 of them beside those before, and all can be removed', async () => {
-    answerer.put(recordOf(numberOf('10.5.2.128'), 25, 25));
+    fastPath.put(recordOf(numberOf('10.5.2.128'), 25, 25));
     const many = new Uint8Array(16 * 65_536 + 1);
     for (let n = 0; n < 65_536; n++) many.set(recordOf((10 << 24) + n * 256, 24, n), 1 + n * 16);
-    answerer.put(many.subarray(1));
+    fastPath.put(many.subarray(1));
     const asked = ['10.0.0.1', '10.5.2.1', '10.127.255.1', '10.255.254.1'];
     const answers = [
       ...asked.map((address) => [address, macOf((numberOf(address) >>> 8) & 0xffff)] as const),
       ['10.5.2.129', macOf(25)] as const,
     ];
     expect(await answersFor(...asked, '10.5.2.129')).toEqual(new Map(answers));
-    answerer.remove(many.subarray(1));
+    fastPath.remove(many.subarray(1));
     expect(await answersFor('10.0.0.2', '10.5.2.2', '10.127.255.2', '10.255.254.2')).toEqual(
       new Map(answers),
     );
@@ -197,10 +197,10 @@ describe('asked by the kernel,', () => {
         const { subnet, length } = random.pick(subnets);
         const key = `${addressOf(subnet)}/${length}`;
         if (known.size >= 31 || random.chance(0.4)) {
-          answerer.remove(recordOf(subnet, length, 0));
+          fastPath.remove(recordOf(subnet, length, 0));
           known.delete(key);
         } else {
-          answerer.put(recordOf(subnet, length, n));
+          fastPath.put(recordOf(subnet, length, n));
           known.set(key, { subnet, length, n });
         }
       }
@@ -226,7 +226,7 @@ describe('asked by the kernel,', () => {
   });
 
   test('it leaves alone who is known and only probed: a peer that does not answer is given up', async () => {
-    answerer.put(record());
+    fastPath.put(record());
     for (const setting of [
       'base_reachable_time_ms=100',
       'delay_first_probe_time=0',
@@ -245,7 +245,7 @@ describe('asked by the kernel,', () => {
   test('what a device with l3miss asks by itself, in the name of a packet that it drops, is not answered', async () => {
     removeLink(LINK);
     addAskingLink(LINK, { flags: ' proxy l3miss' });
-    answerer.put(record());
+    fastPath.put(record());
     sendArpRequest(LINK, '10.5.2.3');
     expect(await answersFor('10.6.2.4')).toEqual(new Map());
     expect(fdbOf(LINK)).toEqual([]);
@@ -255,37 +255,37 @@ describe('asked by the kernel,', () => {
     removeLink(LINK);
     // Whoever is not answered is not asked for again.
     addAskingLink(LINK, { asks: 1 });
-    answerer.put(record());
-    answerer.pause();
-    answerer.pause();
+    fastPath.put(record());
+    fastPath.pause();
+    fastPath.pause();
     expect(await answersFor('10.5.2.3')).toEqual(new Map());
-    answerer.resume();
+    fastPath.resume();
     expect(await answersFor('10.5.2.4')).toEqual(new Map([['10.5.2.4', MAC]]));
-    answerer.pause();
+    fastPath.pause();
     expect((await answersFor('10.5.2.5')).has('10.5.2.5')).toBe(false);
   });
 
   test('a neighbor that went before the answer is not made again; its FDB entry is written', async () => {
-    answerer.put(record());
-    const release = await hold(threadsNamed('answerer')[0]!);
+    fastPath.put(record());
+    const release = await hold(threadsNamed('miss-fast-path')[0]!);
     try {
       await ask('10.5.2.3', '10.5.2.4');
       execFileSync('ip', ['neigh', 'del', '10.5.2.3', 'dev', LINK]);
     } finally {
       await release();
     }
-    await settled(answerer);
+    await settled(fastPath);
     expect(answersOn(LINK)).toEqual(new Map([['10.5.2.4', MAC]]));
     expect(fdbOf(LINK)).toEqual([`${MAC} 192.168.0.2`]);
   });
 
   test('it answers for the device that has its name now, and for no other', async () => {
-    answerer.put(record());
+    fastPath.put(record());
     execFileSync('ip', ['link', 'set', LINK, 'down']);
     execFileSync('ip', ['link', 'set', LINK, 'name', 'vn-renamed', 'up']);
     execFileSync('ip', ['route', 'add', '10.0.0.0/8', 'dev', 'vn-renamed']);
     await ask('10.5.2.3');
-    await settled(answerer);
+    await settled(fastPath);
     expect(answersOn('vn-renamed')).toEqual(new Map());
     removeLink('vn-renamed');
     addAskingLink(LINK);
@@ -293,7 +293,7 @@ describe('asked by the kernel,', () => {
   });
 
   test('a question that does not come from the kernel is none', async () => {
-    answerer.put(record());
+    fastPath.put(record());
     execFileSync('ip', `neigh add 10.5.2.3 lladdr 02:00:00:00:00:99 dev ${LINK} nud permanent`.split(' '));
     const header = Buffer.alloc(12);
     header.writeUInt8(2, 0);
@@ -316,16 +316,16 @@ describe('asked by the kernel,', () => {
   });
 
   test('closed, its thread has ended and nobody is answered', async () => {
-    answerer.put(record());
-    expect(threadsNamed('answerer')).toHaveLength(1);
-    answerer.close();
-    expect(threadsNamed('answerer')).toEqual([]);
-    answerer.pause();
-    answerer.resume();
+    fastPath.put(record());
+    expect(threadsNamed('miss-fast-path')).toHaveLength(1);
+    fastPath.close();
+    expect(threadsNamed('miss-fast-path')).toEqual([]);
+    fastPath.pause();
+    fastPath.resume();
     await ask('10.5.2.3');
-    // The next answerer knows nobody, and sees the question as well.
-    answerer = openAnswerer(LINK);
-    await settled(answerer);
+    // The next one knows nobody, and sees the question as well.
+    fastPath = openMissFastPath(LINK);
+    await settled(fastPath);
     expect(answersOn(LINK)).toEqual(new Map());
   });
 });

@@ -1,4 +1,4 @@
-/* openAnswerer: L3 misses for known subnets, answered by a thread that does nothing else. */
+/* openMissFastPath: L3 misses for known subnets, answered by a thread that does nothing else. */
 #include "exports.h"
 #include "netlink.h"
 #include "values.h"
@@ -37,7 +37,7 @@ struct record {
 };
 _Static_assert(sizeof(struct record) == 16, "as index.d.ts says");
 
-/* By open addressing: from its place by hash, a record is at most as far as there is no free one before it. */
+/* Open addressing, linear probing, backward-shift deletion. */
 struct table {
   struct record *records;
   uint8_t *used;
@@ -46,7 +46,7 @@ struct table {
   uint32_t lengths[ADDRESS_BITS + 1]; /* how many records have that prefix length */
 };
 
-struct answerer {
+struct fast_path {
   /* Of what follows it; held while an answer is sent, so that there is none for a subnet after it was removed. */
   pthread_mutex_t lock;
   struct table table;
@@ -58,7 +58,7 @@ struct answerer {
   _Alignas(NLMSG_ALIGNTO) unsigned char buffer[DATAGRAM_BYTES];
 };
 
-static const napi_type_tag ANSWERER = {0x51d8e3c07ab94f26, 0xb94c1f7de2053a68};
+static const napi_type_tag FAST_PATH = {0x51d8e3c07ab94f26, 0xb94c1f7de2053a68};
 
 static uint32_t mask_of(uint32_t length) {
   return htonl(length == 0 ? 0 : UINT32_MAX << (ADDRESS_BITS - length));
@@ -129,8 +129,8 @@ static bool allocate(struct table *table, uint32_t capacity) {
 }
 
 /* Room for so many more. Only the thread that calls writes the table, so it may be read without the lock here. */
-static bool make_room(struct answerer *answerer, size_t more) {
-  struct table *table = &answerer->table, larger;
+static bool make_room(struct fast_path *fast_path, size_t more) {
+  struct table *table = &fast_path->table, larger;
   size_t wanted = 2 * (table->count + more);
   uint32_t capacity = table->capacity;
   while (capacity < wanted) capacity *= 2;
@@ -138,10 +138,10 @@ static bool make_room(struct answerer *answerer, size_t more) {
   if (!allocate(&larger, capacity)) return false;
   for (uint32_t at = 0; at < table->capacity; at++)
     if (table->used[at]) put(&larger, &table->records[at]);
-  pthread_mutex_lock(&answerer->lock);
+  pthread_mutex_lock(&fast_path->lock);
   struct table smaller = *table;
   *table = larger;
-  pthread_mutex_unlock(&answerer->lock);
+  pthread_mutex_unlock(&fast_path->lock);
   discard(&smaller);
   return true;
 }
@@ -170,7 +170,7 @@ static struct entry entry_of(int index, uint8_t family, uint16_t state, uint8_t 
 }
 
 /* The FDB entry first, for the neighbor lets the packets go. It must be there still: who answers later leaves none behind. */
-static void answer(const struct answerer *answerer, int index, uint32_t address, const struct record *record) {
+static void answer(const struct fast_path *fast_path, int index, uint32_t address, const struct record *record) {
   struct {
     struct entry fdb, neighbor;
   } batch = {
@@ -179,7 +179,7 @@ static void answer(const struct answerer *answerer, int index, uint32_t address,
   };
   batch.fdb.header.nlmsg_flags |= NLM_F_CREATE;
   /* What the kernel refuses, it refuses the event loop as well, which says so. */
-  netlink_send(answerer->fd, &batch, sizeof batch);
+  netlink_send(fast_path->fd, &batch, sizeof batch);
 }
 
 /* The address that an RTM_GETNEIGH asks for; false for what is no L3 miss of IPv4. */
@@ -200,54 +200,54 @@ static bool read_question(const struct nlmsghdr *header, int *index, uint32_t *a
   return has_address;
 }
 
-static void hear(struct answerer *answerer, size_t length) {
-  const struct nlmsghdr *header = (const struct nlmsghdr *)answerer->buffer;
+static void hear(struct fast_path *fast_path, size_t length) {
+  const struct nlmsghdr *header = (const struct nlmsghdr *)fast_path->buffer;
   for (int left = (int)length; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
     int index;
     uint32_t address = 0;
     if (!read_question(header, &index, &address)) continue;
-    pthread_mutex_lock(&answerer->lock);
-    const struct record *record = look_up(&answerer->table, address);
+    pthread_mutex_lock(&fast_path->lock);
+    const struct record *record = look_up(&fast_path->table, address);
     /* The name at the time of the question: the interface may have been made anew. */
-    if (record != NULL && !answerer->paused && netlink_has_name(answerer->fd, index, answerer->interface) == 1)
-      answer(answerer, index, address, record);
-    pthread_mutex_unlock(&answerer->lock);
+    if (record != NULL && !fast_path->paused && netlink_has_name(fast_path->fd, index, fast_path->interface) == 1)
+      answer(fast_path, index, address, record);
+    pthread_mutex_unlock(&fast_path->lock);
   }
 }
 
 static void *run(void *data) {
-  struct answerer *answerer = data;
-  struct pollfd fds[] = {{.fd = answerer->stop_fd, .events = POLLIN}, {.fd = answerer->fd, .events = POLLIN}};
+  struct fast_path *fast_path = data;
+  struct pollfd fds[] = {{.fd = fast_path->stop_fd, .events = POLLIN}, {.fd = fast_path->fd, .events = POLLIN}};
   for (;;) {
     if (poll(fds, 2, -1) < 0) continue;
     if (fds[0].revents != 0) return NULL;
-    ssize_t received = netlink_receive(answerer->fd, answerer->buffer, sizeof answerer->buffer);
+    ssize_t received = netlink_receive(fast_path->fd, fast_path->buffer, sizeof fast_path->buffer);
     /* An error, ENOBUFS most of all, is over once it was read. */
-    if (received > 0) hear(answerer, (size_t)received);
+    if (received > 0) hear(fast_path, (size_t)received);
   }
 }
 
 static void on_teardown(void *data);
 
 /* Returns when the thread has ended. */
-static void stop(struct answerer *answerer) {
-  if (answerer->fd < 0) return;
-  napi_remove_env_cleanup_hook(answerer->env, on_teardown, answerer);
-  eventfd_write(answerer->stop_fd, 1);
-  pthread_join(answerer->thread, NULL);
-  close(answerer->fd);
-  close(answerer->stop_fd);
-  answerer->fd = -1;
-  discard(&answerer->table);
+static void stop(struct fast_path *fast_path) {
+  if (fast_path->fd < 0) return;
+  napi_remove_env_cleanup_hook(fast_path->env, on_teardown, fast_path);
+  eventfd_write(fast_path->stop_fd, 1);
+  pthread_join(fast_path->thread, NULL);
+  close(fast_path->fd);
+  close(fast_path->stop_fd);
+  fast_path->fd = -1;
+  discard(&fast_path->table);
 }
 
 static void on_teardown(void *data) { stop(data); }
 
 static void finalize(napi_env env, void *data, void *hint) {
-  struct answerer *answerer = data;
-  stop(answerer);
-  pthread_mutex_destroy(&answerer->lock);
-  free(answerer);
+  struct fast_path *fast_path = data;
+  stop(fast_path);
+  pthread_mutex_destroy(&fast_path->lock);
+  free(fast_path);
 }
 
 /* The array may begin anywhere. */
@@ -278,40 +278,40 @@ static napi_value change(napi_env env, napi_callback_info info, bool is_put) {
   napi_value argument;
   const unsigned char *records;
   size_t count;
-  struct answerer *answerer = read_this(env, info, &ANSWERER, 1, &argument);
-  if (answerer == NULL || !read_records(env, argument, &records, &count)) return NULL;
-  if (answerer->fd < 0) return throw_errno(env, EBADF, is_put ? "put" : "remove");
-  if (is_put && !make_room(answerer, count)) return throw_errno(env, ENOMEM, "calloc");
+  struct fast_path *fast_path = read_this(env, info, &FAST_PATH, 1, &argument);
+  if (fast_path == NULL || !read_records(env, argument, &records, &count)) return NULL;
+  if (fast_path->fd < 0) return throw_errno(env, EBADF, is_put ? "put" : "remove");
+  if (is_put && !make_room(fast_path, count)) return throw_errno(env, ENOMEM, "calloc");
   for (size_t at = 0; at < count; at++) {
     struct record record = record_at(records, at);
-    pthread_mutex_lock(&answerer->lock);
-    if (is_put) put(&answerer->table, &record);
-    else take_out(&answerer->table, &record);
-    pthread_mutex_unlock(&answerer->lock);
+    pthread_mutex_lock(&fast_path->lock);
+    if (is_put) put(&fast_path->table, &record);
+    else take_out(&fast_path->table, &record);
+    pthread_mutex_unlock(&fast_path->lock);
   }
   return NULL;
 }
 
-static napi_value answerer_put(napi_env env, napi_callback_info info) { return change(env, info, true); }
+static napi_value fast_path_put(napi_env env, napi_callback_info info) { return change(env, info, true); }
 
-static napi_value answerer_remove(napi_env env, napi_callback_info info) { return change(env, info, false); }
+static napi_value fast_path_remove(napi_env env, napi_callback_info info) { return change(env, info, false); }
 
 static napi_value set_paused(napi_env env, napi_callback_info info, bool paused) {
-  struct answerer *answerer = read_this(env, info, &ANSWERER, 0, NULL);
-  if (answerer == NULL) return NULL;
-  pthread_mutex_lock(&answerer->lock);
-  answerer->paused = paused;
-  pthread_mutex_unlock(&answerer->lock);
+  struct fast_path *fast_path = read_this(env, info, &FAST_PATH, 0, NULL);
+  if (fast_path == NULL) return NULL;
+  pthread_mutex_lock(&fast_path->lock);
+  fast_path->paused = paused;
+  pthread_mutex_unlock(&fast_path->lock);
   return NULL;
 }
 
-static napi_value answerer_pause(napi_env env, napi_callback_info info) { return set_paused(env, info, true); }
+static napi_value fast_path_pause(napi_env env, napi_callback_info info) { return set_paused(env, info, true); }
 
-static napi_value answerer_resume(napi_env env, napi_callback_info info) { return set_paused(env, info, false); }
+static napi_value fast_path_resume(napi_env env, napi_callback_info info) { return set_paused(env, info, false); }
 
-static napi_value answerer_close(napi_env env, napi_callback_info info) {
-  struct answerer *answerer = read_this(env, info, &ANSWERER, 0, NULL);
-  if (answerer != NULL) stop(answerer);
+static napi_value fast_path_close(napi_env env, napi_callback_info info) {
+  struct fast_path *fast_path = read_this(env, info, &FAST_PATH, 0, NULL);
+  if (fast_path != NULL) stop(fast_path);
   return NULL;
 }
 
@@ -329,7 +329,7 @@ static int open_socket(const char **syscall) {
 }
 
 /* 0 or an error number. Signals are for the threads of Node. */
-static int start_thread(struct answerer *answerer) {
+static int start_thread(struct fast_path *fast_path) {
   pthread_attr_t attributes;
   sigset_t all, before;
   int error = pthread_attr_init(&attributes);
@@ -337,10 +337,10 @@ static int start_thread(struct answerer *answerer) {
   pthread_attr_setstacksize(&attributes, STACK_BYTES);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  error = pthread_create(&answerer->thread, &attributes, run, answerer);
+  error = pthread_create(&fast_path->thread, &attributes, run, fast_path);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
-  if (error == 0) pthread_setname_np(answerer->thread, "answerer");
+  if (error == 0) pthread_setname_np(fast_path->thread, "miss-fast-path");
   return error;
 }
 
@@ -352,64 +352,64 @@ static napi_value make_object(napi_env env, int fd) {
   CHECKED(napi_create_uint32(env, number, &port_id));
   const napi_property_descriptor properties[] = {
       {.utf8name = "portId", .value = port_id, .attributes = napi_enumerable},
-      {.utf8name = "put", .method = answerer_put},
-      {.utf8name = "remove", .method = answerer_remove},
-      {.utf8name = "pause", .method = answerer_pause},
-      {.utf8name = "resume", .method = answerer_resume},
-      {.utf8name = "close", .method = answerer_close},
+      {.utf8name = "put", .method = fast_path_put},
+      {.utf8name = "remove", .method = fast_path_remove},
+      {.utf8name = "pause", .method = fast_path_pause},
+      {.utf8name = "resume", .method = fast_path_resume},
+      {.utf8name = "close", .method = fast_path_close},
   };
   CHECKED(napi_create_object(env, &object));
   CHECKED(napi_define_properties(env, object, sizeof properties / sizeof *properties, properties));
   return object;
 }
 
-napi_value open_answerer(napi_env env, napi_callback_info info) {
+napi_value open_miss_fast_path(napi_env env, napi_callback_info info) {
   size_t argc = 1, length;
   napi_value argument, object;
   const char *syscall;
   CHECKED(napi_get_cb_info(env, info, &argc, &argument, NULL, NULL));
   char *interface = read_path(env, argument, "interface", &length);
   if (interface == NULL) return NULL;
-  struct answerer *answerer = length < IFNAMSIZ ? calloc(1, sizeof *answerer) : NULL;
-  if (answerer != NULL) memcpy(answerer->interface, interface, length);
+  struct fast_path *fast_path = length < IFNAMSIZ ? calloc(1, sizeof *fast_path) : NULL;
+  if (fast_path != NULL) memcpy(fast_path->interface, interface, length);
   free(interface);
   if (length >= IFNAMSIZ) return throw_range(env, "interface must have at most 15 bytes");
-  if (answerer == NULL || !allocate(&answerer->table, INITIAL_CAPACITY)) {
-    free(answerer);
+  if (fast_path == NULL || !allocate(&fast_path->table, INITIAL_CAPACITY)) {
+    free(fast_path);
     return throw_errno(env, ENOMEM, "calloc");
   }
-  answerer->env = env;
-  pthread_mutex_init(&answerer->lock, NULL);
-  answerer->stop_fd = -1;
-  answerer->fd = open_socket(&syscall);
-  if (answerer->fd < 0) {
+  fast_path->env = env;
+  pthread_mutex_init(&fast_path->lock, NULL);
+  fast_path->stop_fd = -1;
+  fast_path->fd = open_socket(&syscall);
+  if (fast_path->fd < 0) {
     throw_errno(env, errno, syscall);
     goto failed;
   }
-  answerer->stop_fd = eventfd(0, EFD_CLOEXEC);
-  if (answerer->stop_fd < 0) {
+  fast_path->stop_fd = eventfd(0, EFD_CLOEXEC);
+  if (fast_path->stop_fd < 0) {
     throw_errno(env, errno, "eventfd");
     goto failed;
   }
-  object = make_object(env, answerer->fd);
+  object = make_object(env, fast_path->fd);
   if (object == NULL) goto failed;
-  int error = start_thread(answerer);
+  int error = start_thread(fast_path);
   if (error != 0) {
     throw_errno(env, error, "pthread_create");
     goto failed;
   }
-  if (succeeded(env, napi_add_env_cleanup_hook(env, on_teardown, answerer)) &&
-      attach(env, object, answerer, finalize, &ANSWERER))
+  if (succeeded(env, napi_add_env_cleanup_hook(env, on_teardown, fast_path)) &&
+      attach(env, object, fast_path, finalize, &FAST_PATH))
     return object;
-  finalize(env, answerer, NULL);
+  finalize(env, fast_path, NULL);
   return NULL;
 
 failed:
-  if (answerer->fd >= 0) close(answerer->fd);
-  if (answerer->stop_fd >= 0) close(answerer->stop_fd);
-  answerer->fd = -1;
-  discard(&answerer->table);
-  pthread_mutex_destroy(&answerer->lock);
-  free(answerer);
+  if (fast_path->fd >= 0) close(fast_path->fd);
+  if (fast_path->stop_fd >= 0) close(fast_path->stop_fd);
+  fast_path->fd = -1;
+  discard(&fast_path->table);
+  pthread_mutex_destroy(&fast_path->lock);
+  free(fast_path);
   return NULL;
 }
