@@ -116,6 +116,16 @@ test('each package stays in its one home', () => {
   expect(offenders).toEqual([]);
 });
 
+test('kernel/nftables knows nftables, and nothing of the overlay', () => {
+  const own = inner.filter(({ file }) => file.startsWith('kernel/nftables/'));
+  const targets = new Set(own.map(({ file, target }) => relative(SRC, resolve(SRC, dirname(file), target))));
+  const strange = [...targets].filter((target) =>
+    /^(kernel\/firewall|kernel\/miss-fast-path|ports|model\/(?!address$|errors$))/.test(target),
+  );
+  expect(own.length).toBeGreaterThan(0);
+  expect(strange).toEqual([]);
+});
+
 test('decisions and nouns know no outside world', () => {
   const offenders = outer.filter(({ part, target }) => PURE.includes(part) && target.startsWith('node:'));
   expect(offenders.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
