@@ -7,11 +7,18 @@ import type { Command } from './cli/command-line';
 import { needsRegistry, runConfigCommand } from './cli/config-command';
 import { processIo } from './cli/config-io';
 import { OPTIONS } from './cli/options';
-import { notEffective, printableOptions, type Options } from './cli/read-options';
+import { etcdHosts, registrySettings } from './cli/options/etcd';
+import { firewallSettings } from './cli/options/firewall';
+import { healthSettings } from './cli/options/health';
+import { fileSettings, leaseSettings } from './cli/options/host';
+import { logSettings } from './cli/options/logging';
+import { peerSettings } from './cli/options/peers';
+import { notEffective, printableOptions, type Options } from './cli/options/read';
+import { underlaySettings } from './cli/options/underlay';
 import { cleanUpKernel, giveBackLeases, keepAgentsOut, reachOf, removeGuards } from './departure';
-import { collectWhatIsLeft, compileFromNowOn, optimizeFromNowOn, startFrugally } from './frugality';
+import { collectWhatIsLeft, compileFromNowOn, optimizeFromNowOn, setStartFlags } from './v8-flags';
 import { removeFirewallRules } from './engine/firewall-keeper';
-import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
+import { lookForUnderlay } from './engine/bootstrap-waits';
 import { readPast } from './engine/past';
 import { placeInNetwork, rememberedPlace, type RememberedPlace } from './engine/remembered-place';
 import { keepServing } from './engine/serving';
@@ -23,7 +30,7 @@ import { openControlSocket, type CloseControlSocket } from './host/control-socke
 import { EmbeddedEtcd, ETCD_PORTS, isOpen } from './host/embedded-etcd';
 import { startHealthServer } from './host/health';
 import { letHelpersGiveWay } from './host/helper-threads';
-import { incarnation } from './host/incarnation';
+import { bootId } from './host/boot-id';
 import { LinuxHost } from './host/linux-host';
 import { MACHINE_ID_FILE } from './host/machine-id';
 import { stateFileFor } from './host/state-file';
@@ -34,7 +41,7 @@ import { openVxlanGuard } from './kernel/firewall/vxlan-guard';
 import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
-import { parseIpAddress, type IpAddress } from './model/address';
+import type { IpAddress } from './model/address';
 import { HostError, RegistryError, UsageError, describeError } from './model/errors';
 import { withFormerNames } from './model/former-status';
 import { mergeSubnetEnv } from './model/subnet-env-codec';
@@ -81,13 +88,9 @@ export async function execute(
 }
 
 async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Promise<number> {
-  startFrugally();
+  setStartFlags();
   letHelpersGiveWay();
-  const log = createLog({
-    format: options.logFormat,
-    verbosity: options.verbosity,
-    journald: isJournal(process.env),
-  });
+  const log = createLog({ ...logSettings(options), journald: isJournal(process.env) });
   hooks.warned = (warning) => log.debug('Node warns', { text: describeError(warning) });
   let { verbosity } = options;
   const setVerbosity = (wanted: number) => {
@@ -103,7 +106,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   sayLimits(raiseNeighborLimits(), log);
   const kernel = openKernel();
   const guard = openVxlanGuard();
-  const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
+  const host = new LinuxHost(fileSettings(options));
   if (host.machineId() === undefined)
     log.warn('this host has no machine ID: it takes another subnet when it comes back with another address', {
       file: MACHINE_ID_FILE,
@@ -119,25 +122,12 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     const agent = new Agent(
       {
         configPlace: placeOf(options),
-        underlay: underlayOf(options),
-        resolve:
-          options.resolve === 'preload'
-            ? { kind: 'preload' }
-            : { kind: 'on-demand', idleMilliseconds: options.idleTimeoutSeconds * 1000 },
-        hasBlackholeRoute: options.ipBlackholeRoute,
-        etcdAddresses: options.etcdEndpoints.flatMap((url) => parseIpAddress(hostOf(url)) ?? []),
-        etcdNames: [...new Set(options.etcdEndpoints.map(hostOf))].filter((name) => !parseIpAddress(name)),
-        renewMarginSeconds: options.renewMarginMinutes * 60,
-        mayRenumber: options.subnetLost === 'renumber',
-        peerGraceMilliseconds: options.peerGraceSeconds * 1000,
-        firewallResyncSeconds: options.iptablesResyncSeconds,
-        firewall: {
-          ipMasq: options.ipMasq,
-          fullyRandom: !options.ipMasqFullyRandomDisable,
-          forward: options.iptablesForwardRules,
-        },
+        underlay: underlaySettings(options),
+        ...etcdHosts(options),
+        ...leaseSettings(options),
+        ...peerSettings(options),
+        ...firewallSettings(options),
         embeddedEtcd: firstHost,
-        admitsPeersOnly: options.vxlanAdmission === 'on',
       },
       { registry, kernel, firewall: openFirewall(), guard, host, clock, log },
     );
@@ -165,10 +155,10 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       log.warn("'vtepd status' will find nobody", { error: describeError(error) });
       return undefined;
     });
-    if (options.healthzPort > 0) {
-      const { healthzIp: address, healthzPort: port } = options;
+    const healthServer = healthSettings(options);
+    if (healthServer) {
       const checks = { live: () => agent.liveness(), ready: () => agent.readiness() };
-      const start = () => startHealthServer({ address, port, clock, ...checks });
+      const start = () => startHealthServer({ ...healthServer, clock, ...checks });
       health = keepServing(start, clock, log, healthEnd.signal);
     }
     const { env, pid } = process;
@@ -221,7 +211,7 @@ async function depart(
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   const kernel = openKernel();
   const guard = openVxlanGuard();
-  const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
+  const host = new LinuxHost(fileSettings(options));
   try {
     const reachFrom = async (place: RememberedPlace | undefined) => {
       const found = await reachOf(kernel, host, place, stop);
@@ -235,7 +225,7 @@ async function depart(
         : await withRegistry(options, kernel, async (registry) => {
             const found = await reachFrom(remembered ?? (await storedPlace(registry, stop)));
             const past = await readPast(host, { warn: say }, placeOf(options));
-            await giveBackLeases(registry, kernel, underlayOf(options), say, stop, past);
+            await giveBackLeases(registry, kernel, underlaySettings(options), say, stop, past);
             return found;
           });
     const isKernelClean = await cleanUpKernel(kernel, host, keepsLinks, say, stop, reach);
@@ -336,7 +326,7 @@ async function withRegistry<T>(
 /** Undefined: an agent runs it, or we may not. */
 async function borrowEtcd(options: Options, kernel: Kernel | undefined): Promise<FirstHost | undefined> {
   const host = new LinuxHost({ subnetFile: options.subnetFile });
-  const log = createLog({ format: options.logFormat, verbosity: options.verbosity, journald: false });
+  const log = createLog({ ...logSettings(options), journald: false });
   let firstHost: FirstHost;
   try {
     firstHost = carryEtcd(options, host, new MonotonicClock(), log);
@@ -346,7 +336,7 @@ async function borrowEtcd(options: Options, kernel: Kernel | undefined): Promise
   }
   const asked = kernel ?? openKernel();
   try {
-    const { choice } = await lookForUnderlay(asked, underlayOf(options), new AbortController().signal);
+    const { choice } = await lookForUnderlay(asked, underlaySettings(options), new AbortController().signal);
     firstHost.settle(choice.kind === 'chosen' ? choice.underlay : NOWHERE);
   } finally {
     if (!kernel) asked.close();
@@ -390,24 +380,9 @@ function etcdOf(
   permit?: (signal: AbortSignal) => Promise<void>,
 ): EtcdRegistry {
   return new EtcdRegistry({
-    endpoints: options.etcdEndpoints,
-    prefix: options.etcdPrefix,
-    incarnation: incarnation(),
-    caFile: options.etcdCafile,
-    certFile: options.etcdCertfile,
-    keyFile: options.etcdKeyfile,
-    username: options.etcdUsername,
-    password: options.etcdPassword,
+    ...registrySettings(options),
+    bootId: bootId(),
     permit,
     log,
   });
-}
-
-function underlayOf({ iface, ifaceRegex, ifaceCanReach, publicIp }: Options): UnderlayOptions {
-  return { iface, ifaceRegex, canReach: ifaceCanReach, publicIp };
-}
-
-/** The host of a URL; an IPv6 address without its brackets. */
-function hostOf(url: string): string {
-  return new URL(url).hostname.replace(/^\[|\]$/g, '');
 }

@@ -1,6 +1,6 @@
 /** The vtepd.conf that an administrator finds after installing: every option, explained, none set. */
 import { wrap } from './help';
-import { GROUPS, OPTIONS, OPTION_KEYS, type OptionKey, type OptionSpec } from './options';
+import { TOPICS, type OptionSpec } from './options';
 
 const WIDTH = 100;
 
@@ -10,16 +10,17 @@ const INTRODUCTION =
 
 /** The file's text. What each line shows is the default, or what the value looks like where there is none. */
 export function configFileTemplate(): string {
-  const groups = Object.entries(GROUPS).flatMap(([group, title]) => [
+  const topics = TOPICS.flatMap(({ title, options }) => [
     '',
     `# ${title}`,
-    ...OPTION_KEYS.filter((key) => OPTIONS[key].group === group && key !== 'configFile').flatMap(entry),
+    ...Object.values(options)
+      .filter(({ notInFile }) => !notInFile)
+      .flatMap(entry),
   ]);
-  return [...comment(INTRODUCTION), ...groups, ''].join('\n');
+  return [...comment(INTRODUCTION), ...topics, ''].join('\n');
 }
 
-function entry(key: OptionKey): string[] {
-  const { name, placeholder, fallback, help } = OPTIONS[key] as OptionSpec<unknown>;
+function entry({ name, placeholder, fallback, help }: OptionSpec): string[] {
   return ['', ...comment(help.replaceAll('`', '')), `#${name}=${fallback ?? placeholder}`];
 }
 

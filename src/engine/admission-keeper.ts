@@ -12,8 +12,8 @@ import {
 import { KernelError, describeError } from '../model/errors';
 import type { Peer, PeerChange } from '../model/peer';
 import type { Clock, Log, LogFields, VxlanGuard } from '../ports';
-import { Patience } from './patience';
-import { Trouble } from './trouble';
+import { RepairThrottle } from './repair-throttle';
+import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 
 /** The kernel tells of changes; this is for what it did not tell, and for the strangers it refused. */
@@ -22,7 +22,7 @@ const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 30_000 };
 /** A repair is followed by a rest, and so is a failure. */
 const REST_MILLISECONDS = 100;
 /** While somebody undoes what we write, the rest grows. */
-const PATIENCE = {
+const THROTTLE_LIMITS = {
   freeRepairs: 5,
   shortestRestMilliseconds: 200,
   longestRestMilliseconds: 60_000,
@@ -48,13 +48,13 @@ interface Installed {
  */
 export class AdmissionKeeper {
   readonly #wake = new Wake();
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   #installed: Installed | undefined;
   #listening: { readonly link: string; readonly stop: AbortController } | undefined;
   #isInPlace = false;
   #isFirst = true;
   #repairs = 0;
-  readonly #patience: Patience;
+  readonly #throttle: RepairThrottle;
   /** Those that were refused when we last looked. */
   #strangers: ReadonlySet<IpAddress> = new Set();
 
@@ -65,8 +65,8 @@ export class AdmissionKeeper {
     private readonly log: Log,
     private readonly situation: () => AdmissionSituation | undefined,
   ) {
-    this.#trouble = new Trouble(clock, log);
-    this.#patience = new Patience(clock, PATIENCE);
+    this.#problem = new ProblemReporter(clock, log);
+    this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
   }
 
   /** True after a pass that left nothing to do. */
@@ -74,8 +74,8 @@ export class AdmissionKeeper {
     return this.#isInPlace;
   }
 
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /** Passes since the start that put back what somebody else had changed or removed. */
@@ -120,8 +120,8 @@ export class AdmissionKeeper {
         if (!situation) continue;
         const isRepair = this.#pass(situation);
         failures = 0;
-        this.#trouble.clear('the VXLAN port is guarded as it should be again');
-        const rest = Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
+        this.#problem.clear('the VXLAN port is guarded as it should be again');
+        const rest = Math.max(REST_MILLISECONDS, this.#throttle.restMilliseconds);
         if (isRepair) await this.clock.sleep(rest, signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -154,7 +154,7 @@ export class AdmissionKeeper {
   #fail(error: KernelError): void {
     this.#installed = undefined;
     this.#isInPlace = false;
-    this.#trouble.report('cannot guard the VXLAN port; trying again', error);
+    this.#problem.report('cannot guard the VXLAN port; trying again', error);
   }
 
   /** True if it put right what somebody else had done. */
@@ -192,10 +192,10 @@ export class AdmissionKeeper {
 
   #reportRepair(fields: LogFields): void {
     this.#repairs++;
-    this.#patience.count();
-    if (!this.#patience.isFight)
+    this.#throttle.count();
+    if (!this.#throttle.isRepairLoop)
       this.log.info('the VXLAN port is guarded again after another program changed its rules', fields);
-    else if (this.#patience.isNewFight)
+    else if (this.#throttle.isNewRepairLoop)
       this.log.warn(
         'another program undoes the guard of the VXLAN port again and again; repairing more slowly',
         fields,

@@ -1,7 +1,7 @@
 /** Notices that flanneld runs on this host beside us: each undoes what the other writes. */
 import { HostError } from '../model/errors';
 import type { Clock, Host, Log } from '../ports';
-import { Trouble } from './trouble';
+import { ProblemReporter, type Problem } from './problem';
 import { Wake } from './wake';
 
 const LOOK_MILLISECONDS = 60_000;
@@ -30,7 +30,7 @@ export function isFlannelsFile(text: string): boolean {
 /** Owns what was seen of it, and when. */
 export class FlannelWatcher {
   readonly #wake = new Wake();
-  readonly #trouble: Trouble;
+  readonly #problem: ProblemReporter;
   readonly #seenAt = new Map<FlannelSign, number>();
   #isKnown = false;
 
@@ -39,7 +39,7 @@ export class FlannelWatcher {
     private readonly clock: Clock,
     log: Log,
   ) {
-    this.#trouble = new Trouble(clock, log);
+    this.#problem = new ProblemReporter(clock, log);
   }
 
   /** True once we have looked for it. */
@@ -47,8 +47,8 @@ export class FlannelWatcher {
     return this.#isKnown;
   }
 
-  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
-    return this.#trouble.current;
+  get problem(): Problem | undefined {
+    return this.#problem.current;
   }
 
   /** Something happened that flanneld does. */
@@ -83,10 +83,10 @@ export class FlannelWatcher {
     const signs = this.#signs;
     const words = signs.map((sign) => WORDS[sign]).join(', ');
     if (pid !== undefined)
-      this.#trouble.report('flanneld runs on this host beside vtepd', `it is process ${pid}; ${ADVICE}`);
+      this.#problem.report('flanneld runs on this host beside vtepd', `it is process ${pid}; ${ADVICE}`);
     // Others write the subnet file, too, and make devices anew: one of these alone tells nothing.
     else if (signs.includes('rules') || signs.length > 1)
-      this.#trouble.report('flanneld seems to run on this host beside vtepd', `${words}; ${ADVICE}`);
-    else this.#trouble.clear('flanneld does not run on this host any more');
+      this.#problem.report('flanneld seems to run on this host beside vtepd', `${words}; ${ADVICE}`);
+    else this.#problem.clear('flanneld does not run on this host any more');
   }
 }

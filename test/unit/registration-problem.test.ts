@@ -1,5 +1,6 @@
 /** When a lease that is not in etcd as we hold it is a problem, and in which words; registration.test.ts is about a whole agent. */
-import { Registration, type Deviation } from '../../src/engine/registration';
+import type { Deviation } from '../../src/core/lease-keeping';
+import { Registration } from '../../src/engine/registration';
 import { ipAddress } from '../../src/model/address';
 import { FakeClock } from '../support/fake-clock';
 
@@ -39,8 +40,7 @@ it('since when it has been so stays, whatever etcd has in its place meanwhile', 
   registration.lose({ kind: 'spoiled' });
   await clock.advance(5_000);
   expect(problem()).toEqual({
-    complaint:
-      'our lease in etcd cannot be read since 2023-11-14T22:13:21Z: hosts that start now do not know us',
+    text: 'our lease in etcd cannot be read since 2023-11-14T22:13:21Z: hosts that start now do not know us',
     forMilliseconds: 65_000,
   });
   registration.restore();
@@ -67,5 +67,5 @@ it.each<[Deviation, string]>([
 ])('%j is said with what it means for packets', (deviation, words) => {
   const { registration, problem } = registered();
   registration.lose(deviation);
-  expect(problem(true)?.complaint).toBe(words.replace('AT', '2023-11-14T22:13:21Z'));
+  expect(problem(true)?.text).toBe(words.replace('AT', '2023-11-14T22:13:21Z'));
 });

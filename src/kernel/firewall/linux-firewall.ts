@@ -12,7 +12,8 @@ import type {
 } from '../../model/firewall';
 import { HostError } from '../../model/errors';
 import type { Firewall } from '../../ports';
-import { listenToChanges } from './change-monitor';
+import { openNfnetlink } from '../nftables/nfnetlink';
+import { subscribeToRules } from '../nftables/subscription';
 import { executeWith, type Execute } from './execute';
 import { Iptables } from './iptables';
 import type { Outside } from './forward-path';
@@ -23,7 +24,7 @@ import { findTools, type FoundTools } from './tools';
 
 /** The packet filter of our network namespace. */
 export function openFirewall(): Firewall {
-  return new LinuxFirewall(executeWith(), openMonitor, stampOfRules, outsideLinks);
+  return new LinuxFirewall(executeWith(), openNfnetlink, openMonitor, stampOfRules, outsideLinks);
 }
 
 /** Where the tools' rules are; only the tools know how to say it. */
@@ -36,11 +37,12 @@ export class LinuxFirewall implements Firewall {
   /** `stamp`: see {@link stampOfRules}; `outside`: {@link outsideLinks}. */
   constructor(
     private readonly execute: Execute,
+    connect: typeof openNfnetlink,
     private readonly open: typeof openMonitor,
     private readonly stamp: () => string | undefined,
     private readonly outside: () => Outside,
   ) {
-    this.#nftables = new Nftables(execute, outside);
+    this.#nftables = new Nftables(execute, connect, outside);
   }
 
   /**
@@ -88,7 +90,7 @@ export class LinuxFirewall implements Firewall {
   }
 
   listen(onChange: () => void, signal: AbortSignal): void {
-    listenToChanges(this.open, onChange, signal);
+    subscribeToRules(this.open, onChange, signal);
   }
 
   /** Tools that were found are remembered; while one is missing, it is looked for each time. */
