@@ -2,7 +2,7 @@
   'targets': [
     {
       'target_name': 'vtepd',
-      'sources': ['vtepd.c', 'values.c', 'netlink.c', 'request.c', 'monitor.c', 'systemd.c', 'lock.c', 'capabilities.c', 'program.c', 'threads.c', 'miss-fast-path.c'],
+      'sources': ['vtepd.c', 'values.c', 'netlink.c', 'request.c', 'monitor.c', 'systemd.c', 'lock.c', 'capabilities.c', 'program.c', 'threads.c', 'answers.c'],
       'defines': ['NAPI_VERSION=8', '_GNU_SOURCE'],
       'cflags': ['-std=gnu11', '-Wall', '-Wextra', '-Wno-unused-parameter', '-fvisibility=hidden',
         # What Debian's dpkg-buildflags hardens with: it reads what peers and other programs wrote. A distribution may have set the first already.

@@ -11,6 +11,6 @@ napi_value lock_file(napi_env env, napi_callback_info info);
 napi_value demote_helpers(napi_env env, napi_callback_info info);
 napi_value set_ambient(napi_env env, napi_callback_info info);
 napi_value run_program(napi_env env, napi_callback_info info);
-napi_value open_miss_fast_path(napi_env env, napi_callback_info info);
+napi_value open_answerer(napi_env env, napi_callback_info info);
 
 #endif

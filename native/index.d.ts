@@ -69,7 +69,7 @@ export function openMonitor(
 ): Monitor;
 
 /** A thread that answers L3 misses of IPv4 for the subnets it was told of: also while JavaScript runs, collects or waits. */
-export interface MissFastPathThread {
+export interface Answerer {
   /** The nl_pid of its socket: what its changes to neighbors carry in notifications. */
   readonly portId: number;
   /**
@@ -92,7 +92,7 @@ export interface MissFastPathThread {
  * datagram, sendto(2), and no acknowledgement. What it cannot do is not reported: whoever listens to RTNLGRP_NEIGH
  * hears of each question as well. pthread_create(3), eventfd(2), ioctl(2) SIOCGIFNAME.
  */
-export function openMissFastPath(interfaceName: string): MissFastPathThread;
+export function openAnswerer(interfaceName: string): Answerer;
 
 /**
  * Sends one datagram to the socket that systemd names in NOTIFY_SOCKET (a path, or `@` and an abstract name): sendto(2) AF_UNIX.

@@ -11,7 +11,7 @@ NAPI_MODULE_INIT() {
       {.utf8name = "setAmbient", .method = set_ambient, .attributes = napi_enumerable},
       {.utf8name = "demoteHelpers", .method = demote_helpers, .attributes = napi_enumerable},
       {.utf8name = "runProgram", .method = run_program, .attributes = napi_enumerable},
-      {.utf8name = "openMissFastPath", .method = open_miss_fast_path, .attributes = napi_enumerable},
+      {.utf8name = "openAnswerer", .method = open_answerer, .attributes = napi_enumerable},
   };
   CHECKED(napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));
   return exports;

@@ -5,13 +5,13 @@ import type { FirewallOptions, FirewallWish } from './core/firewall';
 import { peerNames } from './core/desired';
 import type { Network } from './core/network';
 import { AdmissionKeeper, removeGuard, type AdmissionSituation } from './engine/admission-keeper';
-import { SubnetFileWriter } from './engine/subnet-file-writer';
+import { Announcer } from './engine/announcer';
 import { AccessWatcher } from './engine/access-watcher';
-import { bootstrap } from './engine/bootstrap';
+import { begin } from './engine/beginning';
 import { ConfigWatcher } from './engine/config-watcher';
 import { EtcdAddresses } from './engine/etcd-addresses';
 import { Conditions, type Check } from './engine/conditions';
-import { StateFileWriter } from './engine/state-file-writer';
+import { Recorder } from './engine/recorder';
 import { FirewallKeeper } from './engine/firewall-keeper';
 import { formerLinksOf, removeFormerLinks } from './engine/former-links';
 import { FlannelWatcher, isFlannelsFile } from './engine/flannel-watcher';
@@ -23,18 +23,17 @@ import { MissResponder, type MissSituation } from './engine/miss-responder';
 import { OwnHostState, type OwnHostChange } from './engine/own-host-state';
 import {
   hardwareAddressOf,
-  savedStateOf,
+  memoryOf,
   readLeasesMissed,
   readPast,
   rememberedLease,
   type Past,
 } from './engine/past';
-import type { PeerSubscribers } from './engine/peer-stream';
 import { PeerWatcher } from './engine/peer-watcher';
-import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } from './engine/bootstrap-waits';
+import { awaitKernel, awaitKernelState, type UnderlayOptions, type Waiting } from './engine/prerequisites';
 import { Reconciler, type Cause, type PassReport } from './engine/reconciler';
 import { RouteWatcher, type RoutedOverlay } from './engine/route-watcher';
-import { conditionsOf, type Finding, type Patients } from './engine/readiness';
+import { conditionsOf, type Grievance, type Patients } from './engine/readiness';
 import { serviceLineOf, statusOf, type Witnesses } from './engine/status';
 import { SurroundingsWatcher } from './engine/surroundings-watcher';
 import { UnderlayWatcher, type SeenUnderlay } from './engine/underlay-watcher';
@@ -42,9 +41,9 @@ import { contains, sameSubnet, type IpAddress, type Subnet } from './model/addre
 import { KernelError, UnsupportedError, describeError } from './model/errors';
 import type { Lease } from './model/lease';
 import type { MacAddress } from './model/mac';
-import type { SavedState } from './model/saved-state-codec';
+import type { Memory } from './model/memory-codec';
 import { isOurLinkName, linkNameOf, type Overlay, type ResolveMode, type Underlay } from './model/overlay';
-import type { Peer } from './model/peer';
+import type { Peer, PeerChange } from './model/peer';
 import type { AgentStatus } from './model/status';
 import { printSubnetEnv } from './model/subnet-env-codec';
 import type {
@@ -52,10 +51,10 @@ import type {
   Firewall,
   Host,
   Kernel,
-  KernelEvent,
+  KernelNotice,
   LeaseRegistry,
   Log,
-  MissFastPath,
+  StandingAnswers,
   VxlanGuard,
 } from './ports';
 
@@ -80,7 +79,7 @@ export interface AgentOptions {
   readonly firewall: Omit<FirewallOptions, 'enableNfTables'>;
   /** The etcd of this host's own, if it has one: is told of the underlay and of each that follows, and is one of the checks. */
   readonly embeddedEtcd?:
-    { settle(underlay: Underlay): void; readonly problem: Finding; readonly isUp?: boolean } | undefined;
+    { settle(underlay: Underlay): void; readonly trouble: Grievance; readonly isUp?: boolean } | undefined;
   /** Only peers may send to the VXLAN port. */
   readonly admitsPeersOnly: boolean;
 }
@@ -125,8 +124,8 @@ export class Agent {
   readonly #watcher: PeerWatcher;
   readonly #reconciler: Reconciler;
   readonly #responder: MissResponder;
-  readonly #subnetFile: SubnetFileWriter;
-  readonly #stateFile: StateFileWriter;
+  readonly #announcer: Announcer;
+  readonly #recorder: Recorder;
   readonly #surroundings: SurroundingsWatcher;
   readonly #routes: RouteWatcher;
   readonly #firewall: FirewallKeeper | undefined;
@@ -138,7 +137,7 @@ export class Agent {
   #configWatcher: ConfigWatcher | undefined;
   readonly #access: AccessWatcher;
   readonly #flannel: FlannelWatcher;
-  #standing: MissFastPath | undefined;
+  #standing: StandingAnswers | undefined;
   /** What is known of this host, and what follows from it. */
   readonly #own: OwnHostState;
   /** Settles when the leases have been judged by what we are now. */
@@ -210,14 +209,21 @@ export class Agent {
           this.#lookAtAll({ kind: 'wanted', what: 'in sync' });
           this.#admission?.trigger();
         },
-        peers: this.#peerSubscribers(),
+        tableChanged: (changes) => this.#noteTable(changes),
+        peersChanged: (changes, each) => {
+          this.#known.peersChanged(each);
+          this.#admission?.peersChanged(changes);
+          this.#responder.peersChanged(changes);
+          this.#reconciler.peersChanged(each);
+          this.#recorder.trigger();
+        },
         ownLeaseChanged: (stored) => this.#holder?.noticeStored(stored),
         ownMacClaimed: (lease) => this.#yieldMac(lease),
       },
       options.peerGraceMilliseconds,
     );
     this.#flannel = new FlannelWatcher(host, clock, log);
-    this.#subnetFile = new SubnetFileWriter(host, clock, log, (text) => {
+    this.#announcer = new Announcer(host, clock, log, (text) => {
       if (isFlannelsFile(text)) this.#flannel.note('subnet file');
     });
     this.#conditions = new Conditions(clock);
@@ -245,7 +251,7 @@ export class Agent {
     );
     this.#access = new AccessWatcher(registry, clock, log, () => this.#holder?.lease?.name);
     this.#routes = new RouteWatcher(kernel, clock, log, () => this.#routedOverlay());
-    this.#stateFile = new StateFileWriter(host, clock, log, () => this.#savedState());
+    this.#recorder = new Recorder(host, clock, log, () => this.#memory());
   }
 
   /** What packets need, and what the agent needs: each thing with its state, and since when it has been so. */
@@ -281,7 +287,7 @@ export class Agent {
       overlay: this.#overlay,
       reconciler: this.#reconciler,
       responder: this.#responder,
-      subnetFile: this.#subnetFile,
+      announcer: this.#announcer,
       configWatcher: this.#configWatcher,
       access: this.#access,
       flannel: this.#flannel,
@@ -289,7 +295,7 @@ export class Agent {
       admission: this.#admission,
       surroundings: this.#surroundings,
       routes: this.#routes,
-      stateFile: this.#stateFile,
+      recorder: this.#recorder,
       unrouted: this.options.resolve.kind === 'on-demand' ? this.#own.current?.unrouted : undefined,
       embeddedEtcd: this.options.embeddedEtcd,
     };
@@ -305,7 +311,7 @@ export class Agent {
   /** Like {@link audit}, and systemd hears when it begins and when it is done. */
   reload(): void {
     // A start that is not over yet reads everything anyway, and must not be called ready by us.
-    if (this.#subnetFile.isWritten) {
+    if (this.#announcer.isAnnounced) {
       this.#isReloading = true;
       this.ports.host.notify({ reloading: true });
     }
@@ -350,11 +356,11 @@ export class Agent {
       // Behind what is waited for, so that who looks at once sees it.
       if (isStarting && clock.now() - began >= SERVICE_START_MILLISECONDS) {
         isStarting = false;
-        if (!this.#subnetFile.isWritten) host.notify({ ready: true });
+        if (!this.#announcer.isAnnounced) host.notify({ ready: true });
       }
       this.liveness();
       this.#lookAtAsking();
-      const rest = this.#subnetFile.isWritten ? NOTES_MILLISECONDS : STARTING_NOTES_MILLISECONDS;
+      const rest = this.#announcer.isAnnounced ? NOTES_MILLISECONDS : STARTING_NOTES_MILLISECONDS;
       await clock.sleep(rest, signal).catch(() => undefined);
     }
   }
@@ -382,7 +388,7 @@ export class Agent {
       saved: this.#past.saved,
       network: () => this.#own.facts.network?.range.network,
       subnets: () => this.#ownSubnets,
-      isSettled: () => this.#subnetFile.isWritten,
+      isSettled: () => this.#announcer.isAnnounced,
       peers: () => publicIpsOf(this.#watcher.peers),
     });
     const first = this.#firstUnderlay(signal);
@@ -405,14 +411,14 @@ export class Agent {
     const { registry, kernel, host, clock, log } = this.ports;
     const { configPlace } = this.options;
     const isInUse = (whole: Subnet) => this.#isInUse(whole);
-    const [{ network, savedState }] = await Promise.all([
-      bootstrap({ registry, host, isInUse, ...this.#waiting }, this.#watcher, configPlace, signal),
+    const [{ network, memory }] = await Promise.all([
+      begin({ registry, host, isInUse, ...this.#waiting }, this.#watcher, configPlace, signal),
       first,
       this.#etcdAddresses.first(signal),
     ]);
     for (const remark of network.remarks) log.warn(remark);
     await this.#meetNetwork(network, signal);
-    this.#configWatcher = new ConfigWatcher(registry, clock, log, network, savedState === undefined);
+    this.#configWatcher = new ConfigWatcher(registry, clock, log, network, memory === undefined);
     const linkName = linkNameOf(network.backend);
     host.lock(linkName);
     const networks = [network.range.network, ...this.#ownSubnets];
@@ -426,9 +432,7 @@ export class Agent {
     this.#standing = this.#standingAnswers(linkName, signal);
     const existingMac = await this.#existingMac(network, linkName, signal);
     this.#holder = this.#makeHolder(network, existingMac);
-    const remembered = savedState
-      ? this.#adoptFrom(savedState, this.#identity!)
-      : await this.#restoreGonePeers();
+    const remembered = memory ? this.#adoptFrom(memory, this.#identity!) : await this.#recallPeers();
     await this.#settle(remembered ?? (await this.#holder.acquire(this.#watcher.leases, signal)));
   }
 
@@ -488,39 +492,39 @@ export class Agent {
       const before = hardwareAddressOf(this.#own.facts);
       this.#own.set(seen);
       // By it this host knows its state file again.
-      if (hardwareAddressOf(this.#own.facts) !== before) this.#stateFile.trigger();
+      if (hardwareAddressOf(this.#own.facts) !== before) this.#recorder.trigger();
     };
     return this.#underlay!.run({ looked, moved: (before) => this.#tellOfMove(before) }, signal);
   }
 
   /** A peer that is cut off from etcd, and whose lease has expired, is kept by an agent that is started again, too. */
-  async #restoreGonePeers(): Promise<undefined> {
+  async #recallPeers(): Promise<undefined> {
     const { host, clock } = this.ports;
     const known = new Set(this.#watcher.leases.map(({ name }) => name));
-    this.#watcher.restoreGone(
+    this.#watcher.recall(
       await readLeasesMissed(host, clock, this.options.configPlace, (name) => known.has(name)),
     );
   }
 
-  /** Our lease from the state file, if it is that of this host as it is now. */
-  #adoptFrom(savedState: SavedState, identity: Identity): Lease | undefined {
-    this.#watcher.restore(savedState.leases);
-    const lease = savedState.leases.find(({ name }) => name === savedState.ownLease);
+  /** Our lease from memory, if it is that of this host as it is now. */
+  #adoptFrom(memory: Memory, identity: Identity): Lease | undefined {
+    this.#watcher.restore(memory.leases);
+    const lease = memory.leases.find(({ name }) => name === memory.ownLease);
     if (!lease || !identity.isOurs(lease)) {
       this.ports.log.warn('the lease we remember is not that of this host as it is now; waiting for etcd');
       return undefined;
     }
-    this.#holder!.adopt(lease, (savedState.expiresAt - this.ports.clock.wallTime()) / 1000);
+    this.#holder!.adopt(lease, (memory.expiresAt - this.ports.clock.wallTime()) / 1000);
     return lease;
   }
 
   /** What a later start without etcd needs to know. */
-  #savedState(): SavedState | undefined {
+  #memory(): Memory | undefined {
     const { host, clock } = this.ports;
     const lease = this.#holder?.lease;
     if (!lease) return undefined;
     const expiresAt = clock.wallTime() + this.#holder!.remainingSeconds * 1000;
-    return savedStateOf(
+    return memoryOf(
       this.options.configPlace,
       host,
       this.#own.facts,
@@ -540,7 +544,7 @@ export class Agent {
       until.addEventListener('abort', () => resolve(), { once: true });
       if (until.aborted) resolve();
     });
-    const firstPass = this.#reconciler.tried.then(() => this.#subnetFile.attempted);
+    const firstPass = this.#reconciler.tried.then(() => this.#announcer.attempted);
     const met = firstPass.then(() => this.#meetPeers(until));
     const patience = this.ports.clock.sleep(LONGEST_START_MILLISECONDS, until).catch(() => undefined);
     const calm = Promise.race([met.then(() => this.#tidy), patience]);
@@ -556,7 +560,7 @@ export class Agent {
       this.#followUnderlay(until),
       this.#reconciler.run((report) => this.#afterPass(report), until),
       this.#responder.run(until),
-      this.#subnetFile.run(until),
+      this.#announcer.run(until),
       ...(firewall ? [after(firstPass, () => firewall.run(until, () => this.#afterFirewallPass()))] : []),
       ...(this.#admission ? [this.#admission.run(until)] : []),
       this.#surroundings.run(until),
@@ -566,7 +570,7 @@ export class Agent {
       after(calm, () => this.#routes.run(until)),
       after(calm, () => this.#access.run(until)),
       after(calm, () => this.#flannel.run(until)),
-      after(calm, () => this.#stateFile.run(until)),
+      after(calm, () => this.#recorder.run(until)),
       after(this.#tidy, () => this.#removeFormerLinks(until)),
     ];
     try {
@@ -579,10 +583,10 @@ export class Agent {
   }
 
   /** For who waits for the kernel to ask. Without them the event loop answers alone, only later. */
-  #standingAnswers(linkName: string, signal: AbortSignal): MissFastPath | undefined {
+  #standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers | undefined {
     if (this.options.resolve.kind === 'preload') return undefined;
     try {
-      return this.ports.kernel.openMissFastPath(linkName, signal);
+      return this.ports.kernel.standingAnswers(linkName, signal);
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
       this.ports.log.warn('misses are answered later than they could be', { error: describeError(error) });
@@ -590,24 +594,11 @@ export class Agent {
     }
   }
 
-  /** Who hears first is not decided here, but in {@link PeerSubscribers}. */
-  #peerSubscribers(): PeerSubscribers {
-    return {
-      atOnce: {
-        // Nothing but the fast path reaches a peer before all leases are judged.
-        admission: (changes) => {
-          if (this.#standing) this.#admission?.admit(changes.flatMap(({ after }) => after ?? []));
-        },
-        'fast path': (changes) => this.#standing?.peersChanged(changes),
-      },
-      whenJudged: {
-        'known addresses': (_, each) => this.#known.peersChanged(each),
-        admission: (changes) => this.#admission?.peersChanged(changes),
-        responder: (changes) => this.#responder.peersChanged(changes),
-        reconciler: (_, each) => this.#reconciler.peersChanged(each),
-        'state file': () => this.#stateFile.trigger(),
-      },
-    };
+  /** Whoever is answered for may answer the moment after: he is admitted first. */
+  #noteTable(changes: readonly PeerChange[]): void {
+    if (!this.#standing) return;
+    this.#admission?.admit(changes.flatMap(({ after }) => after ?? []));
+    this.#standing.peersChanged(changes);
   }
 
   /** The MAC of the device that is there, if it can stay: peers know it already. */
@@ -630,7 +621,7 @@ export class Agent {
     // A bridge keeps the subnet that it had for a while.
     const formerSubnets = withSubnet(this.#own.facts.formerSubnets ?? [], lease.subnet);
     this.#own.set({ lease, formerSubnets });
-    this.#stateFile.trigger();
+    this.#recorder.trigger();
     await this.#judged;
   }
 
@@ -648,7 +639,7 @@ export class Agent {
       else this.#reconciler.trigger({ kind: 'wanted', what: 'underlay changed' });
       this.#admission?.trigger();
       this.#surroundings.trigger();
-      this.#stateFile.trigger();
+      this.#recorder.trigger();
     }
     if (isOtherSubnet) this.#firewall?.trigger('our subnet');
   }
@@ -705,7 +696,7 @@ export class Agent {
     };
   }
 
-  #hear(notices: readonly KernelEvent[], signal: AbortSignal): void {
+  #hear(notices: readonly KernelNotice[], signal: AbortSignal): void {
     const misses = notices.flatMap((notice) => (notice.kind === 'miss' ? [notice.miss] : []));
     if (misses.length > 0) this.#responder.take(misses);
     for (const notice of notices) {
@@ -719,7 +710,7 @@ export class Agent {
     }
   }
 
-  #hearOfChange({ what, name, isNewLink }: KernelEvent & { kind: 'changed' }): void {
+  #hearOfChange({ what, name, isNewLink }: KernelNotice & { kind: 'changed' }): void {
     const cause: Cause = { kind: 'external', what };
     if (isNewLink) this.#flannel.note('device');
     if (name && this.#overlay) return this.#reconciler.lookAt([name], cause);
@@ -757,12 +748,12 @@ export class Agent {
     if (this.#isReloading) this.ports.host.notify({ ready: true });
     this.#isReloading = false;
     const hopeless = report.failed.find(({ error }) => error.code === 'EPERM' || error.code === 'EOPNOTSUPP');
-    if (hopeless && !report.isBaseInPlace && !this.#subnetFile.isWritten) {
+    if (hopeless && !report.isBaseInPlace && !this.#announcer.isAnnounced) {
       throw new UnsupportedError(describeError(hopeless.error), { cause: hopeless.error });
     }
     if (report.isAudit) this.#routes.audit();
     else this.#routes.peersChanged();
-    if (report.kind === 'whole') this.#writeSubnetFile();
+    if (report.kind === 'whole') this.#announce();
     if (report.kind === 'whole' && report.failed.length === 0 && report.isInSync) this.#markTidy();
     if (this.#admission?.isInPlace === false) this.#admission.trigger();
     // All checks are gone through for it: too much for each peer that joins. Of those it is told in a few seconds.
@@ -771,15 +762,15 @@ export class Agent {
 
   #afterFirewallPass(): void {
     this.#isFirewallTried = true;
-    this.#writeSubnetFile();
+    this.#announce();
   }
 
   /** Containers may start when packets can flow, and not before those to the outside are masqueraded, if they should be. */
-  #writeSubnetFile(): void {
+  #announce(): void {
     const own = this.#own.current;
     if (!own || !this.#reconciler.isBaseInPlace) return;
     if (own.subnetEnv.ipMasq && this.#firewall && !this.#isFirewallTried) return;
-    this.#subnetFile.write(printSubnetEnv(own.subnetEnv));
+    this.#announcer.announce(printSubnetEnv(own.subnetEnv));
   }
 
   /** After the first pass: traffic has not to wait for it, and what an earlier agent left guards meanwhile. */

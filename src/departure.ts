@@ -1,7 +1,7 @@
 /** Leaving for good: what a stop of the agent does not do. */
 import { hasNoAgent } from './engine/former-links';
 import { isLeaseOfAnother, type Past } from './engine/past';
-import { lookForUnderlay, type UnderlayOptions } from './engine/bootstrap-waits';
+import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import type { RememberedPlace } from './engine/remembered-place';
 import { contains, subnet } from './model/address';
 import { ConfigError, HostError, KernelError, UsageError } from './model/errors';

@@ -7,18 +7,11 @@ import type { Command } from './cli/command-line';
 import { needsRegistry, runConfigCommand } from './cli/config-command';
 import { processIo } from './cli/config-io';
 import { OPTIONS } from './cli/options';
-import { etcdHosts, registrySettings } from './cli/options/etcd';
-import { firewallSettings } from './cli/options/firewall';
-import { healthSettings } from './cli/options/health';
-import { fileSettings, leaseSettings } from './cli/options/host';
-import { logSettings } from './cli/options/logging';
-import { peerSettings } from './cli/options/peers';
-import { notEffective, printableOptions, type Options } from './cli/options/read';
-import { underlaySettings } from './cli/options/underlay';
+import { notEffective, printableOptions, type Options } from './cli/read-options';
 import { cleanUpKernel, giveBackLeases, keepAgentsOut, reachOf, removeGuards } from './departure';
-import { collectWhatIsLeft, compileFromNowOn, optimizeFromNowOn, setStartFlags } from './v8-flags';
+import { collectWhatIsLeft, compileFromNowOn, optimizeFromNowOn, startFrugally } from './frugality';
 import { removeFirewallRules } from './engine/firewall-keeper';
-import { lookForUnderlay } from './engine/bootstrap-waits';
+import { lookForUnderlay, type UnderlayOptions } from './engine/prerequisites';
 import { readPast } from './engine/past';
 import { placeInNetwork, rememberedPlace, type RememberedPlace } from './engine/remembered-place';
 import { keepServing } from './engine/serving';
@@ -30,7 +23,7 @@ import { openControlSocket, type CloseControlSocket } from './host/control-socke
 import { EmbeddedEtcd, ETCD_PORTS, isOpen } from './host/embedded-etcd';
 import { startHealthServer } from './host/health';
 import { letHelpersGiveWay } from './host/helper-threads';
-import { bootId } from './host/boot-id';
+import { incarnation } from './host/incarnation';
 import { LinuxHost } from './host/linux-host';
 import { MACHINE_ID_FILE } from './host/machine-id';
 import { stateFileFor } from './host/state-file';
@@ -41,7 +34,7 @@ import { openVxlanGuard } from './kernel/firewall/vxlan-guard';
 import { openKernel } from './kernel/linux-kernel';
 import { raiseNeighborLimits, type NeighborLimits } from './kernel/neighbor-limits';
 import { createLog, isJournal } from './log';
-import type { IpAddress } from './model/address';
+import { parseIpAddress, type IpAddress } from './model/address';
 import { HostError, RegistryError, UsageError, describeError } from './model/errors';
 import { withFormerNames } from './model/former-status';
 import { mergeSubnetEnv } from './model/subnet-env-codec';
@@ -88,9 +81,13 @@ export async function execute(
 }
 
 async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Promise<number> {
-  setStartFlags();
+  startFrugally();
   letHelpersGiveWay();
-  const log = createLog({ ...logSettings(options), journald: isJournal(process.env) });
+  const log = createLog({
+    format: options.logFormat,
+    verbosity: options.verbosity,
+    journald: isJournal(process.env),
+  });
   hooks.warned = (warning) => log.debug('Node warns', { text: describeError(warning) });
   let { verbosity } = options;
   const setVerbosity = (wanted: number) => {
@@ -106,7 +103,7 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
   sayLimits(raiseNeighborLimits(), log);
   const kernel = openKernel();
   const guard = openVxlanGuard();
-  const host = new LinuxHost(fileSettings(options));
+  const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   if (host.machineId() === undefined)
     log.warn('this host has no machine ID: it takes another subnet when it comes back with another address', {
       file: MACHINE_ID_FILE,
@@ -122,12 +119,25 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
     const agent = new Agent(
       {
         configPlace: placeOf(options),
-        underlay: underlaySettings(options),
-        ...etcdHosts(options),
-        ...leaseSettings(options),
-        ...peerSettings(options),
-        ...firewallSettings(options),
+        underlay: underlayOf(options),
+        resolve:
+          options.resolve === 'preload'
+            ? { kind: 'preload' }
+            : { kind: 'on-demand', idleMilliseconds: options.idleTimeoutSeconds * 1000 },
+        hasBlackholeRoute: options.ipBlackholeRoute,
+        etcdAddresses: options.etcdEndpoints.flatMap((url) => parseIpAddress(hostOf(url)) ?? []),
+        etcdNames: [...new Set(options.etcdEndpoints.map(hostOf))].filter((name) => !parseIpAddress(name)),
+        renewMarginSeconds: options.renewMarginMinutes * 60,
+        mayRenumber: options.subnetLost === 'renumber',
+        peerGraceMilliseconds: options.peerGraceSeconds * 1000,
+        firewallResyncSeconds: options.iptablesResyncSeconds,
+        firewall: {
+          ipMasq: options.ipMasq,
+          fullyRandom: !options.ipMasqFullyRandomDisable,
+          forward: options.iptablesForwardRules,
+        },
         embeddedEtcd: firstHost,
+        admitsPeersOnly: options.vxlanAdmission === 'on',
       },
       { registry, kernel, firewall: openFirewall(), guard, host, clock, log },
     );
@@ -155,10 +165,10 @@ async function run(options: Options, hooks: SignalHooks, stop: AbortSignal): Pro
       log.warn("'vtepd status' will find nobody", { error: describeError(error) });
       return undefined;
     });
-    const healthServer = healthSettings(options);
-    if (healthServer) {
+    if (options.healthzPort > 0) {
+      const { healthzIp: address, healthzPort: port } = options;
       const checks = { live: () => agent.liveness(), ready: () => agent.readiness() };
-      const start = () => startHealthServer({ ...healthServer, clock, ...checks });
+      const start = () => startHealthServer({ address, port, clock, ...checks });
       health = keepServing(start, clock, log, healthEnd.signal);
     }
     const { env, pid } = process;
@@ -211,7 +221,7 @@ async function depart(
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   const kernel = openKernel();
   const guard = openVxlanGuard();
-  const host = new LinuxHost(fileSettings(options));
+  const host = new LinuxHost({ subnetFile: options.subnetFile, memoryFile: options.stateFile });
   try {
     const reachFrom = async (place: RememberedPlace | undefined) => {
       const found = await reachOf(kernel, host, place, stop);
@@ -225,7 +235,7 @@ async function depart(
         : await withRegistry(options, kernel, async (registry) => {
             const found = await reachFrom(remembered ?? (await storedPlace(registry, stop)));
             const past = await readPast(host, { warn: say }, placeOf(options));
-            await giveBackLeases(registry, kernel, underlaySettings(options), say, stop, past);
+            await giveBackLeases(registry, kernel, underlayOf(options), say, stop, past);
             return found;
           });
     const isKernelClean = await cleanUpKernel(kernel, host, keepsLinks, say, stop, reach);
@@ -326,7 +336,7 @@ async function withRegistry<T>(
 /** Undefined: an agent runs it, or we may not. */
 async function borrowEtcd(options: Options, kernel: Kernel | undefined): Promise<FirstHost | undefined> {
   const host = new LinuxHost({ subnetFile: options.subnetFile });
-  const log = createLog({ ...logSettings(options), journald: false });
+  const log = createLog({ format: options.logFormat, verbosity: options.verbosity, journald: false });
   let firstHost: FirstHost;
   try {
     firstHost = carryEtcd(options, host, new MonotonicClock(), log);
@@ -336,7 +346,7 @@ async function borrowEtcd(options: Options, kernel: Kernel | undefined): Promise
   }
   const asked = kernel ?? openKernel();
   try {
-    const { choice } = await lookForUnderlay(asked, underlaySettings(options), new AbortController().signal);
+    const { choice } = await lookForUnderlay(asked, underlayOf(options), new AbortController().signal);
     firstHost.settle(choice.kind === 'chosen' ? choice.underlay : NOWHERE);
   } finally {
     if (!kernel) asked.close();
@@ -380,9 +390,24 @@ function etcdOf(
   permit?: (signal: AbortSignal) => Promise<void>,
 ): EtcdRegistry {
   return new EtcdRegistry({
-    ...registrySettings(options),
-    bootId: bootId(),
+    endpoints: options.etcdEndpoints,
+    prefix: options.etcdPrefix,
+    incarnation: incarnation(),
+    caFile: options.etcdCafile,
+    certFile: options.etcdCertfile,
+    keyFile: options.etcdKeyfile,
+    username: options.etcdUsername,
+    password: options.etcdPassword,
     permit,
     log,
   });
+}
+
+function underlayOf({ iface, ifaceRegex, ifaceCanReach, publicIp }: Options): UnderlayOptions {
+  return { iface, ifaceRegex, canReach: ifaceCanReach, publicIp };
+}
+
+/** The host of a URL; an IPv6 address without its brackets. */
+function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, '');
 }

@@ -99,8 +99,8 @@ export class FirstHost {
     return this.#place && this.#isConfigured ? invitationOf(this.#place, this.plan.joinOptions) : undefined;
   }
 
-  get problem() {
-    return this.#keeper.problem;
+  get trouble() {
+    return this.#keeper.trouble;
   }
 
   /** Ends the etcd; returns when it is gone. To be called when nobody of ours asks any more: it is the last to go. */

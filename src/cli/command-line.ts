@@ -7,7 +7,7 @@ import type { ReadConfigFile } from './config-file';
 import { COMMANDS, COMMAND_NAMES, commandHelp, helpPage, type CommandName } from './help';
 import { nearest } from './nearest';
 import { OPTIONS, OPTION_KEYS, type OptionKey } from './options';
-import { readOptions, type Options, type WrittenOptions } from './options/read';
+import { readOptions, type Options, type WrittenOptions } from './read-options';
 import { respell } from './words';
 
 export type ConfigAction = 'set' | 'get' | 'check';

@@ -1,6 +1,6 @@
 /** What a shell may complete, from the tables of options and commands. */
 import { COMMANDS, COMMAND_NAMES, type CommandName } from './help';
-import { OPTIONS, OPTION_KEYS, dashed, isBoolean, type OptionKey } from './options';
+import { OPTIONS, OPTION_KEYS, dashed, isBoolean, type OptionKey, type OptionSpec } from './options';
 
 /** What may stand behind the flag. `boolean` only behind `=`, the others also as the next word. */
 export type CompletedValue =
@@ -25,7 +25,7 @@ export interface CompletedWord {
 export const BOOLEAN_WORDS = ['true', 'false'];
 
 export const COMPLETED_OPTIONS: readonly CompletedOption[] = OPTION_KEYS.map((key) => {
-  const { name, placeholder, help, repeatable } = OPTIONS[key];
+  const { name, placeholder, help, repeatable } = OPTIONS[key] as OptionSpec<unknown>;
   return {
     flag: dashed(name),
     placeholder: placeholder ?? 'BOOLEAN',
@@ -60,11 +60,11 @@ export const OWN_FLAGS: Readonly<Record<'status' | 'cleanup' | 'get' | 'set', re
 };
 
 function valueOf(key: OptionKey): CompletedValue {
-  const { placeholder, words, completion } = OPTIONS[key];
+  const { placeholder, words } = OPTIONS[key] as OptionSpec<unknown>;
   if (isBoolean(key)) return { kind: 'boolean' };
   if (words) return { kind: 'words', words };
   if (placeholder === 'FILE') return { kind: 'file' };
-  return { kind: completion ?? 'text' };
+  return { kind: key === 'iface' ? 'interface' : 'text' };
 }
 
 function summaryOf(name: CommandName): string {

@@ -1,6 +1,6 @@
 /** The vtepd.conf that an administrator finds after installing: every option, explained, none set. */
 import { wrap } from './help';
-import { TOPICS, type OptionSpec } from './options';
+import { GROUPS, OPTIONS, OPTION_KEYS, type OptionKey, type OptionSpec } from './options';
 
 const WIDTH = 100;
 
@@ -10,17 +10,16 @@ const INTRODUCTION =
 
 /** The file's text. What each line shows is the default, or what the value looks like where there is none. */
 export function configFileTemplate(): string {
-  const topics = TOPICS.flatMap(({ title, options }) => [
+  const groups = Object.entries(GROUPS).flatMap(([group, title]) => [
     '',
     `# ${title}`,
-    ...Object.values(options)
-      .filter(({ notInFile }) => !notInFile)
-      .flatMap(entry),
+    ...OPTION_KEYS.filter((key) => OPTIONS[key].group === group && key !== 'configFile').flatMap(entry),
   ]);
-  return [...comment(INTRODUCTION), ...topics, ''].join('\n');
+  return [...comment(INTRODUCTION), ...groups, ''].join('\n');
 }
 
-function entry({ name, placeholder, fallback, help }: OptionSpec): string[] {
+function entry(key: OptionKey): string[] {
+  const { name, placeholder, fallback, help } = OPTIONS[key] as OptionSpec<unknown>;
   return ['', ...comment(help.replaceAll('`', '')), `#${name}=${fallback ?? placeholder}`];
 }
 

@@ -2,9 +2,9 @@
 import { UsageError } from '../model/errors';
 import { shorten } from '../model/json-fields';
 import { nearest } from './nearest';
+import { isFalse } from './option-values';
 import { OPTIONS, OPTION_KEYS, isBoolean, keyOfOption, variableOf, type OptionKey } from './options';
-import { REFUSED } from './options/refused';
-import { isFalse } from './options/values';
+import { REFUSED } from './refused-options';
 
 /** One occurrence of an option. */
 export interface ConfigLine {
@@ -62,8 +62,7 @@ export function parseConfigFile(text: string, path: string): ConfigLines {
 /** Undefined: the line asks for nothing. */
 function keyOf(name: string, value: string | undefined, place: string): OptionKey | undefined {
   const key = keyOfOption(name);
-  if (key !== undefined && OPTIONS[key].notInFile)
-    throw new UsageError(`${place}: ${name} cannot stand in the file itself`);
+  if (key === 'configFile') throw new UsageError(`${place}: ${name} cannot stand in the file itself`);
   if (key !== undefined) return key;
   const refused = Object.hasOwn(REFUSED, name) ? REFUSED[name] : undefined;
   if (refused?.boolean && value !== undefined && isFalse(value)) return undefined;
@@ -77,9 +76,7 @@ function keyOf(name: string, value: string | undefined, place: string): OptionKe
 }
 
 function hintFor(name: string): string {
-  const names = OPTION_KEYS.map((key) => OPTIONS[key])
-    .filter(({ notInFile }) => !notInFile)
-    .map(({ name }) => name);
+  const names = OPTION_KEYS.filter((key) => key !== 'configFile').map((key) => OPTIONS[key].name);
   const bare = name.replace(/^-+/, '');
   if (bare !== name && names.includes(bare)) return `names have no dashes here: ${bare}`;
   const ofVariable = names.find((each) => variableOf(each) === name);

@@ -1,5 +1,5 @@
 /** What `vtepd --help` and `vtepd help COMMAND` print. */
-import { TOPICS, dashed, type OptionSpec } from './options';
+import { GROUPS, OPTIONS, OPTION_KEYS, dashed, type OptionKey, type OptionSpec } from './options';
 
 const WIDTH = 80;
 const COLUMN = 29;
@@ -142,19 +142,21 @@ function usageOf(name: CommandName): string {
 }
 
 function optionsPage(): string {
-  const topics = TOPICS.map(
-    ({ title, options }) => `\n${title}:\n${Object.values(options).map(optionHelp).join('')}`,
-  );
+  const groups = Object.entries(GROUPS).map(([group, title]) => {
+    const keys = OPTION_KEYS.filter((key) => OPTIONS[key].group === group);
+    return `\n${title}:\n${keys.map(optionHelp).join('')}`;
+  });
   const introduction = wrap(
     'Options, with one dash or two, before or behind the command. Each can be set in the environment instead, as ' +
       'FLANNELD_ and its name: FLANNELD_ETCD_ENDPOINTS; or, without dashes, in the file that --config-file names. The ' +
       'command line wins, then the environment.',
     WIDTH,
   );
-  return `${introduction.join('\n')}\n${topics.join('')}\nAbout vtepd:\n${optionLines('-h, --help', 'This page.')}${optionLines('--version', 'The version.')}`;
+  return `${introduction.join('\n')}\n${groups.join('')}\nAbout vtepd:\n${optionLines('-h, --help', 'This page.')}${optionLines('--version', 'The version.')}`;
 }
 
-function optionHelp({ name, placeholder, fallback, help }: OptionSpec): string {
+function optionHelp(key: OptionKey): string {
+  const { name, placeholder, fallback, help } = OPTIONS[key] as OptionSpec<unknown>;
   const value = placeholder === undefined ? '' : name.length === 1 ? ` ${placeholder}` : `=${placeholder}`;
   const shown = fallback === undefined ? '' : ` [${fallback}]`;
   return optionLines(`${dashed(name)}${value}`, `${help.replaceAll('`', '')}${shown}`);

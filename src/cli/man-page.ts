@@ -1,6 +1,6 @@
 /** vtepd(8) as roff, from the tables of options and commands. */
-import { COMMANDS, COMMAND_NAMES, EXIT_CODES, INTRODUCTION, SIGNALS, type CommandName } from './help';
-import { OPTIONS, OPTION_KEYS, TOPICS, dashed, variableOf, type OptionSpec } from './options';
+import { COMMANDS, COMMAND_NAMES, EXIT_CODES, INTRODUCTION, SIGNALS } from './help';
+import { GROUPS, OPTIONS, OPTION_KEYS, dashed, variableOf, type OptionKey, type OptionSpec } from './options';
 
 const FILES = [
   ['/etc/vtepd/vtepd.conf', 'Options, one name=value a line; see --config-file.'],
@@ -27,19 +27,29 @@ export function manPage(version: string): string {
     section('DESCRIPTION'),
     ...paragraphs(INTRODUCTION),
     section('COMMANDS'),
-    ...COMMAND_NAMES.flatMap(commandEntry),
+    ...COMMAND_NAMES.flatMap((name) => {
+      const { usage, details } = COMMANDS[name];
+      return [
+        ...usage.flatMap((line, index) => [index === 0 ? '.TP' : '.TQ', `\\fB${roff(line)}\\fR`]),
+        ...(details === '' ? [roff(COMMANDS[name].summary[0])] : paragraphs(details)),
+      ];
+    }),
     section('OPTIONS'),
     roff(
       'Options have one dash or two, and stand before or behind the command. The command line wins over the environment, ' +
         'the environment over the file, the file over the defaults.',
     ),
-    ...TOPICS.flatMap(({ title, options }) => [
+    ...Object.entries(GROUPS).flatMap(([group, title]) => [
       `.SS "${title}"`,
-      ...Object.values(options).flatMap(optionEntry),
+      ...OPTION_KEYS.filter((key) => OPTIONS[key].group === group).flatMap(optionEntry),
     ]),
     section('ENVIRONMENT'),
     roff('Each option can be set by a variable; an empty one counts as unset.'),
-    ...OPTION_KEYS.map((key) => OPTIONS[key].name).flatMap(variableEntry),
+    ...OPTION_KEYS.map((key) => OPTIONS[key].name).flatMap((name) => [
+      '.TP',
+      `\\fB${roff(variableOf(name))}\\fR`,
+      `as \\fB${roff(dashed(name))}\\fR`,
+    ]),
     section('FILES'),
     ...list(FILES),
     section('SIGNALS'),
@@ -47,15 +57,6 @@ export function manPage(version: string): string {
     section('EXIT STATUS'),
     ...list(EXIT_CODES),
     section('EXAMPLES'),
-    ...examples(),
-    section('SEE ALSO'),
-    '\\fBip\\fR(8), \\fBbridge\\fR(8), \\fBetcd\\fR(1), \\fBsystemctl\\fR(1)',
-    '',
-  ].join('\n');
-}
-
-function examples(): string[] {
-  return [
     'The network, once, from anywhere that reaches etcd:',
     ...example(
       `echo '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}' |`,
@@ -68,22 +69,14 @@ function examples(): string[] {
     ),
     "For a first try, an etcd of the first host's own; it prints the line for the next host:",
     ...example('vtepd --embedded-etcd --network=10.5.0.0/16 --iface=eth1'),
-  ];
+    section('SEE ALSO'),
+    '\\fBip\\fR(8), \\fBbridge\\fR(8), \\fBetcd\\fR(1), \\fBsystemctl\\fR(1)',
+    '',
+  ].join('\n');
 }
 
-function commandEntry(name: CommandName): string[] {
-  const { usage, summary, details } = COMMANDS[name];
-  return [
-    ...usage.flatMap((line, index) => [index === 0 ? '.TP' : '.TQ', `\\fB${roff(line)}\\fR`]),
-    ...(details === '' ? [roff(summary[0])] : paragraphs(details)),
-  ];
-}
-
-function variableEntry(name: string): string[] {
-  return ['.TP', `\\fB${roff(variableOf(name))}\\fR`, `as \\fB${roff(dashed(name))}\\fR`];
-}
-
-function optionEntry({ name, placeholder, fallback, help, since }: OptionSpec): string[] {
+function optionEntry(key: OptionKey): string[] {
+  const { name, placeholder, fallback, help, since } = OPTIONS[key] as OptionSpec<unknown>;
   const separator = name.length === 1 ? ' ' : '=';
   const value = placeholder === undefined ? '' : `${separator}\\fI${roff(placeholder)}\\fR`;
   const facts = [

@@ -1,19 +1,20 @@
 /** The README's table of options. */
-import { TOPICS, dashed, type OptionSpec } from './options';
+import { GROUPS, OPTIONS, OPTION_KEYS, dashed, type OptionKey, type OptionSpec } from './options';
 
 const BEGIN = '<!-- options -->';
 const END = '<!-- /options -->';
 
 /** All options as a Markdown table: name, default, the first flannel that has it, meaning. */
 export function renderOptionsTable(): string {
-  const rows = TOPICS.flatMap(({ title, options }) => [
+  const rows = Object.entries(GROUPS).flatMap(([group, title]) => [
     `| **${title}** | | | |`,
-    ...Object.values(options).map(row),
+    ...OPTION_KEYS.filter((key) => OPTIONS[key].group === group).map(row),
   ]);
   return ['| option | default | in flannel since | meaning |', '|---|---|---|---|', ...rows, ''].join('\n');
 }
 
-function row({ name, placeholder, fallback, since, help }: OptionSpec): string {
+function row(key: OptionKey): string {
+  const { name, placeholder, fallback, since, help } = OPTIONS[key] as OptionSpec<unknown>;
   const value = placeholder === undefined ? '' : name.length === 1 ? ` ${placeholder}` : `=${placeholder}`;
   const cells = [
     `\`${dashed(name)}${value}\``,

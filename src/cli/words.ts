@@ -1,9 +1,10 @@
 /** The words of a command line in Go's spelling, respelled so that commander reads them. */
 import { UsageError } from '../model/errors';
 import { nearest } from './nearest';
-import { dashed, isBoolean, keyOfOption, OPTION_KEYS, OPTIONS, renamedNotice } from './options';
-import { IGNORED, REFUSED } from './options/refused';
-import { isFalse } from './options/values';
+import { isFalse } from './option-values';
+import { dashed, isBoolean, keyOfOption, OPTION_KEYS, OPTIONS } from './options';
+import { IGNORED, REFUSED } from './refused-options';
+import { renamedNotice } from './renamed-options';
 
 export interface Words {
   /** Every option as `--name=value`, or `--name` for a flag of a command; everything else as it was. */

@@ -123,7 +123,7 @@ function isTaken(
 
 /**
  * True for a lease that goes before ours of this subnet, which our containers have. One that does not fit the network does not: hosts
- * believe a lease that fits before it (`core/lease-conflicts`), and a single key over half of the network would renumber half of them.
+ * believe a lease that fits before it ({@link Rivals}), and a single key over half of the network would renumber half of them.
  */
 function mayHave(lease: Lease, held: Subnet, range: SubnetRange): boolean {
   return isLeasable(range, lease.subnet) && overlap(lease.subnet, held);

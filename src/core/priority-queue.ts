@@ -9,11 +9,6 @@ export class PriorityQueue<T> {
     return this.#heap.length;
   }
 
-  /** The one that {@link pop} would take out. */
-  get first(): T | undefined {
-    return this.#heap[0];
-  }
-
   push(item: T): void {
     const heap = this.#heap;
     let at = heap.push(item) - 1;

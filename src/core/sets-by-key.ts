@@ -1,8 +1,8 @@
 /** Maps from a key to a set of items. */
-import type { Candidate } from './candidate';
+import type { Contender } from './contender';
 
 /** None of the sets is empty. A set of one is kept as its item: nearly all are of one, and a Set takes 200 bytes. */
-export class SetsByKey<Key, Item extends string | Candidate> {
+export class SetsByKey<Key, Item extends string | Contender> {
   readonly #sets = new Map<Key, Item | Set<Item>>();
 
   add(key: Key, item: Item): void {

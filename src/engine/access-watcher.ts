@@ -2,7 +2,7 @@
 import { backoffMilliseconds } from '../core/backoff';
 import { RegistryError } from '../model/errors';
 import type { Clock, LeaseRegistry, Log } from '../ports';
-import { ProblemReporter, type Problem } from './problem';
+import { Trouble } from './trouble';
 
 /** Each look is a round of the store's consensus, though it writes nothing. */
 const LOOK_MILLISECONDS = 600_000;
@@ -11,7 +11,7 @@ const BACKOFF = { minMilliseconds: 5_000, maxMilliseconds: 60_000 };
 
 /** Owns whether we may write. What the registry does not answer is told of by those who need it. */
 export class AccessWatcher {
-  readonly #problem: ProblemReporter;
+  readonly #trouble: Trouble;
   #isKnown = false;
 
   /** `leaseName` is asked anew for each look; undefined while we have no lease. */
@@ -21,7 +21,7 @@ export class AccessWatcher {
     log: Log,
     private readonly leaseName: () => string | undefined,
   ) {
-    this.#problem = new ProblemReporter(clock, log);
+    this.#trouble = new Trouble(clock, log);
   }
 
   /** True once the registry has answered. */
@@ -29,8 +29,8 @@ export class AccessWatcher {
     return this.#isKnown;
   }
 
-  get problem(): Problem | undefined {
-    return this.#problem.current;
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
   }
 
   /** Looks at once, and then now and then, until the signal aborts. */
@@ -39,7 +39,7 @@ export class AccessWatcher {
       try {
         const name = this.leaseName();
         if (name !== undefined) await this.#look(name, signal);
-        failures = this.#problem.current ? failures + 1 : 0;
+        failures = this.#trouble.current ? failures + 1 : 0;
         const rest =
           failures > 0
             ? backoffMilliseconds(failures - 1, BACKOFF, this.clock.random())
@@ -60,13 +60,13 @@ export class AccessWatcher {
     } catch (error) {
       if (!(error instanceof RegistryError) || error.code === 'unavailable') throw error;
       this.#isKnown = true;
-      this.#problem.report(
+      this.#trouble.report(
         'etcd does not let us write our lease; were it deleted, other hosts would drop us',
         error,
       );
       return;
     }
     this.#isKnown = true;
-    this.#problem.clear('etcd lets us write our lease');
+    this.#trouble.clear('etcd lets us write our lease');
   }
 }

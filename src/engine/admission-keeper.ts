@@ -12,8 +12,8 @@ import {
 import { KernelError, describeError } from '../model/errors';
 import type { Peer, PeerChange } from '../model/peer';
 import type { Clock, Log, LogFields, VxlanGuard } from '../ports';
-import { RepairThrottle } from './repair-throttle';
-import { ProblemReporter, type Problem } from './problem';
+import { Patience } from './patience';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 /** The kernel tells of changes; this is for what it did not tell, and for the strangers it refused. */
@@ -22,7 +22,7 @@ const BACKOFF = { minMilliseconds: 250, maxMilliseconds: 30_000 };
 /** A repair is followed by a rest, and so is a failure. */
 const REST_MILLISECONDS = 100;
 /** While somebody undoes what we write, the rest grows. */
-const THROTTLE_LIMITS = {
+const PATIENCE = {
   freeRepairs: 5,
   shortestRestMilliseconds: 200,
   longestRestMilliseconds: 60_000,
@@ -48,13 +48,13 @@ interface Installed {
  */
 export class AdmissionKeeper {
   readonly #wake = new Wake();
-  readonly #problem: ProblemReporter;
+  readonly #trouble: Trouble;
   #installed: Installed | undefined;
   #listening: { readonly link: string; readonly stop: AbortController } | undefined;
   #isInPlace = false;
   #isFirst = true;
   #repairs = 0;
-  readonly #throttle: RepairThrottle;
+  readonly #patience: Patience;
   /** Those that were refused when we last looked. */
   #strangers: ReadonlySet<IpAddress> = new Set();
 
@@ -65,8 +65,8 @@ export class AdmissionKeeper {
     private readonly log: Log,
     private readonly situation: () => AdmissionSituation | undefined,
   ) {
-    this.#problem = new ProblemReporter(clock, log);
-    this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
+    this.#trouble = new Trouble(clock, log);
+    this.#patience = new Patience(clock, PATIENCE);
   }
 
   /** True after a pass that left nothing to do. */
@@ -74,8 +74,8 @@ export class AdmissionKeeper {
     return this.#isInPlace;
   }
 
-  get problem(): Problem | undefined {
-    return this.#problem.current;
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
   }
 
   /** Passes since the start that put back what somebody else had changed or removed. */
@@ -120,8 +120,8 @@ export class AdmissionKeeper {
         if (!situation) continue;
         const isRepair = this.#pass(situation);
         failures = 0;
-        this.#problem.clear('the VXLAN port is guarded as it should be again');
-        const rest = Math.max(REST_MILLISECONDS, this.#throttle.restMilliseconds);
+        this.#trouble.clear('the VXLAN port is guarded as it should be again');
+        const rest = Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
         if (isRepair) await this.clock.sleep(rest, signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -154,7 +154,7 @@ export class AdmissionKeeper {
   #fail(error: KernelError): void {
     this.#installed = undefined;
     this.#isInPlace = false;
-    this.#problem.report('cannot guard the VXLAN port; trying again', error);
+    this.#trouble.report('cannot guard the VXLAN port; trying again', error);
   }
 
   /** True if it put right what somebody else had done. */
@@ -192,10 +192,10 @@ export class AdmissionKeeper {
 
   #reportRepair(fields: LogFields): void {
     this.#repairs++;
-    this.#throttle.count();
-    if (!this.#throttle.isRepairLoop)
+    this.#patience.count();
+    if (!this.#patience.isFight)
       this.log.info('the VXLAN port is guarded again after another program changed its rules', fields);
-    else if (this.#throttle.isNewRepairLoop)
+    else if (this.#patience.isNewFight)
       this.log.warn(
         'another program undoes the guard of the VXLAN port again and again; repairing more slowly',
         fields,

@@ -11,7 +11,7 @@ import type { Lease } from '../model/lease';
 import type { MacAddress } from '../model/mac';
 import type { SubnetRange } from '../model/network-config';
 import type { Clock, Log } from '../ports';
-import { printSome } from './lease-problems';
+import { printSome } from './complaints';
 
 export interface ClaimOptions {
   readonly range: SubnetRange;

@@ -4,7 +4,7 @@ import { sameSubnet } from '../model/address';
 import { RegistryError, describeError } from '../model/errors';
 import { whyNoOverlay } from '../model/special-addresses';
 import type { Clock, LeaseRegistry, Log } from '../ports';
-import { ProblemReporter, type Problem } from './problem';
+import { Trouble } from './trouble';
 
 const LOOK_MILLISECONDS = 60_000;
 
@@ -13,7 +13,7 @@ const LOOK_MILLISECONDS = 60_000;
  * fall apart because somebody wrote a key; and a configuration that is gone or spoiled harms only those who start.
  */
 export class ConfigWatcher {
-  readonly #problem: ProblemReporter;
+  readonly #trouble: Trouble;
 
   constructor(
     private readonly registry: LeaseRegistry,
@@ -23,7 +23,7 @@ export class ConfigWatcher {
     /** Etcd has just told it; it is not from memory. */
     private isKnownToBe = true,
   ) {
-    this.#problem = new ProblemReporter(clock, log);
+    this.#trouble = new Trouble(clock, log);
   }
 
   /** True once etcd has told the configuration. */
@@ -31,8 +31,8 @@ export class ConfigWatcher {
     return this.isKnownToBe;
   }
 
-  get problem(): Problem | undefined {
-    return this.#problem.current;
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -53,8 +53,8 @@ export class ConfigWatcher {
   #judge(text: string | undefined): void {
     const difference =
       text === undefined ? 'it is gone; no host that starts anew can join' : this.#differenceTo(text);
-    if (difference === undefined) this.#problem.clear('the network configuration is the one we run by again');
-    else this.#problem.report('the network configuration in etcd is not the one we run by', difference);
+    if (difference === undefined) this.#trouble.clear('the network configuration is the one we run by again');
+    else this.#trouble.report('the network configuration in etcd is not the one we run by', difference);
   }
 
   #differenceTo(text: string): string | undefined {

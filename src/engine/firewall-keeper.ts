@@ -18,15 +18,15 @@ import {
   type FirewallState,
 } from '../model/firewall';
 import type { Clock, Firewall, Log, LogFields } from '../ports';
-import { RepairThrottle } from './repair-throttle';
-import { ProblemReporter, type Problem } from './problem';
+import { Patience } from './patience';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 30_000 };
 /** A Docker start changes rules a hundred times: we look at once, and then once in so long. */
 const REST_MILLISECONDS = 200;
 /** While somebody undoes what we write, the rest grows. */
-const THROTTLE_LIMITS = {
+const PATIENCE = {
   freeRepairs: 5,
   shortestRestMilliseconds: 400,
   longestRestMilliseconds: 60_000,
@@ -45,15 +45,15 @@ const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
  */
 export class FirewallKeeper {
   readonly #wake = new Wake();
-  readonly #problem: ProblemReporter;
-  readonly #unmet: ProblemReporter;
-  readonly #obstacle: ProblemReporter;
+  readonly #trouble: Trouble;
+  readonly #unmet: Trouble;
+  readonly #obstacle: Trouble;
   #reasons = new Set<string>();
   #isFirst = true;
   #inPlace = false;
   #isTried = false;
   #repairs = 0;
-  readonly #throttle: RepairThrottle;
+  readonly #patience: Patience;
 
   /** `resyncMilliseconds`: `--iptables-resync`. `wish` is asked anew for each pass; undefined while we have no subnet. */
   constructor(
@@ -65,10 +65,10 @@ export class FirewallKeeper {
     /** Told when rules of real flannel are there that were not before. */
     private readonly flannelSeen: () => void = () => undefined,
   ) {
-    this.#problem = new ProblemReporter(clock, log);
-    this.#unmet = new ProblemReporter(clock, log);
-    this.#obstacle = new ProblemReporter(clock, log);
-    this.#throttle = new RepairThrottle(clock, THROTTLE_LIMITS);
+    this.#trouble = new Trouble(clock, log);
+    this.#unmet = new Trouble(clock, log);
+    this.#obstacle = new Trouble(clock, log);
+    this.#patience = new Patience(clock, PATIENCE);
   }
 
   /** True after a pass that left nothing to do, but for the {@link obstacle} of somebody else's. */
@@ -87,12 +87,12 @@ export class FirewallKeeper {
   }
 
   /** Somebody else's chain that may drop what we forward, and that we may not write to. */
-  get obstacle(): Problem | undefined {
+  get obstacle(): { complaint: string; forMilliseconds: number } | undefined {
     return this.#obstacle.current;
   }
 
-  get problem(): Problem | undefined {
-    return this.#problem.current;
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
   }
 
   /** Asks for a pass: our subnet, or something else that the wish depends on, changed. */
@@ -124,11 +124,11 @@ export class FirewallKeeper {
         if (signal.aborted) return;
         failures++;
         this.#inPlace = false;
-        this.#problem.report('cannot read or write the firewall rules; trying again', error);
+        this.#trouble.report('cannot read or write the firewall rules; trying again', error);
       }
       this.#isTried = true;
       onPass();
-      restUntil = this.clock.now() + Math.max(REST_MILLISECONDS, this.#throttle.restMilliseconds);
+      restUntil = this.clock.now() + Math.max(REST_MILLISECONDS, this.#patience.restMilliseconds);
     }
   }
 
@@ -201,10 +201,10 @@ export class FirewallKeeper {
     const [first] = failed;
     if (first) {
       const fields = { place: printFirewallPlace(first.operation.block.place), failed: failed.length };
-      this.#problem.report('a firewall rule could not be written; trying again', first.error, fields);
+      this.#trouble.report('a firewall rule could not be written; trying again', first.error, fields);
       return;
     }
-    this.#problem.clear('firewall rules are as they should be again');
+    this.#trouble.clear('firewall rules are as they should be again');
     const isLook = reasons.every((reason) => [CHANGED, RESYNC, RETRY].includes(reason));
     const isRepair = this.#inPlace && isLook && operations.length > 0;
     const fields = {
@@ -221,12 +221,12 @@ export class FirewallKeeper {
   /** `isFlannels`: flannel's own rules were there again; that it runs here is told by who knows more. */
   #reportRepair(fields: LogFields, isFlannels: boolean): void {
     this.#repairs++;
-    this.#throttle.count();
-    if (isFlannels && this.#throttle.streak > 1)
+    this.#patience.count();
+    if (isFlannels && this.#patience.streak > 1)
       this.log.debug('flannel put its firewall rules back; removed again', fields);
-    else if (!this.#throttle.isRepairLoop)
+    else if (!this.#patience.isFight)
       this.log.info('firewall rules put in order after another program changed some', fields);
-    else if (this.#throttle.isNewRepairLoop)
+    else if (this.#patience.isNewFight)
       this.log.warn(
         'another program undoes our firewall rules again and again; repairing more slowly',
         fields,

@@ -1,7 +1,7 @@
 /** Notices that flanneld runs on this host beside us: each undoes what the other writes. */
 import { HostError } from '../model/errors';
 import type { Clock, Host, Log } from '../ports';
-import { ProblemReporter, type Problem } from './problem';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 const LOOK_MILLISECONDS = 60_000;
@@ -30,7 +30,7 @@ export function isFlannelsFile(text: string): boolean {
 /** Owns what was seen of it, and when. */
 export class FlannelWatcher {
   readonly #wake = new Wake();
-  readonly #problem: ProblemReporter;
+  readonly #trouble: Trouble;
   readonly #seenAt = new Map<FlannelSign, number>();
   #isKnown = false;
 
@@ -39,7 +39,7 @@ export class FlannelWatcher {
     private readonly clock: Clock,
     log: Log,
   ) {
-    this.#problem = new ProblemReporter(clock, log);
+    this.#trouble = new Trouble(clock, log);
   }
 
   /** True once we have looked for it. */
@@ -47,8 +47,8 @@ export class FlannelWatcher {
     return this.#isKnown;
   }
 
-  get problem(): Problem | undefined {
-    return this.#problem.current;
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
   }
 
   /** Something happened that flanneld does. */
@@ -83,10 +83,10 @@ export class FlannelWatcher {
     const signs = this.#signs;
     const words = signs.map((sign) => WORDS[sign]).join(', ');
     if (pid !== undefined)
-      this.#problem.report('flanneld runs on this host beside vtepd', `it is process ${pid}; ${ADVICE}`);
+      this.#trouble.report('flanneld runs on this host beside vtepd', `it is process ${pid}; ${ADVICE}`);
     // Others write the subnet file, too, and make devices anew: one of these alone tells nothing.
     else if (signs.includes('rules') || signs.length > 1)
-      this.#problem.report('flanneld seems to run on this host beside vtepd', `${words}; ${ADVICE}`);
-    else this.#problem.clear('flanneld does not run on this host any more');
+      this.#trouble.report('flanneld seems to run on this host beside vtepd', `${words}; ${ADVICE}`);
+    else this.#trouble.clear('flanneld does not run on this host any more');
   }
 }

@@ -6,7 +6,7 @@ import type { Link } from '../model/kernel-state';
 import type { NetworkInterface } from '../model/network-interface';
 import { isOurLinkName, linkNameOf, type Overlay } from '../model/overlay';
 import type { Clock, Host, Kernel, Log } from '../ports';
-import { ProblemReporter } from './problem';
+import { Trouble } from './trouble';
 
 const BACKOFF = { minMilliseconds: 1_000, maxMilliseconds: 60_000 };
 
@@ -27,7 +27,7 @@ export async function removeFormerLinks(
   onRemoved: (link: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const problem = new ProblemReporter(clock, log);
+  const trouble = new Trouble(clock, log);
   const networks = [overlay.network, ...former];
   for (let failures = 0; !signal.aborted; failures++) {
     try {
@@ -44,12 +44,12 @@ export async function removeFormerLinks(
         log.info('removed the device of another VNI that an earlier agent left', { link: name });
         onRemoved(name);
       }
-      problem.clear('what an earlier agent left is removed');
+      trouble.clear('what an earlier agent left is removed');
       return;
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof KernelError || error instanceof HostError)) throw error;
-      problem.report('cannot remove the device of another VNI that an earlier agent left', error);
+      trouble.report('cannot remove the device of another VNI that an earlier agent left', error);
       await clock
         .sleep(backoffMilliseconds(failures, BACKOFF, clock.random()), signal)
         .catch(() => undefined);

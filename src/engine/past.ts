@@ -7,7 +7,7 @@ import { shorten } from '../model/json-fields';
 import type { Lease } from '../model/lease';
 import { vtepMacOf } from '../model/lease-codec';
 import type { MacAddress } from '../model/mac';
-import { isSavedStateOf, parseSavedState, type SavedState } from '../model/saved-state-codec';
+import { isMemoryOf, parseMemory, type Memory } from '../model/memory-codec';
 import { parseSavedLease, printSavedHost, type SavedLease } from '../model/saved-host';
 import { parsePreviousSubnets } from '../model/subnet-env-codec';
 import type { Clock, Host, LeaseRegistry, Log } from '../ports';
@@ -62,10 +62,9 @@ export async function readLeasesMissed(
   isKnown: (leaseName: string) => boolean,
 ): Promise<readonly Lease[]> {
   const text = await host.readMemory().catch(() => undefined);
-  const savedState = text === undefined ? undefined : parseSavedState(text, (name) => !isKnown(name));
-  if (!savedState || !isSavedStateOf(savedState, place) || savedState.expiresAt <= clock.wallTime())
-    return [];
-  return savedState.leases.filter(({ name }) => name !== savedState.ownLease);
+  const memory = text === undefined ? undefined : parseMemory(text, (name) => !isKnown(name));
+  if (!memory || !isMemoryOf(memory, place) || memory.expiresAt <= clock.wallTime()) return [];
+  return memory.leases.filter(({ name }) => name !== memory.ownLease);
 }
 
 /** The lease of the state file, and whether it is this host's: a copied file was written on another machine, or over another interface. */
@@ -100,14 +99,14 @@ export function isLeaseOfAnother(
 }
 
 /** What a later start needs to know; undefined while too little is known. */
-export function savedStateOf(
+export function memoryOf(
   place: string,
   host: Pick<Host, 'machineId'>,
   facts: Partial<OwnHostFacts>,
   lease: Lease,
   leases: readonly Lease[],
   expiresAt: number,
-): SavedState | undefined {
+): Memory | undefined {
   const { network, underlay } = facts;
   if (!network || !underlay) return undefined;
   const saved = {

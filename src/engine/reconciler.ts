@@ -10,8 +10,8 @@ import { LinkedAbort } from '../linked-abort';
 import { SummedLines } from './summed-lines';
 import { PendingWork, type Cause, type Work } from './pending-work';
 import { isTooMuch, planNamed, planWhole, type Planned, type Situation } from './planning';
-import { ObjectRepairThrottle } from './object-repair-throttle';
-import { ProblemReporter, type Problem } from './problem';
+import { RepairLedger } from './repair-ledger';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 export type { Cause } from './pending-work';
@@ -55,9 +55,9 @@ interface Later {
  */
 export class Reconciler {
   readonly #wake = new Wake();
-  readonly #problem: ProblemReporter;
+  readonly #trouble: Trouble;
   readonly #pending = new PendingWork();
-  readonly #throttle = new ObjectRepairThrottle();
+  readonly #ledger = new RepairLedger();
   readonly #lines: SummedLines<OrderLine>;
   /** By key: whose repair is held back, and what else is to be looked at in a while. */
   readonly #later = new Map<string, Later>();
@@ -83,7 +83,7 @@ export class Reconciler {
     private readonly log: Log,
     private readonly situation: () => Situation,
   ) {
-    this.#problem = new ProblemReporter(clock, log);
+    this.#trouble = new Trouble(clock, log);
     this.#lines = new SummedLines(clock, summedUp, (line) => this.#say(line));
   }
 
@@ -119,8 +119,8 @@ export class Reconciler {
   }
 
   /** What another program undoes again and again. */
-  get repairLoops(): readonly string[] {
-    return this.#throttle.loopsAt(this.clock.now());
+  get fights(): readonly string[] {
+    return this.#ledger.foughtAbout(this.clock.now());
   }
 
   /** For how long the pass under way has lasted; 0 between two. */
@@ -128,8 +128,8 @@ export class Reconciler {
     return this.#passBegan === undefined ? 0 : this.clock.now() - this.#passBegan;
   }
 
-  get problem(): Problem | undefined {
-    return this.#problem.current;
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
   }
 
   /** Asks for everything to be looked at. Ten triggers before a pass begins make one pass. */
@@ -195,7 +195,7 @@ export class Reconciler {
         if (!(error instanceof KernelError)) throw error;
         this.#markTried();
         this.#fail();
-        this.#problem.report('cannot read or write the kernel state; trying again', error);
+        this.#trouble.report('cannot read or write the kernel state; trying again', error);
       }
     }
   }
@@ -265,7 +265,7 @@ export class Reconciler {
   /** Which of the planned operations may be carried out now; those of them that put right what another program did. */
   #admit(work: Work, planned: Planned): { operations: Operation[]; repairs: Operation[]; held: Operation[] } {
     const isRepair = (operation: Operation) => this.#isRepair(operation, work, planned);
-    const { operations, held, nextAt, notable } = this.#throttle.admit(
+    const { operations, held, nextAt, notable } = this.#ledger.admit(
       planned.operations.filter(isRepair),
       this.clock.now(),
     );
@@ -273,8 +273,8 @@ export class Reconciler {
     for (const { object } of held)
       this.#postpone(keyOf(object), isBase(object) ? undefined : nameOf(object), nextAt, HELD_BACK);
     this.#repairs += operations.length;
-    for (const { operation, repairs, isRepairLoop } of notable) {
-      const message = isRepairLoop
+    for (const { operation, repairs, isFight } of notable) {
+      const message = isFight
         ? 'another program undoes this again and again; repairing it more slowly'
         : 'another program keeps undoing this';
       this.log.warn(message, { object: printKernelObject(operation.object), repairs });
@@ -309,13 +309,13 @@ export class Reconciler {
     if (first) {
       this.#fail();
       const fields = { object: printKernelObject(first.operation.object), failed: report.failed.length };
-      this.#problem.report('the kernel refused a change; trying again', describeError(first.error), fields);
+      this.#trouble.report('the kernel refused a change; trying again', describeError(first.error), fields);
       return;
     }
     if (!isWhole) return;
     this.#attempts = 0;
     this.#converged = true;
-    this.#problem.clear('kernel state is as it should be again');
+    this.#trouble.clear('kernel state is as it should be again');
   }
 
   /** Everything is looked at after a while, or when something else asks for it. */
@@ -325,7 +325,7 @@ export class Reconciler {
     this.#retryAt = Math.min(this.#retryAt, this.clock.now() + backoff);
   }
 
-  /** Of what is only refused again the problem reporter speaks, and sparingly; of changes of peers, the reconciler does. */
+  /** Of what is only refused again the trouble speaks, and sparingly; of changes of peers, who saw them. */
   #tell(
     work: Work,
     operations: readonly Operation[],

@@ -1,7 +1,17 @@
 /** Whether etcd has our lease as we hold it, by the last that we know. */
-import type { Deviation } from '../core/lease-keeping';
+import type { IpAddress } from '../model/address';
 import type { Clock } from '../ports';
-import type { Problem } from './problem';
+
+/** What etcd has in place of our lease. */
+export type Deviation =
+  /** No key. */
+  | { readonly kind: 'missing' }
+  /** The lease of another host. */
+  | { readonly kind: 'taken'; readonly publicIp: IpAddress | undefined }
+  /** A value that nobody can read. */
+  | { readonly kind: 'spoiled' }
+  /** A lease of ours that leads elsewhere. */
+  | { readonly kind: 'changed' };
 
 /**
  * Writing a lost lease again takes a moment, and peers keep a host whose key was deleted for two seconds: what is put right
@@ -37,12 +47,12 @@ export class Registration {
    * What is wrong, in words, once it does harm: what was noticed a while ago, or what a write has failed to put right.
    * `hasFailed`: the last try to write failed.
    */
-  problem(hasFailed: boolean): Problem | undefined {
+  problem(hasFailed: boolean): { complaint: string; forMilliseconds: number } | undefined {
     if (!this.#lost) return undefined;
     const { deviation, since, at } = this.#lost;
     const forMilliseconds = this.clock.now() - since;
     if (!hasFailed && forMilliseconds <= HARMLESS_MILLISECONDS) return undefined;
-    return { text: describeDeviation(deviation, at), forMilliseconds };
+    return { complaint: describeDeviation(deviation, at), forMilliseconds };
   }
 }
 

@@ -3,7 +3,7 @@ import { backoffMilliseconds } from '../core/backoff';
 import { describeError, RegistryError } from '../model/errors';
 import type { Clock, Log, RegistryServer, ServerPlace } from '../ports';
 import { LinkedAbort } from '../linked-abort';
-import { ProblemReporter, type Problem } from './problem';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 const BACKOFF = { minMilliseconds: 500, maxMilliseconds: 10_000 };
@@ -15,7 +15,7 @@ const LONG_MILLISECONDS = 3_600_000;
 
 /** Owns where the server runs and whether it may be asked. One that ends is started again, after a growing wait. */
 export class RegistryKeeper {
-  readonly #problem: ProblemReporter;
+  readonly #trouble: Trouble;
   readonly #moved = new Wake();
   readonly #waiting = new Set<() => void>();
   #place: ServerPlace | undefined;
@@ -27,7 +27,7 @@ export class RegistryKeeper {
     private readonly clock: Clock,
     log: Log,
   ) {
-    this.#problem = new ProblemReporter(clock, log);
+    this.#trouble = new Trouble(clock, log);
   }
 
   /** Where the other hosts reach us, from now on. A server that runs elsewhere is started anew. */
@@ -43,17 +43,17 @@ export class RegistryKeeper {
     return this.#isUp;
   }
 
-  get problem(): Problem | undefined {
-    return this.#problem.current;
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
   }
 
   /** Returns when the server may be asked: ours, and no other's. Throws a {@link RegistryError} when it cannot be for now. */
   async awaitUp(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (!this.#isUp && !this.problem) await this.#rises(signal);
+    if (!this.#isUp && !this.trouble) await this.#rises(signal);
     if (this.#isUp) return;
-    const text = this.problem?.text ?? 'the embedded etcd has not started yet';
-    throw new RegistryError('unavailable', text);
+    const complaint = this.trouble?.complaint ?? 'the embedded etcd has not started yet';
+    throw new RegistryError('unavailable', complaint);
   }
 
   /** Runs the server until the signal aborts; returns when it is gone. */
@@ -69,7 +69,7 @@ export class RegistryKeeper {
       const reason = await this.#serve(place, signal);
       if (signal.aborted || this.#place !== place) continue;
       if (this.clock.now() - since > STEADY_MILLISECONDS) failures = 0;
-      this.#problem.report('the embedded etcd does not run; trying on', reason);
+      this.#trouble.report('the embedded etcd does not run; trying on', reason);
       this.#release();
       await this.#pause(backoffMilliseconds(failures++, BACKOFF, this.clock.random()), signal);
     }
@@ -92,7 +92,7 @@ export class RegistryKeeper {
 
   #rise(): void {
     this.#isUp = true;
-    this.#problem.clear('the embedded etcd runs again');
+    this.#trouble.clear('the embedded etcd runs again');
     this.#release();
   }
 

@@ -4,7 +4,7 @@ import { parseSubnet, type IpAddress, type Subnet } from '../model/address';
 import { parseDotenv } from '../model/dotenv';
 import { ConfigError, HostError } from '../model/errors';
 import { parseLeaseName } from '../model/lease-codec';
-import { isSavedStateOf, parseSavedState, type SavedState } from '../model/saved-state-codec';
+import { isMemoryOf, parseMemory, type Memory } from '../model/memory-codec';
 import type { OwnPlaces } from '../model/ownership';
 import { linkNameOf } from '../model/overlay';
 import { parsePreviousSubnets } from '../model/subnet-env-codec';
@@ -21,8 +21,8 @@ export async function rememberedPlace(host: Host, place: string): Promise<Rememb
     readOrNothing(host.readMemory()),
     readOrNothing(host.readSubnetFile()),
   ]);
-  const savedState = state === undefined ? undefined : parseSavedState(state);
-  const ours = savedState && isSavedStateOf(savedState, place) ? savedState : undefined;
+  const memory = state === undefined ? undefined : parseMemory(state);
+  const ours = memory && isMemoryOf(memory, place) ? memory : undefined;
   const network = ours && networkOf(ours.config);
   const saved = ours && parseLeaseName(ours.ownLease)?.subnet;
   const ownSubnets = [saved, env === undefined ? undefined : parsePreviousSubnets(env).ipv4].filter(
@@ -64,6 +64,6 @@ function networksOf(env: string | undefined): Subnet[] {
   return (value ?? '').split(',').flatMap((text) => parseSubnet(text.trim()) ?? []);
 }
 
-function addressesOf(savedState: SavedState | undefined): Set<IpAddress> {
-  return new Set(savedState?.leases.flatMap(({ attributes }) => attributes.publicIp ?? []));
+function addressesOf(memory: Memory | undefined): Set<IpAddress> {
+  return new Set(memory?.leases.flatMap(({ attributes }) => attributes.publicIp ?? []));
 }

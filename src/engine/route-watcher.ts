@@ -24,7 +24,7 @@ import type { Peer, PeerTable } from '../model/peer';
 import type { Routing } from '../model/routing';
 import type { Steps } from '../model/steps';
 import type { Clock, Kernel, Log, Scope } from '../ports';
-import { ProblemReporter, type Problem } from './problem';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 /** After a look nothing is looked at for so long, or for so many times as long as it took. */
@@ -72,10 +72,10 @@ export class RouteWatcher {
   #askedAllAt: number;
   #known: Known | undefined;
   #overrides: readonly Override[] = [];
-  #found: { readonly text: string; readonly since: number } | undefined;
+  #found: { readonly complaint: string; readonly since: number } | undefined;
   #said: string | undefined;
   #silentUntil = -Infinity;
-  readonly #hidden: ProblemReporter;
+  readonly #hidden: Trouble;
 
   /** `situation` is asked anew for each look; undefined while there is nothing in the kernel that could be overridden. */
   constructor(
@@ -85,14 +85,14 @@ export class RouteWatcher {
     private readonly situation: () => RoutedOverlay | undefined,
   ) {
     this.#askedAllAt = clock.now() - ALL_AGAIN_MILLISECONDS + ALL_FIRST_MILLISECONDS;
-    this.#hidden = new ProblemReporter(clock, log);
+    this.#hidden = new Trouble(clock, log);
   }
 
   /** What leads packets for peers elsewhere, and what to do about it. */
-  get problem(): Problem | undefined {
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
     if (!this.#found) return undefined;
-    const { text, since } = this.#found;
-    return { text, forMilliseconds: this.clock.now() - since };
+    const { complaint, since } = this.#found;
+    return { complaint, forMilliseconds: this.clock.now() - since };
   }
 
   /** False until rules and routes have been read, and where they cannot be. */
@@ -101,7 +101,7 @@ export class RouteWatcher {
   }
 
   /** What of this host's needs our network route hides. */
-  get hidden(): Problem | undefined {
+  get hidden(): { complaint: string; forMilliseconds: number } | undefined {
     return this.#hidden.current;
   }
 
@@ -219,17 +219,17 @@ export class RouteWatcher {
   }
 
   get #isUnsaid(): boolean {
-    return this.#found?.text !== this.#said;
+    return this.#found?.complaint !== this.#said;
   }
 
-  #say(text: string | undefined): void {
+  #say(complaint: string | undefined): void {
     const now = this.clock.now();
-    this.#found = text === undefined ? undefined : { text, since: this.#found?.since ?? now };
+    this.#found = complaint === undefined ? undefined : { complaint, since: this.#found?.since ?? now };
     if (!this.#isUnsaid || now < this.#silentUntil) return;
-    this.#said = text;
+    this.#said = complaint;
     this.#silentUntil = now + LINE_REST_MILLISECONDS;
-    if (text === undefined) this.log.info('packets for all peers go by our routes again');
-    else this.log.warn('packets for peers do not go by our routes', { error: text });
+    if (complaint === undefined) this.log.info('packets for all peers go by our routes again');
+    else this.log.warn('packets for peers do not go by our routes', { error: complaint });
   }
 }
 

@@ -2,7 +2,7 @@
 import { backoffMilliseconds } from '../core/backoff';
 import { HostError } from '../model/errors';
 import type { Clock, Log } from '../ports';
-import { ProblemReporter } from './problem';
+import { Trouble } from './trouble';
 
 const BACKOFF = { minMilliseconds: 1_000, maxMilliseconds: 30_000 };
 
@@ -16,11 +16,11 @@ export async function keepServing(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
-  const problem = new ProblemReporter(clock, log);
+  const trouble = new Trouble(clock, log);
   for (let failures = 0; !signal.aborted; failures++) {
     try {
       const server = await start();
-      problem.clear('health checks are answered again');
+      trouble.clear('health checks are answered again');
       await new Promise<void>((resolve) => {
         if (signal.aborted) resolve();
         signal.addEventListener('abort', () => resolve());
@@ -28,7 +28,7 @@ export async function keepServing(
       return await server.close();
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
-      problem.report('health checks are not answered; trying again', error);
+      trouble.report('health checks are not answered; trying again', error);
       await clock
         .sleep(backoffMilliseconds(failures, BACKOFF, clock.random()), signal)
         .catch(() => undefined);

@@ -7,7 +7,7 @@ import { linkNameOf, type Overlay } from '../model/overlay';
 import type { Peer } from '../model/peer';
 import type { AgentStatus, LeaseStatus, OverlayStatus, PeerStatus } from '../model/status';
 import type { AdmissionKeeper } from './admission-keeper';
-import { printSome } from './lease-problems';
+import { printSome } from './complaints';
 import type { Check } from './conditions';
 import type { FirewallKeeper } from './firewall-keeper';
 import type { LeaseHolder } from './lease-holder';
@@ -19,8 +19,8 @@ import type { Reconciler } from './reconciler';
 export interface Witnesses {
   readonly overlay: Overlay | undefined;
   readonly holder:
-    Pick<LeaseHolder, 'lease' | 'remainingSeconds' | 'dispute' | 'hasConceded' | 'absence'> | undefined;
-  readonly watcher: Pick<PeerWatcher, 'peers' | 'graced' | 'leaseProblems' | 'changeCount'>;
+    Pick<LeaseHolder, 'lease' | 'remainingSeconds' | 'contest' | 'hasGivenWay' | 'absence'> | undefined;
+  readonly watcher: Pick<PeerWatcher, 'peers' | 'graced' | 'complaints' | 'changeCount'>;
   readonly reconciler: Pick<Reconciler, 'operations' | 'repairs'>;
   readonly responder: Pick<MissResponder, 'counters'>;
   readonly firewall: Pick<FirewallKeeper, 'repairs'> | undefined;
@@ -64,12 +64,12 @@ export function statusOf(
 
 /** `10.5.7.0/24 on flannel.1, 3 peers`, and what an administrator should look at. */
 export function statusLineOf({ subnet, backend }: Overlay, { watcher, holder }: Witnesses): string {
-  const { peers, leaseProblems } = watcher;
+  const { peers, complaints } = watcher;
   return [
     `${printSubnet(subnet)} on ${linkNameOf(backend)}`,
     `${peers.size} peers`,
-    ...(leaseProblems.length > 0 ? [`${leaseProblems.length} leases ignored or doubtful`] : []),
-    ...(holder?.dispute ? ['another host claims our lease'] : []),
+    ...(complaints.length > 0 ? [`${complaints.length} leases ignored or doubtful`] : []),
+    ...(holder?.contest ? ['another host claims our lease'] : []),
   ].join(', ');
 }
 
@@ -132,10 +132,10 @@ function leaseStatusOf(
   {
     remainingSeconds,
     absence,
-    hasConceded,
-  }: Pick<LeaseHolder, 'remainingSeconds' | 'absence' | 'hasConceded'>,
+    hasGivenWay,
+  }: Pick<LeaseHolder, 'remainingSeconds' | 'absence' | 'hasGivenWay'>,
 ): LeaseStatus {
-  const lost = hasConceded ? 'another host holds it' : absence?.text;
+  const lost = hasGivenWay ? 'another host holds it' : absence?.complaint;
   return {
     name: lease.name,
     subnet: printSubnet(lease.subnet),

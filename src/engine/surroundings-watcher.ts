@@ -4,7 +4,7 @@ import { KernelError } from '../model/errors';
 import { linkNameOf, type Overlay } from '../model/overlay';
 import type { Peer } from '../model/peer';
 import type { Clock, Kernel, Log } from '../ports';
-import { ProblemReporter, type Problem } from './problem';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 /** The kernel tells of addresses and of forwarding, but not which bridge has got a port. */
@@ -27,7 +27,7 @@ const TOPICS = Object.keys(WORDS) as (keyof Obstacles)[];
 /** Owns what was found last. Only looks: what is not ours is an administrator's to mend. */
 export class SurroundingsWatcher {
   readonly #wake = new Wake();
-  readonly #problems: Readonly<Record<keyof Obstacles, ProblemReporter>>;
+  readonly #troubles: Readonly<Record<keyof Obstacles, Trouble>>;
   #said: Partial<Obstacles> = {};
   #hasTold = false;
   #isKnown = false;
@@ -40,7 +40,7 @@ export class SurroundingsWatcher {
     private readonly overlay: () => Overlay | undefined,
     private readonly peers: () => Iterable<Peer>,
   ) {
-    this.#problems = { forwarding: new ProblemReporter(clock, log), bridge: new ProblemReporter(clock, log) };
+    this.#troubles = { forwarding: new Trouble(clock, log), bridge: new Trouble(clock, log) };
   }
 
   /** True once it was looked at as long as we have a subnet. */
@@ -49,8 +49,8 @@ export class SurroundingsWatcher {
   }
 
   /** What is in the way, by topic. */
-  problem(topic: keyof Obstacles): Problem | undefined {
-    return this.#problems[topic].current;
+  trouble(topic: keyof Obstacles): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#troubles[topic].current;
   }
 
   /** Something may have changed: our subnet, the address of an interface, or forwarding. */
@@ -98,9 +98,9 @@ export class SurroundingsWatcher {
   #say(obstacles: Obstacles): void {
     for (const topic of TOPICS) {
       const obstacle = obstacles[topic];
-      if (obstacle === this.#said[topic] && this.#problems[topic].isSaid) continue;
-      if (obstacle !== undefined) this.#problems[topic].report(WORDS[topic].found, obstacle);
-      else this.#problems[topic].clear(WORDS[topic].over);
+      if (obstacle === this.#said[topic] && this.#troubles[topic].isSaid) continue;
+      if (obstacle !== undefined) this.#troubles[topic].report(WORDS[topic].found, obstacle);
+      else this.#troubles[topic].clear(WORDS[topic].over);
     }
     this.#said = obstacles;
   }

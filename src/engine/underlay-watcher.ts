@@ -13,8 +13,8 @@ import {
   type UnderlayLook,
   type UnderlayOptions,
   type Waiting,
-} from './bootstrap-waits';
-import { ProblemReporter, type Problem } from './problem';
+} from './prerequisites';
+import { Trouble } from './trouble';
 import { Wake } from './wake';
 
 /** Looked at this often even when the kernel tells of no change. */
@@ -70,7 +70,7 @@ export interface UnderlayListener {
  */
 export class UnderlayWatcher {
   readonly #wake = new Wake();
-  readonly #problem: ProblemReporter;
+  readonly #trouble: Trouble;
   #home: KnownPast['home'];
   #underlay: Underlay | undefined;
   /** An address that was lost while the one in use now was beside it: that may be a floating one. */
@@ -78,7 +78,7 @@ export class UnderlayWatcher {
   /** The last look at the whole network. */
   #seen: Seen | undefined;
   #auditAt = -Infinity;
-  #outage: { readonly text: string; readonly since: number } | undefined;
+  #outage: { readonly complaint: string; readonly since: number } | undefined;
 
   constructor(
     private readonly kernel: Kernel,
@@ -87,7 +87,7 @@ export class UnderlayWatcher {
     private readonly options: UnderlayOptions,
     private readonly situation: UnderlaySituation,
   ) {
-    this.#problem = new ProblemReporter(clock, log);
+    this.#trouble = new Trouble(clock, log);
   }
 
   /** Undefined before the first choice. */
@@ -95,14 +95,14 @@ export class UnderlayWatcher {
     return this.#underlay;
   }
 
-  get problem(): Problem | undefined {
-    return this.#problem.current;
+  get trouble(): { complaint: string; forMilliseconds: number } | undefined {
+    return this.#trouble.current;
   }
 
   /** Why no packet of the overlay gets through, and for how long; undefined while some may. */
-  get outage(): Problem | undefined {
+  get outage(): { complaint: string; forMilliseconds: number } | undefined {
     if (!this.#outage) return undefined;
-    return { text: this.#outage.text, forMilliseconds: this.clock.now() - this.#outage.since };
+    return { complaint: this.#outage.complaint, forMilliseconds: this.clock.now() - this.#outage.since };
   }
 
   /** Something changed: look again. */
@@ -143,7 +143,7 @@ export class UnderlayWatcher {
         await this.#follow(listener, signal);
       } catch (error) {
         if (signal.aborted) return;
-        this.#problem.report('cannot look at the underlay; trying again', error);
+        this.#trouble.report('cannot look at the underlay; trying again', error);
       }
     }
   }
@@ -200,15 +200,15 @@ export class UnderlayWatcher {
     { interfaces }: HostNetwork,
   ): void {
     const since = this.#outage?.since ?? this.clock.now();
-    this.#outage = outage === undefined ? undefined : { text: outage, since };
+    this.#outage = outage === undefined ? undefined : { complaint: outage, since };
     const isThere = interfaces.some(({ addresses }) => addresses.some((own) => own.address === address));
     if (unchosen !== undefined && !isThere)
-      this.#problem.report('the underlay interface is gone; waiting for it', unchosen);
-    else if (outage !== undefined) this.#problem.report('the underlay carries no packets', outage);
+      this.#trouble.report('the underlay interface is gone; waiting for it', unchosen);
+    else if (outage !== undefined) this.#trouble.report('the underlay carries no packets', outage);
     else if (unchosen !== undefined)
-      this.#problem.report(`nothing can be chosen for the underlay now; it stays ${name}`, unchosen);
-    else if (remark !== undefined) this.#problem.report('the underlay does not reach every peer', remark);
-    else this.#problem.clear('the underlay interface is back');
+      this.#trouble.report(`nothing can be chosen for the underlay now; it stays ${name}`, unchosen);
+    else if (remark !== undefined) this.#trouble.report('the underlay does not reach every peer', remark);
+    else this.#trouble.clear('the underlay interface is back');
   }
 
   async #look(signal: AbortSignal): Promise<UnderlayLook> {

@@ -27,7 +27,7 @@ export interface EtcdRegistryOptions extends EtcdOptions {
   /** `--etcd-prefix`, for example `/coreos.com/network`. */
   readonly prefix: string;
   /** What tells this host from every other: marks the etcd leases that it gets. */
-  readonly bootId?: string;
+  readonly incarnation?: string;
 }
 
 const CLOCK = { now: monotonicMilliseconds };
@@ -49,7 +49,7 @@ export class EtcdRegistry implements LeaseRegistry {
   constructor(options: EtcdRegistryOptions) {
     this.#client = new EtcdClient(options);
     this.#keys = new Keys(options.prefix);
-    this.#mark = markOf(options.bootId ?? '');
+    this.#mark = markOf(options.incarnation ?? '');
   }
 
   async readConfig(signal: AbortSignal): Promise<StoredConfig | undefined> {
@@ -347,8 +347,8 @@ function leaseOf(parsed: ParsedLease): Lease {
 }
 
 /** 31 bits that are never all zero. */
-function markOf(bootId: string): bigint {
-  const hash = createHash('sha256').update(bootId).digest().readUInt32BE();
+function markOf(incarnation: string): bigint {
+  const hash = createHash('sha256').update(incarnation).digest().readUInt32BE();
   return BigInt((hash >>> 1) | 1);
 }
 

@@ -1,7 +1,7 @@
 /** Which file an overlay is remembered in, where the user names none. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { parseSavedState } from '../model/saved-state-codec';
+import { parseMemory } from '../model/memory-codec';
 import { readRegularFile } from '../regular-file';
 import { LARGEST_STATE_FILE } from './subnet-file';
 
@@ -22,7 +22,7 @@ export function stateFileFor(prefix: string, shared: string): string {
 /** Where the configuration of the overlay is that a state file is about; undefined if that cannot be told. */
 function placeIn(file: string): string | undefined {
   try {
-    return parseSavedState(readRegularFile(file, LARGEST_STATE_FILE).content.toString(), () => false)?.place;
+    return parseMemory(readRegularFile(file, LARGEST_STATE_FILE).content.toString(), () => false)?.place;
   } catch {
     return undefined;
   }

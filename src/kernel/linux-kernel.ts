@@ -8,20 +8,20 @@ import type { Miss } from '../model/miss';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../model/network-interface';
 import type { FailedOperation, Operation } from '../model/operation';
 import type { RouteAnswer, RouteQuestion, Routing } from '../model/routing';
-import type { Kernel, KernelEvent, Scope, MissFastPath } from '../ports';
+import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../ports';
 import { Protocol } from './constants';
 import { Changes } from './changes';
-import { Subscription } from './subscription';
+import { Listening } from './listening';
 import { look } from './look';
 import type { Message } from './message';
 import { getNeighbors, parseNeighbor } from './neighbors';
 import { dumpAll, findLink, observe } from './observation';
-import { NewerWrites } from './newer-writes';
-import { systemErrorOf } from './netlink-error';
+import { Overtaken } from './overtaken';
+import { systemErrorOf } from './refusal';
 import { readRouting, routeAsker } from './routing';
 import { Rtnetlink } from './rtnetlink';
 import { readSettings } from './settings';
-import { LinuxMissFastPath } from './miss-fast-path/miss-fast-path';
+import { LinuxStandingAnswers } from './standing-answers';
 import { readDefaultRoutes, readInterfaces, readNetworkRoutes, readOwnLinks, resolveRoute } from './underlay';
 import { FAMILIES, StateBit } from './wire';
 
@@ -42,14 +42,14 @@ class LinuxKernel implements Kernel {
   readonly #requests = openRtnetlink();
   #dumps = openRtnetlink();
   #lastDump: Promise<unknown> = Promise.resolve();
-  readonly #subscriptions = new Set<Subscription>();
-  readonly #fastPaths = new Set<LinuxMissFastPath>();
-  readonly #newerWrites = new NewerWrites();
-  readonly #changes = new Changes(this.#requests, this.#subscriptions);
+  readonly #listenings = new Set<Listening>();
+  readonly #standing = new Set<LinuxStandingAnswers>();
+  readonly #overtaken = new Overtaken();
+  readonly #changes = new Changes(this.#requests, this.#listenings);
   readonly #closing = new AbortController();
 
   observe(scope: Scope, signal: AbortSignal): Promise<KernelState> {
-    for (const subscription of this.#subscriptions) subscription.networks = scope.networks;
+    for (const listening of this.#listenings) listening.networks = scope.networks;
     this.#changes.places = scope;
     return this.#dumping(async (netlink) => {
       const { state, crowded } = await observe(netlink, scope, signal);
@@ -83,10 +83,10 @@ class LinuxKernel implements Kernel {
     const isPeerGoing = operations.some(
       ({ verb, object }) => verb === 'remove' && object.kind === 'fdb-entry',
     );
-    const paused = isPeerGoing ? [...this.#fastPaths] : [];
-    for (const fastPath of paused) fastPath.pause();
+    const paused = isPeerGoing ? [...this.#standing] : [];
+    for (const answers of paused) answers.pause();
     try {
-      return await this.#newerWrites.during(async (due) => {
+      return await this.#overtaken.during(async (due) => {
         const failed: FailedOperation[] = [];
         for (let at = 0; at < operations.length; at += OPERATIONS_AT_ONCE) {
           if (at > 0) await nextTurn();
@@ -96,16 +96,16 @@ class LinuxKernel implements Kernel {
         return failed;
       });
     } finally {
-      for (const fastPath of paused) fastPath.resume();
+      for (const answers of paused) answers.resume();
     }
   }
 
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
-    this.#newerWrites.note(operations);
+    this.#overtaken.note(operations);
     return this.#changes.apply(operations);
   }
 
-  listen(scope: Scope, listener: (events: readonly KernelEvent[]) => void, signal: AbortSignal): void {
+  listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
     signal.throwIfAborted();
     let isOpen = false;
     const lookUp = (link: string | number) => {
@@ -117,15 +117,15 @@ class LinuxKernel implements Kernel {
         return undefined;
       }
     };
-    const subscription = new Subscription(scope, this.#requests.portId, lookUp, this.#fastPaths, listener);
+    const listening = new Listening(scope, this.#requests.portId, lookUp, this.#standing, listener);
     isOpen = true;
-    this.#during(signal, this.#subscriptions, subscription);
+    this.#during(signal, this.#listenings, listening);
   }
 
-  openMissFastPath(linkName: string, signal: AbortSignal): MissFastPath {
+  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
     signal.throwIfAborted();
-    const answers = new LinuxMissFastPath(linkName);
-    this.#during(signal, this.#fastPaths, answers);
+    const answers = new LinuxStandingAnswers(linkName);
+    this.#during(signal, this.#standing, answers);
     return answers;
   }
 

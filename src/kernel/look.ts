@@ -14,7 +14,7 @@ import type { Message } from './message';
 import { getFdbEntry, getNeighbor, parseNeighbor } from './neighbors';
 import { findLink } from './observation';
 import { ownFdbEntry, ownNeighbor, ownRoute } from './ownership';
-import { errnoName, kernelErrorOf } from './netlink-error';
+import { errnoName, kernelErrorOf } from './refusal';
 import { getRouteMatch, parseRoute, type RouteRecord } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 
@@ -46,7 +46,7 @@ export function look(
   const asked = names.filter(isAsked);
   // Judged once all answers are in: the name of a link is a question to the same socket.
   const matches: [name: RouteName, record: RouteRecord | undefined][] = [];
-  const errors = netlink.askAll(
+  const refusals = netlink.askAll(
     (writer) => {
       for (const name of asked) questionOf(name, linkIndex)(writer, 0);
     },
@@ -59,13 +59,13 @@ export function look(
   const linkName = (index: number) => (index === linkIndex ? scope.link : findLink(netlink, index)?.name);
   for (const [name, record] of matches)
     for (const route of routesOf(name, record, scope, linkName)) found.set(keyOf(route), route);
-  for (const [index, error] of errors) {
-    const code = errnoName(error.errno);
+  for (const [index, refusal] of refusals) {
+    const code = errnoName(refusal.errno);
     const name = asked[index]!;
     // An unreachable route answers with an error. It may hide the one of that name.
     if (name.kind === 'route') note(name, uncertain(name, scope.link));
     else if (CANNOT_TELL.has(code)) return undefined;
-    else if (code !== 'ENOENT') throw kernelErrorOf(`cannot look up ${keyOf(name)}`, error);
+    else if (code !== 'ENOENT') throw kernelErrorOf(`cannot look up ${keyOf(name)}`, refusal);
   }
   return found;
 }

@@ -1,6 +1,6 @@
 /** Reading netlink messages: headers, and what the kernel says about a request. */
 import { readS32, readU16, readU32 } from 'netlink/dist/structs';
-import type { NetlinkError } from './netlink-error';
+import type { Refusal } from './refusal';
 import { HEADER_BYTES, eachAttribute, readText } from './wire';
 
 export const NLMSG_ERROR = 2;
@@ -43,7 +43,7 @@ export function eachMessage(buffer: Buffer, visit: (message: Message) => void): 
 }
 
 /** What an NLMSG_ERROR or NLMSG_DONE refuses; undefined when it says that all is well. */
-export function parseNetlinkError({ buffer, start, end, type, flags }: Message): NetlinkError | undefined {
+export function parseRefusal({ buffer, start, end, type, flags }: Message): Refusal | undefined {
   if (end - start < 4) return undefined;
   const errno = -readS32.call(buffer, start);
   if (errno === 0) return undefined;

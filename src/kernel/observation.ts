@@ -22,7 +22,7 @@ import { getFdbEntries, getNeighbors, parseNeighbor } from './neighbors';
 import { getNeighborParameters, parseNeighborParameters } from './neighbor-parameters';
 import { BOOT_PROTOCOL } from '../model/ownership';
 import { candidateRoute, ownAddress, ownFdbEntry, ownNeighbor, ownRoute, unfitting } from './ownership';
-import { errnoName, kernelErrorOf } from './netlink-error';
+import { errnoName, kernelErrorOf } from './refusal';
 import { getRoutes, parseRoute } from './routes';
 import type { RequestWriter, Rtnetlink } from './rtnetlink';
 import { AF_BRIDGE, FAMILIES } from './wire';
@@ -41,9 +41,9 @@ export function findLink(netlink: Rtnetlink, link: string | number): LinkRecord 
 /** {@link findLink}, also by an alternative name: `ip link property add dev LINK altname NAME`. */
 export function findLinkByAnyName(netlink: Rtnetlink, link: string | number): LinkRecord | undefined {
   let found: LinkRecord | undefined;
-  const error = netlink.ask(getLink(link), (message) => (found = parseLink(message) ?? found));
-  if (error && !['ENODEV', 'ERANGE'].includes(errnoName(error.errno)))
-    throw kernelErrorOf(`cannot read link ${link}`, error);
+  const refusal = netlink.ask(getLink(link), (message) => (found = parseLink(message) ?? found));
+  if (refusal && !['ENODEV', 'ERANGE'].includes(errnoName(refusal.errno)))
+    throw kernelErrorOf(`cannot read link ${link}`, refusal);
   return found;
 }
 
@@ -55,7 +55,7 @@ export async function dumpAll<T>(
   signal: AbortSignal,
 ): Promise<T[]> {
   let found: T[] = [];
-  const error = await netlink.dump(
+  const refusal = await netlink.dump(
     request,
     {
       restart: () => (found = []),
@@ -66,8 +66,8 @@ export async function dumpAll<T>(
     },
     signal,
   );
-  if (error && !NOTHING_THERE.has(errnoName(error.errno)))
-    throw kernelErrorOf('cannot dump kernel tables', error);
+  if (refusal && !NOTHING_THERE.has(errnoName(refusal.errno)))
+    throw kernelErrorOf('cannot dump kernel tables', refusal);
   return found;
 }
 

@@ -5,7 +5,7 @@ import type { OwnPlaces } from '../model/ownership';
 import { RoutingTable } from './constants';
 import { findLink } from './observation';
 import { ownRoute } from './ownership';
-import { errnoName, type NetlinkError } from './netlink-error';
+import { errnoName, type Refusal } from './refusal';
 import { getRouteMatch, parseRoute, writeRoute, writeRouteRemoval, type RouteRecord } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 
@@ -14,17 +14,17 @@ const MOST_OTHERS = 8;
 
 /**
  * Puts a route behind all that have its destination and metric, and then removes those before it that are ours or flannel's: so a new
- * way exists before the old one goes, and a route of somebody else's stays. Returns the error, if it was refused.
+ * way exists before the old one goes, and a route of somebody else's stays. Returns the refusal, if it was refused.
  */
 export function putBehind(
   netlink: Rtnetlink,
   route: Route,
   index: number | undefined,
   places: OwnPlaces | undefined,
-): NetlinkError | undefined {
-  const error = netlink.execute((writer) => writeRoute(writer, route, index, 'behind')).get(0);
+): Refusal | undefined {
+  const refusal = netlink.execute((writer) => writeRoute(writer, route, index, 'behind')).get(0);
   // Just this one is there.
-  if (error && errnoName(error.errno) !== 'EEXIST') return error;
+  if (refusal && errnoName(refusal.errno) !== 'EEXIST') return refusal;
   for (let n = 0; n < MOST_OTHERS; n++) {
     const first = firstOf(netlink, route);
     const other = first && otherOfOurs(netlink, first, route, index, places);

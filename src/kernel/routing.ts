@@ -12,7 +12,7 @@ import type { Scope } from '../ports';
 import type { Message } from './message';
 import { dumpAll, findLink } from './observation';
 import { ownRoute } from './ownership';
-import { errnoName } from './netlink-error';
+import { errnoName } from './refusal';
 import { destinationOf, getRouteOf, getRoutes, hopsOf, isMarkedOver, parseRoute, typeNameOf } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 import { getRules, parseRule } from './rules';
@@ -93,7 +93,7 @@ export function routeAsker(netlink: Rtnetlink): (questions: readonly RouteQuesti
   const nameOf = linkNames(netlink);
   return (questions) => {
     const found: ({ record: Record; hops: Hops } | undefined)[] = questions.map(() => undefined);
-    const errors = netlink.askAll(
+    const refusals = netlink.askAll(
       (writer) => {
         for (const question of questions) getRouteOf(question)(writer, 0);
       },
@@ -104,8 +104,8 @@ export function routeAsker(netlink: Rtnetlink): (questions: readonly RouteQuesti
     );
     return found.map((each, index) => {
       if (each) return { kind: 'route', route: entryOf(each.record, each.hops, nameOf) };
-      const error = errors.get(index);
-      return { kind: 'refused', code: error ? errnoName(error.errno) : 'ENETUNREACH' };
+      const refusal = refusals.get(index);
+      return { kind: 'refused', code: refusal ? errnoName(refusal.errno) : 'ENETUNREACH' };
     });
   };
 }

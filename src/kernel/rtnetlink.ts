@@ -2,9 +2,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RequestSocket } from '../../native';
 import { KernelError } from '../model/errors';
-import { NLMSG_DONE, NLMSG_ERROR, eachMessage, parseNetlinkError, type Message } from './message';
+import { NLMSG_DONE, NLMSG_ERROR, eachMessage, parseRefusal, type Message } from './message';
 import { MessageWriter } from './message-writer';
-import { systemErrorOf, type NetlinkError } from './netlink-error';
+import { systemErrorOf, type Refusal } from './refusal';
 
 const FLAG_DUMP = 0x300;
 const FLAG_INTERRUPTED = 0x10;
@@ -44,7 +44,7 @@ export class Rtnetlink {
    * Sends the requests that `write` writes as one batch, and returns when the kernel has worked them off, with what it
    * refused by index. Throws a {@link KernelError} when it is not known what was done.
    */
-  execute(write: (writer: MessageWriter) => void): ReadonlyMap<number, NetlinkError> {
+  execute(write: (writer: MessageWriter) => void): ReadonlyMap<number, Refusal> {
     return this.askAll(write, () => undefined);
   }
 
@@ -55,12 +55,12 @@ export class Rtnetlink {
   askAll(
     write: (writer: MessageWriter) => void,
     take: (index: number, message: Message) => void,
-  ): ReadonlyMap<number, NetlinkError> {
+  ): ReadonlyMap<number, Refusal> {
     const writer = this.#writer;
     writer.clear();
     write(writer);
-    const errors = new Map<number, NetlinkError>();
-    if (writer.count === 0) return errors;
+    const refusals = new Map<number, Refusal>();
+    if (writer.count === 0) return refusals;
     const first = writer.firstSequence;
     const last = writer.count - 1;
     this.#send(writer.finish());
@@ -69,43 +69,43 @@ export class Rtnetlink {
         const index = (message.sequence - first) >>> 0;
         if (index > last) return;
         if (message.type !== NLMSG_ERROR) return take(index, message);
-        const error = parseNetlinkError(message);
-        if (error) errors.set(index, error);
+        const refusal = parseRefusal(message);
+        if (refusal) refusals.set(index, refusal);
         if (index === last) isDone = true;
       });
     }
-    return errors;
+    return refusals;
   }
 
-  /** Asks one question; `take` sees the answers. Returns the error, if it was refused. */
-  ask(request: RequestWriter, take: (message: Message) => void): NetlinkError | undefined {
+  /** Asks one question; `take` sees the answers. Returns the refusal, if it was refused. */
+  ask(request: RequestWriter, take: (message: Message) => void): Refusal | undefined {
     const writer = this.#writer;
     writer.clear();
     request(writer, 0);
     const asked = writer.firstSequence;
-    let error: NetlinkError | undefined;
+    let refusal: Refusal | undefined;
     this.#send(writer.finish());
     for (let isDone = false; !isDone;) {
       this.#receive((message) => {
         if (message.sequence !== asked) return;
         if (message.type === NLMSG_ERROR) {
           isDone = true;
-          error = parseNetlinkError(message);
+          refusal = parseRefusal(message);
         } else take(message);
       });
     }
-    return error;
+    return refusal;
   }
 
   /**
    * Dumps, letting others have their turn between parts; again if it was interrupted. Never two at a time on one socket.
-   * Returns the error, if the kernel refuses to dump.
+   * Returns the refusal, if the kernel refuses to dump.
    */
   async dump(
     request: RequestWriter,
     collector: Collector,
     signal: AbortSignal,
-  ): Promise<NetlinkError | undefined> {
+  ): Promise<Refusal | undefined> {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
       signal.throwIfAborted();
       const dump = this.#beginDump(request, collector);
@@ -115,7 +115,7 @@ export class Rtnetlink {
         if (dump.isDone) break;
         await nextTurn();
       }
-      if (!dump.isInterrupted) return dump.error;
+      if (!dump.isInterrupted) return dump.refusal;
     }
     throw interrupted();
   }
@@ -133,13 +133,13 @@ export class Rtnetlink {
     const dump = {
       isDone: false,
       isInterrupted: false,
-      error: undefined as NetlinkError | undefined,
+      refusal: undefined as Refusal | undefined,
       take: (message: Message) => {
         if (message.sequence !== asked) return;
         if (message.flags & FLAG_INTERRUPTED) dump.isInterrupted = true;
         if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
           dump.isDone = true;
-          dump.error = parseNetlinkError(message);
+          dump.refusal = parseRefusal(message);
         } else collector.take(message);
       },
     };

@@ -8,7 +8,7 @@ import { getLink, parseLink } from './links';
 import type { Message } from './message';
 import { dumpAll } from './observation';
 import { candidateRoute } from './ownership';
-import { errnoName, kernelErrorOf } from './netlink-error';
+import { errnoName, kernelErrorOf } from './refusal';
 import { hopsOf, getRouteTo, getRoutes, parseRoute, typeNameOf, type RouteRecord } from './routes';
 import type { Rtnetlink } from './rtnetlink';
 import { FAMILIES } from './wire';
@@ -51,12 +51,12 @@ export function resolveRoute(
   source?: IpAddress,
 ): ResolvedRoute | undefined {
   let found: ResolvedRoute | undefined;
-  const error = netlink.ask(getRouteTo(destination, source), (message) => {
+  const refusal = netlink.ask(getRouteTo(destination, source), (message) => {
     const route = parseRoute(message);
     if (route) [found] = resolved(route, message);
   });
-  if (error && !NO_ROUTE.has(errnoName(error.errno)))
-    throw kernelErrorOf(`cannot find the route to ${destination}`, error);
+  if (refusal && !NO_ROUTE.has(errnoName(refusal.errno)))
+    throw kernelErrorOf(`cannot find the route to ${destination}`, refusal);
   return found;
 }
 

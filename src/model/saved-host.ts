@@ -2,7 +2,7 @@
 import { parseIpAddress, type IpAddress, type Subnet } from './address';
 import { parseLeaseName, vtepMacOf } from './lease-codec';
 import { parseMacAddress, type MacAddress } from './mac';
-import { parseSavedState } from './saved-state-codec';
+import { parseMemory } from './memory-codec';
 
 export interface SavedHost {
   /** Tells machines apart, except for clones; undefined where the machine has none. */
@@ -39,7 +39,7 @@ export function parseSavedLease(text: string, place: string): SavedLease | undef
   const fields = isRecord(head['host']) ? head['host'] : undefined;
   const host = fields && hostOf(fields);
   if (!fields || !host) {
-    const own = parseSavedState(text)?.leases.find(({ name }) => name === head['ownLease']);
+    const own = parseMemory(text)?.leases.find(({ name }) => name === head['ownLease']);
     return { subnet, publicIp: own?.attributes.publicIp, vtepMac: own && vtepMacOf(own), host: undefined };
   }
   return { subnet, publicIp: addressOf(fields['publicIp']), vtepMac: macOf(fields['vtepMac']), host };

@@ -284,7 +284,7 @@ test('on demand, the sandbox lets the agent answer the kernel on a thread', asyn
   const threads = readdirSync(`/proc/${pid}/task`).map((thread) =>
     readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').trim(),
   );
-  expect(threads).toContain('miss-fast-path');
+  expect(threads).toContain('answerer');
   expect((await ping(host.container, [peer.containerAddress])).size).toBe(1);
 });
 

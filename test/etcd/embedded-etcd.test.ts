@@ -75,7 +75,7 @@ function pid(): number | undefined {
 
 const store = () => storeFirstConfig(wish, { registry, clock, log }, never);
 const stored = async () => (await registry.readConfig(never))?.text;
-const complaint = () => until('it complains', () => keeper.problem?.text);
+const complaint = () => until('it complains', () => keeper.trouble?.complaint);
 const started = () => log.messages('info').filter((line) => line === 'embedded etcd started').length;
 
 test('a first host has an etcd of its own, whose data is nobody else’s to read', async () => {
@@ -202,7 +202,7 @@ describe('another program on the port', () => {
     start();
     await complaint();
     await new Promise((resolve) => other.close(resolve));
-    await until('it runs', () => store().then(() => keeper.problem === undefined));
+    await until('it runs', () => store().then(() => keeper.trouble === undefined));
     expect(log.messages('info')).toContain('the embedded etcd runs again');
   });
 });
@@ -246,7 +246,7 @@ describe('a disk of its own', () => {
     const before = await stored();
     await run('sh', ['-c', `dd if=/dev/zero of=${home}/fill bs=64k 2> /dev/null || :`]);
     process.kill(pid()!, 'SIGKILL');
-    await until('there is no room for it', () => /not enough room/.test(keeper.problem?.text ?? ''));
+    await until('there is no room for it', () => /not enough room/.test(keeper.trouble?.complaint ?? ''));
     await run('rm', [join(home, 'fill')]);
     await until('it has the data', async () => (await stored()) === before);
   });

@@ -36,7 +36,8 @@ beforeEach(async () => {
   const silent = () => undefined;
   const events = {
     inSync: silent,
-    peers: { atOnce: {}, whenJudged: {} },
+    tableChanged: silent,
+    peersChanged: silent,
     ownLeaseChanged: silent,
     ownMacClaimed: silent,
   };
@@ -156,7 +157,7 @@ test.each([
       await deleteAllBut2();
       await until(
         'all of them are gone',
-        () => watcher.leases.length <= 1 && watcher.leaseProblems.length === 0,
+        () => watcher.leases.length <= 1 && watcher.complaints.length === 0,
       );
     });
     expect(log.messages('warn').length).toBeLessThan(20);
@@ -173,7 +174,7 @@ test('100 000 garbage keys, put and deleted at once', async () => {
     await server.putAll(Array.from({ length: 100_000 }, (_, n) => [key(`garbage-${n}`), 'x'] as const));
     await settled();
     await deleteAllBut2();
-    await until('all of them are gone', () => watcher.leaseProblems.length === 0);
+    await until('all of them are gone', () => watcher.complaints.length === 0);
   });
 }, 240_000);
 
@@ -183,9 +184,9 @@ test('two names that are no UTF-8 are two: deleting one leaves the complaint abo
   const put = (of: Buffer) => server.gateway('kv/put', { key: of, value: valueOf(4) });
   await put(raw(0xfe));
   await put(raw(0xff));
-  await until('both are named', () => watcher.leaseProblems.length === 2);
+  await until('both are named', () => watcher.complaints.length === 2);
   await server.gateway('kv/deleterange', { key: raw(0xfe) });
-  await until('one is left', () => watcher.leaseProblems.length === 1);
-  expect(watcher.leaseProblems[0]!.lease).toMatch(/^\\xff10\.5\.4\.0-24…\(sha256:/);
+  await until('one is left', () => watcher.complaints.length === 1);
+  expect(watcher.complaints[0]!.lease).toMatch(/^\\xff10\.5\.4\.0-24…\(sha256:/);
   expect(watcher.peers.size).toBe(1);
 });

@@ -55,9 +55,10 @@ beforeEach(async () => {
 test.each(OBSTACLES)('after `%s` the device is as before, and everything on it', async (commands, reason) => {
   const probe = new NoticeProbe(kernel);
   for (const command of commands.split('; ')) sh(command);
-  await probe.until('the link', ({ events }) =>
-    events.some(
-      (event) => event.kind === 'changed' && !event.name && event.what.startsWith('link flannel.1 changed'),
+  await probe.until('the link', ({ notices }) =>
+    notices.some(
+      (notice) =>
+        notice.kind === 'changed' && !notice.name && notice.what.startsWith('link flannel.1 changed'),
     ),
   );
   const [first] = await pass();
@@ -116,8 +117,8 @@ test.each([
 ])('after `%s` the entry is as before, seen by its name and among all', async (commands) => {
   const probe = new NoticeProbe(kernel);
   for (const command of commands.split('; ')) sh(command);
-  await probe.until('the entry', ({ events }) =>
-    events.some((event) => event.kind === 'changed' && event.what.startsWith(`fdb-entry ${MAC} now`)),
+  await probe.until('the entry', ({ notices }) =>
+    notices.some((notice) => notice.kind === 'changed' && notice.what.startsWith(`fdb-entry ${MAC} now`)),
   );
   const name = { kind: 'fdb-entry', link: 'flannel.1', mac: macAddress(MAC) } as const;
   const fits = (state: KernelState) => planOf(state).every(({ object }) => object.kind !== 'fdb-entry');

@@ -1,7 +1,7 @@
 import { forwardRules, masqueradeRules } from '../../src/core/masquerade';
 import type { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
 import { subnet } from '../../src/model/address';
-import { printFirewallRule, type FirewallBlock } from '../../src/model/firewall';
+import type { FirewallBlock } from '../../src/model/firewall';
 import { describeFirewallContract } from '../support/firewall-contract';
 import { FirewallLab, firewallOf } from '../support/firewall-lab';
 
@@ -58,92 +58,6 @@ describe('on Linux', () => {
     expect(await found()).toMatchObject([{ inEffect: false }]);
     await put(ours);
     expect(await found()).toMatchObject([{ inEffect: true }]);
-  });
-
-  it.each([
-    [
-      'ipv4',
-      true,
-      [
-        'meta mark & 0x00004000 == 0x00004000 return',
-        'ip saddr 10.5.1.0/24 ip daddr 10.5.0.0/16 return',
-        'ip saddr 10.5.0.0/16 ip daddr 10.5.1.0/24 return',
-        'ip saddr != 10.5.0.0/16 ip daddr 10.5.1.0/24 return',
-        'ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random',
-        'ip saddr != 10.5.0.0/16 ip daddr 10.5.0.0/16 masquerade fully-random',
-      ],
-    ],
-    [
-      'ipv6',
-      false,
-      [
-        'meta mark & 0x00004000 == 0x00004000 return',
-        'ip6 saddr fd05:0:0:1::/64 ip6 daddr fd05::/48 return',
-        'ip6 saddr fd05::/48 ip6 daddr fd05:0:0:1::/64 return',
-        'ip6 saddr != fd05::/48 ip6 daddr fd05:0:0:1::/64 return',
-        'ip6 saddr fd05::/48 ip6 daddr != ff00::/8 masquerade',
-        'ip6 saddr != fd05::/48 ip6 daddr fd05::/48 masquerade',
-      ],
-    ],
-  ] as const)(
-    'what is written by netlink is what nft(8) lists, and reads again (%s)',
-    async (family, random, rules) => {
-      const six = { network: subnet('fd05::/48'), subnet: subnet('fd05:0:0:1::/64') };
-      const overlay = family === 'ipv4' ? { network, subnet: subnet('10.5.1.0/24') } : six;
-      await put({ ...ours, place: { ...ours.place, family }, rules: masqueradeRules(overlay, random) });
-      const before = await found();
-      const listed = await lab.host.run('nft', ['list', 'ruleset']);
-      const table = family === 'ipv4' ? 'ip' : 'ip6';
-      expect(listed.split('\n').map((line) => line.trim())).toEqual([
-        `table ${table} vtepd-flannel.1 {`,
-        'chain postrouting {',
-        'type nat hook postrouting priority srcnat; policy accept;',
-        ...rules,
-        '}',
-        '}',
-        '',
-      ]);
-      await nft(`flush ruleset\n${listed}`);
-      expect(await lab.host.run('nft', ['list', 'ruleset'])).toBe(listed);
-      expect(await found()).toEqual(before);
-    },
-  );
-
-  it.each([
-    [
-      'as v0.1.0 wrote it, by nft(8)',
-      'ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 masquerade',
-      'from 10.5.0.0/16 to !224.0.0.0/4 masquerade',
-    ],
-    ['a host', 'ip saddr 10.5.1.7 return', 'from 10.5.1.7/32 return'],
-    ['a mark', 'meta mark & 0x4000 == 0x4000 return', 'mark 0x4000/0x4000 return'],
-    ['a link', 'iifname "flannel.1" accept', 'by flannel.1 accept'],
-    ['a port of TCP', 'tcp dport 22 accept', 'unknown rule: meta compare payload compare verdict'],
-    ['a counter', 'ip saddr 10.5.0.0/16 counter return', 'unknown rule: payload compare counter verdict'],
-    [
-      'two sources',
-      'ip saddr 10.5.0.0/16 ip saddr 10.5.1.0/24 return',
-      'unknown rule: payload compare payload compare verdict',
-    ],
-    ['ports to masquerade by', 'meta l4proto tcp masquerade to :1000-2000', undefined],
-    ['another masquerade', 'masquerade random', 'unknown rule: masquerade'],
-    ['every other mark', 'meta mark & 0x4000 != 0x4000 return', 'unknown rule: meta mask compare verdict'],
-  ])('a rule of our table is read, %s', async (_, text, printed) => {
-    await nft(
-      `table ip vtepd-flannel.1 { \n chain postrouting { \n type nat hook postrouting priority 100; \n ${text} \n } \n }`,
-    );
-    const [block] = await found();
-    expect(block!.rules).toHaveLength(1);
-    if (printed === undefined) expect(block!.rules[0]).toMatch(/^unknown rule: meta compare .*masq/);
-    else expect(block!.rules).toEqual([printed]);
-  });
-
-  it('a prefix of any length is listed as one', async () => {
-    const lengths = [1, 7, 8, 9, 15, 17, 23, 25, 31, 32];
-    const within = (length: number) => ({ subnet: subnet(`128.0.0.0/${length}`), negated: false });
-    const rules = lengths.map((length) => ({ source: within(length), verdict: 'return' }) as const);
-    await put({ ...ours, rules });
-    expect(await found()).toMatchObject([{ rules: rules.map(printFirewallRule) }]);
   });
 
   it('in a chain of others, the rules of one link, and of one family, do not touch those of another', async () => {

@@ -77,7 +77,7 @@ test('packets wait for the answer to an L3 miss, and none is lost', async () => 
   // From now on the peer's route is used: another address of the peer raises no miss.
   await sentBy(5, '10.5.2.6');
   await until('more packets', () => arrived() - before >= 505);
-  expect(probe.events).toHaveLength(1);
+  expect(probe.notices).toHaveLength(1);
 });
 
 test('the same holds for IPv6', async () => {
@@ -129,7 +129,7 @@ test('a permanent neighbor raises nothing', async () => {
   const before = arrived();
   await sentBy(10, '10.5.2.9');
   await until('the packets', () => arrived() - before === 10);
-  expect(probe.events).toEqual([]);
+  expect(probe.notices).toEqual([]);
 });
 
 test('a learned neighbor that does not answer is told, then given up', async () => {
@@ -152,12 +152,12 @@ test('a learned neighbor that does not answer is told, then given up', async () 
       await sleep(20);
     }
   })();
-  await probe.until('that it does not answer', ({ events }) =>
-    events.some(({ kind }) => kind === 'unanswered'),
+  await probe.until('that it does not answer', ({ notices }) =>
+    notices.some(({ kind }) => kind === 'unanswered'),
   );
   isOver = true;
   await traffic;
-  expect(probe.events.find(({ kind }) => kind === 'unanswered')).toEqual({
+  expect(probe.notices.find(({ kind }) => kind === 'unanswered')).toEqual({
     kind: 'unanswered',
     address: '10.5.2.0',
     mac: MAC,

@@ -8,7 +8,7 @@ import { macAddress, type MacAddress } from '../../src/model/mac';
 import type { Overlay } from '../../src/model/overlay';
 import { MutablePeerTable, type Peer, type PeerChange } from '../../src/model/peer';
 import type { NetworkInterface } from '../../src/model/network-interface';
-import type { Kernel, KernelEvent } from '../../src/ports';
+import type { Kernel, KernelNotice } from '../../src/ports';
 import { exampleOverlay } from '../support/examples';
 import { FakeLog } from '../support/fake-log';
 import { SCOPE, remove } from '../support/kernel-contract';
@@ -61,13 +61,13 @@ test(`of ${PEERS} peers one that changes twice while passes are under way ends a
   const stop = new AbortController();
   const situation = { overlay, peers: table, isInSync: true, former: [], absent: [] };
   const reconciler = new Reconciler(kernel, clock, new FakeLog(), () => situation);
-  const hear = (event: KernelEvent) => {
-    if (event.kind !== 'changed') return;
-    const cause: Cause = { kind: 'external', what: event.what };
-    if (event.name) reconciler.lookAt([event.name], cause);
+  const hear = (notice: KernelNotice) => {
+    if (notice.kind !== 'changed') return;
+    const cause: Cause = { kind: 'external', what: notice.what };
+    if (notice.name) reconciler.lookAt([notice.name], cause);
     else reconciler.trigger(cause);
   };
-  kernel.listen(SCOPE, (events) => events.forEach(hear), stop.signal);
+  kernel.listen(SCOPE, (notices) => notices.forEach(hear), stop.signal);
   const end = reconciler.run(() => undefined, stop.signal);
   // Another program.
   const other = openKernel();

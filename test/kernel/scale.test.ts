@@ -62,7 +62,7 @@ test(`${PEERS} peers are put, observed, found unchanged and removed, while other
   expect(printed(state)).toEqual(printed([...base, ...objects]));
   expectDone(await kernel.apply([...objects].reverse().map(remove), signal));
   expect(printed(await kernel.observe(SCOPE, signal))).toEqual(printed(base));
-  expect(probe.events).toEqual([]);
+  expect(probe.notices).toEqual([]);
   probe.stop();
 });
 

@@ -13,7 +13,7 @@ test('The addon exports what its declaration names, and nothing else', () => {
   expect(Object.keys(load('../../native') as object).sort()).toEqual([
     'demoteHelpers',
     'lockFile',
-    'openMissFastPath',
+    'openAnswerer',
     'openMonitor',
     'openRequestSocket',
     'runProgram',

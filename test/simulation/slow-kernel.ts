@@ -1,6 +1,6 @@
 /** A host's kernel as one process reaches it: it takes its time, refuses now and then, and is spoken to no more after a kill. */
 import { setMaxListeners } from 'node:events';
-import { NewerWrites } from '../../src/kernel/newer-writes';
+import { Overtaken } from '../../src/kernel/overtaken';
 import { KernelError } from '../../src/model/errors';
 import type { IpAddress, Subnet } from '../../src/model/address';
 import type { KernelSettings } from '../../src/model/kernel-settings';
@@ -9,7 +9,7 @@ import type { Miss } from '../../src/model/miss';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
 import type { RouteAnswer, RouteQuestion, Routing } from '../../src/model/routing';
 import type { FailedOperation, Operation } from '../../src/model/operation';
-import type { Kernel, KernelEvent, Scope, MissFastPath } from '../../src/ports';
+import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
 import type { FakeKernel } from '../support/fake-kernel';
 import type { Process } from './process';
 
@@ -32,7 +32,7 @@ setMaxListeners(0, NEVER);
 
 export class SlowKernel implements Kernel {
   readonly #stop = new AbortController();
-  readonly #newerWrites = new NewerWrites();
+  readonly #overtaken = new Overtaken();
 
   constructor(
     private readonly inner: FakeKernel,
@@ -57,7 +57,7 @@ export class SlowKernel implements Kernel {
 
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
     this.witness.asked(operations);
-    return this.#newerWrites.during((due) =>
+    return this.#overtaken.during((due) =>
       this.process.wait(signal, (resolve) => {
         const failed: FailedOperation[] = [];
         let done = 0;
@@ -79,21 +79,21 @@ export class SlowKernel implements Kernel {
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
     if (!this.process.isAlive) return [];
     this.witness.asked(operations);
-    this.#newerWrites.note(operations);
+    this.#overtaken.note(operations);
     return this.#execute(operations);
   }
 
-  listen(scope: Scope, listener: (events: readonly KernelEvent[]) => void, signal: AbortSignal): void {
-    const tell = (events: readonly KernelEvent[]) =>
+  listen(scope: Scope, listener: (notices: readonly KernelNotice[]) => void, signal: AbortSignal): void {
+    const tell = (notices: readonly KernelNotice[]) =>
       void this.process.later(1, 'is notified', () => {
-        if (!signal.aborted) listener(events);
+        if (!signal.aborted) listener(notices);
       });
     this.inner.listen(scope, tell, AbortSignal.any([signal, this.#stop.signal]));
   }
 
   /** Its thread dies with the process. */
-  openMissFastPath(linkName: string, signal: AbortSignal): MissFastPath {
-    return this.inner.openMissFastPath(linkName, AbortSignal.any([signal, this.#stop.signal]));
+  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
+    return this.inner.standingAnswers(linkName, AbortSignal.any([signal, this.#stop.signal]));
   }
 
   pendingMisses(linkName: string, signal: AbortSignal): Promise<readonly Miss[]> {

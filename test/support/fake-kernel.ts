@@ -29,7 +29,7 @@ import { BOOT_PROTOCOL, ownerOfRoute } from '../../src/model/ownership';
 import type { NetworkInterface, NetworkRoute, ResolvedRoute } from '../../src/model/network-interface';
 import { MutablePeerTable, type PeerChange } from '../../src/model/peer';
 import { printOperation, type FailedOperation, type Operation } from '../../src/model/operation';
-import { NewerWrites } from '../../src/kernel/newer-writes';
+import { Overtaken } from '../../src/kernel/overtaken';
 import {
   LOCAL_TABLE,
   MAIN_TABLE,
@@ -39,10 +39,10 @@ import {
   type Routing,
   type RoutingRule,
 } from '../../src/model/routing';
-import type { Kernel, KernelEvent, Scope, MissFastPath } from '../../src/ports';
+import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
 import { USUAL_RULES, isNear, resolve } from './fake-routing';
 
-type Listener = (events: readonly KernelEvent[]) => void;
+type Listener = (notices: readonly KernelNotice[]) => void;
 
 interface Fault {
   readonly code: string;
@@ -81,7 +81,7 @@ export const FAKE_UNDERLAY: NetworkInterface = {
 
 /**
  * Keeps what was put, as the kernel does: what is on a link goes with it, its routes and neighbors go when it goes down, and
- * nothing can be put on a link that is not there. Faults are asked for by name; events reach the listeners before the method
+ * nothing can be put on a link that is not there. Faults are asked for by name; notices reach the listeners before the method
  * that causes them returns.
  */
 export class FakeKernel implements Kernel {
@@ -121,9 +121,9 @@ export class FakeKernel implements Kernel {
   /** Neighbors that failed by themselves. */
   readonly #givenUp = new Set<string>();
   readonly #pending = new Set<IpAddress>();
-  readonly #newerWrites = new NewerWrites();
+  readonly #overtaken = new Overtaken();
   /** By link: whom misses are answered with. */
-  readonly #fastPaths = new Map<string, MutablePeerTable>();
+  readonly #standing = new Map<string, MutablePeerTable>();
   readonly #indexes = new Map<string, number>();
   #nextIndex = 10;
   #gate: Promise<void> | undefined;
@@ -182,7 +182,7 @@ export class FakeKernel implements Kernel {
     }
   }
 
-  /** The underlay changes: other interfaces, and an event. */
+  /** The underlay changes: other interfaces, and a notice. */
   changeInterfaces(interfaces: readonly NetworkInterface[]): void {
     this.networkInterfaces = [...interfaces];
     for (const link of this.#links()) {
@@ -196,13 +196,13 @@ export class FakeKernel implements Kernel {
     ]);
   }
 
-  /** The default routes become these, and an event says so. */
+  /** The default routes become these, and a notice says so. */
   changeDefaultRoutes(...routes: readonly ResolvedRoute[]): void {
     this.defaultRouteList = [...routes];
     this.#tell(undefined, [{ kind: 'interfaces' }]);
   }
 
-  /** Others change rules and routes, and an event says so. */
+  /** Others change rules and routes, and a notice says so. */
   changeRouting(changes: { rules?: readonly RoutingRule[]; routes?: readonly RouteEntry[] }): void {
     this.rules = changes.rules ?? this.rules;
     this.foreignRoutes = changes.routes ?? this.foreignRoutes;
@@ -227,15 +227,15 @@ export class FakeKernel implements Kernel {
     this.notify(...misses.map((miss) => ({ kind: 'miss', miss }) as const));
   }
 
-  /** Events are lost: what they told is left to be read. */
+  /** Notices are lost: what they told is left to be read. */
   overrun(...lost: readonly Miss[]): void {
     for (const miss of lost) if (miss.layer === 'l3') this.#pending.add(miss.address);
     this.notify({ kind: 'overrun' });
   }
 
   /** Tells every listener. */
-  notify(...events: readonly KernelEvent[]): void {
-    this.#tell(undefined, events);
+  notify(...notices: readonly KernelNotice[]): void {
+    this.#tell(undefined, notices);
   }
 
   /** From now on the neighbor counts as unused for so long. */
@@ -298,7 +298,7 @@ export class FakeKernel implements Kernel {
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly FailedOperation[]> {
-    return this.#newerWrites.during(async (due) => {
+    return this.#overtaken.during(async (due) => {
       await this.#turn(signal);
       const fault = isDue(this.#applyFault) ? this.#applyFault : undefined;
       if (!this.pace) return this.#applyAll(due(operations), fault);
@@ -312,7 +312,7 @@ export class FakeKernel implements Kernel {
   }
 
   applyNow(operations: readonly Operation[]): readonly FailedOperation[] {
-    this.#newerWrites.note(operations);
+    this.#overtaken.note(operations);
     return this.#applyAll(operations, isDue(this.#applyFault) ? this.#applyFault : undefined);
   }
 
@@ -340,11 +340,11 @@ export class FakeKernel implements Kernel {
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
   }
 
-  openMissFastPath(linkName: string, signal: AbortSignal): MissFastPath {
+  standingAnswers(linkName: string, signal: AbortSignal): StandingAnswers {
     signal.throwIfAborted();
     const peers = new MutablePeerTable();
-    this.#fastPaths.set(linkName, peers);
-    signal.addEventListener('abort', () => this.#fastPaths.delete(linkName), { once: true });
+    this.#standing.set(linkName, peers);
+    signal.addEventListener('abort', () => this.#standing.delete(linkName), { once: true });
     return {
       peersChanged: (changes: readonly PeerChange[]) => {
         for (const { before, after } of changes)
@@ -497,14 +497,14 @@ export class FakeKernel implements Kernel {
     signal.throwIfAborted();
   }
 
-  #tell(linkName: string | undefined, events: readonly KernelEvent[]): void {
+  #tell(linkName: string | undefined, notices: readonly KernelNotice[]): void {
     for (const [listener, name] of [...this.#listeners]) {
-      if (linkName === undefined || linkName === name) listener(events);
+      if (linkName === undefined || linkName === name) listener(notices);
     }
   }
 
   #answer(address: IpAddress): void {
-    for (const [link, peers] of this.#fastPaths) {
+    for (const [link, peers] of this.#standing) {
       const peer = this.#link(link)?.up ? peers.byAddress(address) : undefined;
       if (!peer || familyOf(address) === 'ipv6') continue;
       const { vtepMac: mac, publicIp: destination } = peer;

@@ -10,7 +10,6 @@ import { executeWith } from '../../src/kernel/firewall/execute';
 import { LinuxFirewall } from '../../src/kernel/firewall/linux-firewall';
 import { outsideLinks } from '../../src/kernel/firewall/outside-links';
 import { stampOfRules } from '../../src/kernel/firewall/rules-stamp';
-import { openNfnetlink } from '../../src/kernel/nftables/nfnetlink';
 import { subnet } from '../../src/model/address';
 import type { Clock, Log } from '../../src/ports';
 
@@ -44,7 +43,7 @@ const clock: Clock = {
 
 const execute = executeWith(given.path ? ['env', `PATH=${given.path}`] : []);
 const keeper = new FirewallKeeper(
-  new LinuxFirewall(execute, openNfnetlink, openMonitor, stampOfRules, outsideLinks),
+  new LinuxFirewall(execute, openMonitor, stampOfRules, outsideLinks),
   clock,
   log,
   given.resyncMilliseconds,

@@ -19,7 +19,6 @@ import type { FilterTool } from '../../src/model/firewall';
 import { run } from './lab/command';
 import { Namespace } from './lab/namespace';
 import { until } from './lab/until';
-import { nfnetlinkIn } from './remote-nfnetlink';
 
 const PREFIX = 'vf';
 export const PORT = 7000;
@@ -301,7 +300,6 @@ export function firewallOf(
 ): LinuxFirewall {
   return new LinuxFirewall(
     executeWith(['nsenter', `--net=${lab.host.path}`]),
-    () => nfnetlinkIn(lab.host),
     () => {
       throw new Error('nobody listens in this test');
     },

@@ -23,7 +23,7 @@ import type { NetworkInterface } from '../../src/model/network-interface';
 import type { FailedOperation, Operation } from '../../src/model/operation';
 import type { Peer } from '../../src/model/peer';
 import { MAIN_TABLE, type RouteAnswer, type RouteEntry, type RoutingRule } from '../../src/model/routing';
-import type { Kernel, KernelEvent, Scope, MissFastPath } from '../../src/ports';
+import type { Kernel, KernelNotice, Scope, StandingAnswers } from '../../src/ports';
 import { ruleOf } from './fake-routing';
 import { until } from './lab/until';
 
@@ -198,23 +198,23 @@ export const PEER: readonly KernelObject[] = [
   peerRoute('10.5.2.0/24', 3),
 ];
 
-/** Collects events, to be waited for. */
+/** Collects notices, to be waited for. */
 export class NoticeProbe {
-  readonly events: KernelEvent[] = [];
+  readonly notices: KernelNotice[] = [];
   readonly #abort = new AbortController();
 
   constructor(kernel: Kernel, scope = SCOPE) {
-    kernel.listen(scope, (events) => this.events.push(...events), this.#abort.signal);
+    kernel.listen(scope, (notices) => this.notices.push(...notices), this.#abort.signal);
   }
 
   get changes(): string[] {
-    return this.events.flatMap((event) => (event.kind === 'changed' ? [event.what] : []));
+    return this.notices.flatMap((notice) => (notice.kind === 'changed' ? [notice.what] : []));
   }
 
   get misses(): string[] {
-    return this.events.flatMap((event) => {
-      if (event.kind !== 'miss') return [];
-      return event.miss.layer === 'l3' ? [`l3 ${event.miss.address}`] : [`l2 ${event.miss.mac}`];
+    return this.notices.flatMap((notice) => {
+      if (notice.kind !== 'miss') return [];
+      return notice.miss.layer === 'l3' ? [`l3 ${notice.miss.address}`] : [`l2 ${notice.miss.mac}`];
     });
   }
 
@@ -626,15 +626,15 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       const probe = listen();
       for (const object of PEER) {
         await environment.tamper(remove(object));
-        await probe.until(printKernelObject(object), ({ events }) =>
-          events.some(
-            (event) => event.kind === 'changed' && event.name && keyOf(event.name) === keyOf(object),
+        await probe.until(printKernelObject(object), ({ notices }) =>
+          notices.some(
+            (notice) => notice.kind === 'changed' && notice.name && keyOf(notice.name) === keyOf(object),
           ),
         );
       }
       await environment.tamper(put(exampleLink(underlay, { mtu: 1300 })));
-      await probe.until('the link', ({ events }) =>
-        events.some((event) => event.kind === 'changed' && event.name === undefined),
+      await probe.until('the link', ({ notices }) =>
+        notices.some((notice) => notice.kind === 'changed' && notice.name === undefined),
       );
     });
 
@@ -690,7 +690,7 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       expect(await kernel.pendingMisses(LINK, signal)).toEqual([]);
     });
 
-    describe('the miss fast path', () => {
+    describe('standing answers', () => {
       const peer = (vtepMac: string, publicIp: string, of = '10.5.2.0/24'): Peer => ({
         subnet: subnet(of),
         vtepMac: macAddress(vtepMac),
@@ -700,16 +700,16 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       const moved = peer('02:00:00:00:00:03', '192.168.0.3');
       const within = peer('02:00:00:00:00:04', '192.168.0.4', '10.5.2.128/25');
       let end: AbortController;
-      let answers: MissFastPath;
+      let answers: StandingAnswers;
       let probe: NoticeProbe;
 
-      const open = () => (answers = kernel.openMissFastPath(LINK, end.signal));
+      const open = () => (answers = kernel.standingAnswers(LINK, end.signal));
       const join = (...peers: Peer[]) =>
         answers.peersChanged(peers.map((after) => ({ before: undefined, after })));
       const isWaiting = async () => (await kernel.pendingMisses(LINK, signal)).length > 0;
       /** What there is more than before, once the miss has been told, and answered or not. */
       const asked = async (address: string, isAnswered = true) => {
-        const count = probe.events.length;
+        const count = probe.notices.length;
         const before = await observed();
         await environment.send(ipAddress(address));
         await probe.until('the miss', () => probe.misses.includes(`l3 ${address}`));
@@ -900,7 +900,7 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
         ['a rule', ruleOf(1000, 100)],
       ])('it is noticed that %s comes, and goes', async (_what, what) => {
         const probe = listen();
-        const count = () => probe.events.filter(({ kind }) => kind === 'routing').length;
+        const count = () => probe.notices.filter(({ kind }) => kind === 'routing').length;
         await environment.reroute('add', what);
         await probe.until('that it came', () => count() === 1);
         await environment.reroute('del', what);
@@ -918,7 +918,7 @@ export function describeKernelContract(name: string, open: () => Promise<KernelE
       silent.stop();
       await environment.tamper(put(peerRoute('10.5.2.0/24', 3)));
       await probe.until('the route of another program', ({ changes }) => changes.length > 0);
-      expect(silent.events).toEqual([]);
+      expect(silent.notices).toEqual([]);
     });
 
     test('the interfaces are told with their addresses, the link too', async () => {

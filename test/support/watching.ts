@@ -38,20 +38,14 @@ export function newWatcher(graceMilliseconds = GRACE_MILLISECONDS, ...peers: num
     log,
     {
       inSync: () => calls.push('in sync'),
-      peers: {
-        atOnce: {
-          'fast path': (some) => {
-            calls.push(`table ${some.length}`);
-            tableChanges.push(...some);
-          },
-        },
-        whenJudged: {
-          reconciler: (some, all) => {
-            calls.push(`peers ${some.length}`);
-            changes.push(...some);
-            each.push(...all);
-          },
-        },
+      tableChanged: (some) => {
+        calls.push(`table ${some.length}`);
+        tableChanges.push(...some);
+      },
+      peersChanged: (some, all) => {
+        calls.push(`peers ${some.length}`);
+        changes.push(...some);
+        each.push(...all);
       },
       ownLeaseChanged: (stored) => {
         if (!stored) own.push('gone');

@@ -37,7 +37,7 @@ describe('the right to write our lease', () => {
     expect(watcher.isKnown).toBe(false);
     await clock.advance(0);
     expect(looks).toEqual([{ at: 0, name: NAME }]);
-    expect([watcher.isKnown, watcher.problem]).toEqual([true, undefined]);
+    expect([watcher.isKnown, watcher.trouble]).toEqual([true, undefined]);
     await clock.advance(6_000_000);
     for (const pause of pauses()) {
       expect(pause).toBeGreaterThanOrEqual(450_000);
@@ -55,7 +55,7 @@ describe('the right to write our lease', () => {
     await clock.advance(0);
     await clock.advance(7);
     expect(watcher.isKnown).toBe(true);
-    expect(watcher.problem).toEqual({ text: `${COMPLAINT}: ${DENIED.message}`, forMilliseconds: 7 });
+    expect(watcher.trouble).toEqual({ complaint: `${COMPLAINT}: ${DENIED.message}`, forMilliseconds: 7 });
     expect(log.lines).toEqual([{ level: 'warn', message: COMPLAINT, fields: { error: DENIED.message } }]);
     await clock.advance(40_000);
     expect(log.messages('warn')).toHaveLength(1);
@@ -66,7 +66,7 @@ describe('the right to write our lease', () => {
       expect(pauses()[n]).toBeGreaterThanOrEqual(seconds * 500);
       expect(pauses()[n]).toBeLessThanOrEqual(seconds * 1_000);
     });
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     expect(log.messages('info')).toEqual(['etcd lets us write our lease']);
     await stop();
   });
@@ -75,14 +75,14 @@ describe('the right to write our lease', () => {
     const { clock, log, watcher, pauses, fail, stop } = watching();
     fail(3, new RegistryError('unavailable', 'nobody answers'));
     await clock.advance(0);
-    expect([watcher.isKnown, watcher.problem]).toEqual([false, undefined]);
+    expect([watcher.isKnown, watcher.trouble]).toEqual([false, undefined]);
     await clock.advance(40_000);
     expect(pauses().length).toBe(3);
     [5, 10, 20].forEach((seconds, n) => {
       expect(pauses()[n]).toBeGreaterThanOrEqual(seconds * 500);
       expect(pauses()[n]).toBeLessThanOrEqual(seconds * 1_000);
     });
-    expect([watcher.isKnown, watcher.problem, log.lines]).toEqual([true, undefined, []]);
+    expect([watcher.isKnown, watcher.trouble, log.lines]).toEqual([true, undefined, []]);
     await stop();
   });
 
@@ -91,9 +91,9 @@ describe('the right to write our lease', () => {
     fail(1, DENIED);
     fail(2, new RegistryError('unavailable', 'nobody answers'));
     await clock.advance(16_000);
-    expect(watcher.problem?.text).toContain('permission denied');
+    expect(watcher.trouble?.complaint).toContain('permission denied');
     await clock.advance(60_000);
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     await stop();
   });
 

@@ -151,7 +151,7 @@ describe('the admission keeper', () => {
     guard.error = undefined;
     await clock.advance(30_000);
     expect([...guard.installed.get('flannel.1')!.peers.keys()]).toEqual([line(2), line(3), line(4)]);
-    expect(keeper).toMatchObject({ isInPlace: true, problem: undefined });
+    expect(keeper).toMatchObject({ isInPlace: true, trouble: undefined });
     await stop();
   });
 
@@ -222,8 +222,8 @@ describe('the admission keeper', () => {
     await clock.advance(70_000);
     // A tenth of a second, and then the wait.
     expect(tries).toEqual([0, 350, 950, 2_050, 4_150, 8_250, 16_350, 32_450, 62_550]);
-    expect(keeper.problem).toEqual({
-      text: 'cannot guard the VXLAN port; trying again: no memory',
+    expect(keeper.trouble).toEqual({
+      complaint: 'cannot guard the VXLAN port; trying again: no memory',
       forMilliseconds: 70_000,
     });
     guard.error = undefined;

@@ -1,7 +1,7 @@
 /** The whole agent on fakes: what only shows when all its loops run together. */
 import { ipAddress } from '../../src/model/address';
 import { printLeaseAttributes } from '../../src/model/lease-codec';
-import { parseSavedState } from '../../src/model/saved-state-codec';
+import { parseMemory } from '../../src/model/memory-codec';
 import { KernelError, RegistryError, UnsupportedError } from '../../src/model/errors';
 import { AgentOnFakes } from '../support/agent-on-fakes';
 import { exampleLease, examplePeer } from '../support/examples';
@@ -24,7 +24,7 @@ test('it remembers its own lease, though the watch has not told of it yet', asyn
   const hasty = new AgentOnFakes();
   hasty.registry.deaf = true;
   await hasty.start();
-  const { ownLease, leases } = parseSavedState(hasty.host.memory!)!;
+  const { ownLease, leases } = parseMemory(hasty.host.memory!)!;
   await hasty.stop();
   expect(leases.map(({ name }) => name)).toEqual([ownLease]);
 });
@@ -163,9 +163,9 @@ describe('answers that stand ready', () => {
     const guard = new FakeVxlanGuard();
     const all = new AgentOnFakes({ ...ON_DEMAND, admitsPeersOnly: true }, guard);
     const admittedWhenAnswered: string[] = [];
-    const openMissFastPath = all.kernel.openMissFastPath.bind(all.kernel);
-    all.kernel.openMissFastPath = (...words) => {
-      const answers = openMissFastPath(...words);
+    const standingAnswers = all.kernel.standingAnswers.bind(all.kernel);
+    all.kernel.standingAnswers = (...words) => {
+      const answers = standingAnswers(...words);
       return {
         peersChanged: (changes) => {
           admittedWhenAnswered.push([...guard.installed.get('flannel.1')!.peers.keys()].join());
@@ -182,7 +182,7 @@ describe('answers that stand ready', () => {
 
   it('can be done without', async () => {
     const all = new AgentOnFakes(ON_DEMAND);
-    all.kernel.openMissFastPath = () => {
+    all.kernel.standingAnswers = () => {
       throw new KernelError('EAGAIN', 'no thread');
     };
     all.store.put(key, printLeaseAttributes(attributes));

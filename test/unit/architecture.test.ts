@@ -24,10 +24,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cni: ['model', 'regular-file'],
   agent: ['model', 'core', 'ports', 'engine', 'linked-abort'],
   departure: ['model', 'ports', 'engine'],
-  'v8-flags': [],
+  frugality: [],
   'first-host': ['model', 'ports', 'engine', 'host', 'linked-abort'],
   execute: [
-    'v8-flags',
+    'frugality',
     'regular-file',
     'package.json',
     'model',
@@ -114,16 +114,6 @@ test('each package stays in its one home', () => {
     .filter(({ part, name }) => HOMES[name] !== part)
     .map(({ file, name }) => `${file} imports ${name}`);
   expect(offenders).toEqual([]);
-});
-
-test('kernel/nftables knows nftables, and nothing of the overlay', () => {
-  const own = inner.filter(({ file }) => file.startsWith('kernel/nftables/'));
-  const targets = new Set(own.map(({ file, target }) => relative(SRC, resolve(SRC, dirname(file), target))));
-  const strange = [...targets].filter((target) =>
-    /^(kernel\/firewall|kernel\/miss-fast-path|ports|model\/(?!address$|errors$))/.test(target),
-  );
-  expect(own.length).toBeGreaterThan(0);
-  expect(strange).toEqual([]);
 });
 
 test('decisions and nouns know no outside world', () => {

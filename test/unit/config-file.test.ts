@@ -5,7 +5,7 @@ import type { ReadConfigFile } from '../../src/cli/config-file';
 import { readConfigFile } from '../../src/cli/config-file-io';
 import { configFileTemplate } from '../../src/cli/config-file-template';
 import { keyOfOption, OPTIONS, OPTION_KEYS } from '../../src/cli/options';
-import type { Options } from '../../src/cli/options/read';
+import type { Options } from '../../src/cli/read-options';
 import { UsageError } from '../../src/model/errors';
 import { readRegularFile } from '../../src/regular-file';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/temporary-directory';

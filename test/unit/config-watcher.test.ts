@@ -29,7 +29,7 @@ describe('a network configuration', () => {
       '{"Network": "10.5.0.0/16", "SubnetLen": 24, "Backend": {"Type": "vxlan", "VNI": 1}}',
     );
     await clock.advance(300_000);
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     expect(log.messages('warn')).toEqual([]);
     await stop();
   });
@@ -48,11 +48,11 @@ describe('a network configuration', () => {
     if (text === undefined) store.delete('config');
     else store.put('config', text);
     await clock.advance(80_000);
-    expect(watcher.problem?.text).toContain(words);
+    expect(watcher.trouble?.complaint).toContain(words);
     expect(log.messages('warn')).toEqual(['the network configuration in etcd is not the one we run by']);
     store.put('config', CONFIG);
     await clock.advance(80_000);
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     expect(log.messages('info')).toEqual(['the network configuration is the one we run by again']);
     await stop();
   });
@@ -94,7 +94,7 @@ describe('a network configuration', () => {
     });
     store.put('config', CONFIG.replace('10.5.0.0', '127.5.0.0').replace('"vxlan"', '"vxlan","VNI":7'));
     await clock.advance(80_000);
-    expect(watcher.problem?.text).toContain('restart vtepd on every host to follow it');
+    expect(watcher.trouble?.complaint).toContain('restart vtepd on every host to follow it');
     await stop();
   });
 
@@ -102,7 +102,7 @@ describe('a network configuration', () => {
     const { clock, registry, watcher, stop } = await watching();
     registry.down = true;
     await clock.advance(600_000);
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     expect(registry.countOf('readConfig')).toBeGreaterThan(7);
     await stop();
   });

@@ -89,7 +89,7 @@ describe('the faults of the fake kernel:', () => {
     const probe = new NoticeProbe(kernel);
     const miss: Miss = { layer: 'l3', address: ipAddress('10.5.2.5') };
     kernel.overrun(miss);
-    expect(probe.events).toEqual([{ kind: 'overrun' }]);
+    expect(probe.notices).toEqual([{ kind: 'overrun' }]);
     expect(await kernel.pendingMisses(LINK, signal)).toEqual([miss]);
     probe.stop();
     expect(kernel.listenerCount).toBe(0);
@@ -107,7 +107,7 @@ describe('the faults of the fake kernel:', () => {
     kernel.applyNow([put(neighbor)]);
     const probe = new NoticeProbe(kernel);
     kernel.fail(neighbor.address);
-    expect(probe.events).toEqual([{ kind: 'unanswered', address: '10.5.2.0', mac: '02:00:00:00:00:02' }]);
+    expect(probe.notices).toEqual([{ kind: 'unanswered', address: '10.5.2.0', mac: '02:00:00:00:00:02' }]);
     const state = await kernel.observe(SCOPE, signal);
     expect(state.get(keyOf(neighbor))).toMatchObject({ state: 'failed', mac: undefined });
     probe.stop();

@@ -118,7 +118,7 @@ describe('the firewall keeper', () => {
     current.wish = undefined;
     await clock.advance(20_000);
     expect([firewall.operations, log.lines]).toEqual([[], []]);
-    expect(keeper.problem).toBeUndefined();
+    expect(keeper.trouble).toBeUndefined();
     current.wish = wishOf();
     keeper.trigger('our lease');
     await clock.advance(0);
@@ -237,8 +237,8 @@ describe('the firewall keeper', () => {
     expect(firewall.printed()).toEqual(['flannel.1 masquerade rules (ipv4, nftables): 6 rules']);
     expect(log.messages('warn')).toEqual(['another firewall may drop what we forward']);
     expect(log.messages('info')).toEqual(['firewall rules put in order']);
-    expect(keeper).toMatchObject({ isInPlace: true, repairs: 0, problem: undefined });
-    expect(keeper.obstacle?.text).toMatch('nobody else may write');
+    expect(keeper).toMatchObject({ isInPlace: true, repairs: 0, trouble: undefined });
+    expect(keeper.obstacle?.complaint).toMatch('nobody else may write');
     expect(log.lines.find(({ level }) => level === 'warn')!.fields).toMatchObject({
       place: 'forward rules (ipv4, nftables, in inet firewalld filter_FORWARD)',
     });
@@ -273,7 +273,7 @@ describe('the firewall keeper', () => {
     firewall.putGate({ place, drops: true });
     await clock.advance(1_000);
     expect(keeper.obstacle).toBeUndefined();
-    expect(keeper.problem?.text).toContain('a firewall rule could not be written; trying again: ');
+    expect(keeper.trouble?.complaint).toContain('a firewall rule could not be written; trying again: ');
     expect(keeper.isInPlace).toBe(false);
     await stop();
   });
@@ -335,11 +335,11 @@ describe('the firewall keeper', () => {
     await clock.advance(1_000);
     firewall.failObserve(new HostError('FAILED', 'nft failed (1): cache'));
     await clock.advance(RESYNC_MILLISECONDS);
-    expect(keeper.problem?.text).toMatch(/nft failed/);
+    expect(keeper.trouble?.complaint).toMatch(/nft failed/);
     expect(keeper.isInPlace).toBe(false);
     firewall.failObserve();
     await clock.advance(RESYNC_MILLISECONDS);
-    expect(keeper.problem).toBeUndefined();
+    expect(keeper.trouble).toBeUndefined();
     expect(firewall.operations).toEqual([PUT]);
     await stop();
   });

@@ -29,15 +29,15 @@ it('is told by its process, with what to do, and when it is gone', async () => {
   const { clock, log, host, watcher, stop } = watching();
   expect(watcher.isKnown).toBe(false);
   await clock.advance(0);
-  expect([watcher.isKnown, watcher.problem]).toEqual([true, undefined]);
+  expect([watcher.isKnown, watcher.trouble]).toEqual([true, undefined]);
   host.machine.processes.set('flanneld', 77);
   await clock.advance(MINUTE);
-  expect(watcher.problem?.text).toBe(
+  expect(watcher.trouble?.complaint).toBe(
     "flanneld runs on this host beside vtepd: it is process 77; each undoes what the other writes; stop it ('systemctl disable --now flanneld', or keep kube-flannel off this node)",
   );
   host.machine.processes.delete('flanneld');
   await clock.advance(MINUTE);
-  expect(watcher.problem).toBeUndefined();
+  expect(watcher.trouble).toBeUndefined();
   expect(log.messages('info', 'warn')).toEqual([
     'flanneld runs on this host beside vtepd',
     'flanneld does not run on this host any more',
@@ -58,10 +58,10 @@ it.each<[FlannelSign[], RegExp | undefined]>([
   await clock.advance(1_000);
   for (const sign of signs) watcher.note(sign);
   await clock.advance(100);
-  if (complaint) expect(watcher.problem?.text).toMatch(complaint);
-  else expect(watcher.problem).toBeUndefined();
+  if (complaint) expect(watcher.trouble?.complaint).toMatch(complaint);
+  else expect(watcher.trouble).toBeUndefined();
   await clock.advance(6 * MINUTE);
-  expect(watcher.problem).toBeUndefined();
+  expect(watcher.trouble).toBeUndefined();
   await stop();
 });
 

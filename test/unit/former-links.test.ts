@@ -152,7 +152,7 @@ test('where the kernel or the host cannot be asked, that is said and tried again
   }
 });
 
-test('a mistake of ours is not taken for a problem that goes away', async () => {
+test('a mistake of ours is not taken for trouble that goes away', async () => {
   for (const error of [new TypeError('a bug'), Object.assign(new Error('a bug'), { code: 'EBUSY' })]) {
     const { host, tidy } = hostWith(overlayOf(7));
     host.lock = () => {

@@ -133,8 +133,8 @@ describe('a copy of a host that lives, alike in all but its PublicIP', () => {
     ]);
     expect(store.valueOf(KEY)).toBe(value);
     expect(original.holder.lease).toMatchObject({ name: '10.5.7.0-24' });
-    expect(original.holder.hasConceded).toBe(false);
-    expect(copy.holder.hasConceded).toBe(false);
+    expect(original.holder.hasGivenWay).toBe(false);
+    expect(copy.holder.hasGivenWay).toBe(false);
     await Promise.all([original.end(), copy.end()]);
   });
 });
@@ -184,7 +184,7 @@ describe('a host that reaches something else in the network', () => {
     const { acquire, holder, log, end } = host(store, 9, 'host 9', { range, reserved: () => [gateway] });
     const acquired = acquire(60_000);
     await (store.clock as FakeClock).advance(1_000);
-    expect(holder.problem?.text).toBe(
+    expect(holder.trouble?.complaint).toBe(
       'no free subnet left: every subnet of 10.5.0.0/16 that is not leased holds what this host reaches otherwise ' +
         '(10.5.1.254, a default gateway); free another, or choose a network apart from those of the hosts',
     );
@@ -204,7 +204,7 @@ describe('a host that reaches something else in the network', () => {
       );
     const { acquire, holder, end } = host(store, 9, 'host 9', { range, reserved: () => [gateway] });
     await acquire(1_000);
-    expect(holder.problem?.text).toBe(
+    expect(holder.trouble?.complaint).toBe(
       'no free subnet left: every subnet of 10.5.0.0/16 is leased; free one, or enlarge the network',
     );
     await end();

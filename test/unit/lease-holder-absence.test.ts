@@ -42,8 +42,8 @@ it.each<[string, (store: FakeStore, key: string, lease: Lease) => void, RegExp]>
     harm(store, key, lease);
     await tell();
     const first = holder.absence!;
-    expect(first.text).toMatch(words);
-    expect(first.text).toMatch(/; cannot (acquire a|keep the) subnet lease.*permission denied$/);
+    expect(first.complaint).toMatch(words);
+    expect(first.complaint).toMatch(/; cannot (acquire a|keep the) subnet lease.*permission denied$/);
     expect(first.forMilliseconds).toBeLessThanOrEqual(1_000);
     await clock.advance(30_000);
     // The same words, and the same beginning, however often it is tried.
@@ -60,7 +60,7 @@ it('a lease whose etcd lease is gone is told of when it is to be kept alive, tho
   const { store, lease, stop, holder, registry, clock } = await readingOnly();
   store.revoke(lease.etcdLeaseId!);
   await clock.advance(LEASE_TTL_SECONDS * 1000);
-  expect(holder.absence?.text).toMatch(/^our lease is not in etcd since .*permission denied$/);
+  expect(holder.absence?.complaint).toMatch(/^our lease is not in etcd since .*permission denied$/);
   registry.rights = 'all';
   await clock.advance(60_000);
   expect(holder.absence).toBeUndefined();
@@ -79,10 +79,10 @@ it('of what is put right at once nothing is said, nor of what was stored before 
   registry.failNext('list');
   holder.noticeStored({ ...holder.lease!, modRevision: '1', attributes: attributesOf(9) });
   await clock.advance(100);
-  expect(holder.problem).toBeDefined();
+  expect(holder.trouble).toBeDefined();
   expect(holder.absence).toBeUndefined();
   await clock.advance(60_000);
-  expect(holder.problem).toBeUndefined();
+  expect(holder.trouble).toBeUndefined();
   await stop();
 });
 

@@ -266,7 +266,7 @@ describe('holding a lease', () => {
     await one.clock.advance(60_000);
     expect(store.revision).toBe(revision);
     expect(one.log.messages('warn')).toEqual([]);
-    expect(one.holder.dispute).toBeUndefined();
+    expect(one.holder.contest).toBeUndefined();
     await stop();
   });
 
@@ -289,11 +289,11 @@ describe('holding a lease', () => {
     await tell();
     expect(store.valueOf('subnets/10.5.7.0-24')).toContain(vtepMac);
     expect(store.granteeOf(store.entries.get('subnets/10.5.7.0-24')!.etcdLeaseId!)).toBe('host');
-    expect(one.holder.dispute).toBeUndefined();
+    expect(one.holder.contest).toBeUndefined();
     await stop();
   });
 
-  it('concedes when the store was put back to a backup in which another host has its subnet', async () => {
+  it('gives way when the store was put back to a backup in which another host has its subnet', async () => {
     const store = newStore();
     const one = host(store, { previous: subnet('10.5.9.0/24') });
     const earlier = store.put('subnets/10.5.9.0-24', printLeaseAttributes(attributesOf(2)));
@@ -331,7 +331,7 @@ describe('holding a lease', () => {
       expect(store.entries.get(`subnets/${name}`)).toMatchObject({ value, etcdLeaseId });
       expect(store.etcdLeaseIds).toEqual([etcdLeaseId]);
       expect(one.log.messages('warn')).toContain(complaint);
-      expect(one.holder.problem).toBeUndefined();
+      expect(one.holder.trouble).toBeUndefined();
       await stop();
     },
   );
@@ -359,10 +359,10 @@ describe('holding a lease', () => {
     one.registry.down = true;
     const { stop } = one.run();
     await one.clock.advance(60_000);
-    expect(one.holder.problem?.text).toContain('cannot keep the subnet lease alive; trying on');
+    expect(one.holder.trouble?.complaint).toContain('cannot keep the subnet lease alive; trying on');
     one.registry.down = false;
     await one.clock.advance(3 * LEASE_TTL_SECONDS * 1000);
-    expect(one.holder.problem).toBeUndefined();
+    expect(one.holder.trouble).toBeUndefined();
     expect(store.entries.get(`subnets/${name}`)).toMatchObject({ value, etcdLeaseId });
     expect(store.revision).toBe(revision);
     await stop();

@@ -2,6 +2,7 @@
 import { arrivalRules, forwardRules, masqueradeRules } from '../../src/core/masquerade';
 import { subnet } from '../../src/model/address';
 import { printFirewallRule } from '../../src/model/firewall';
+import { hasRuleChange } from '../../src/kernel/firewall/change-monitor';
 import { dropPosition, isInPlace, type FilterRule } from '../../src/kernel/firewall/forward-path';
 import {
   isBridgeGuard,
@@ -11,8 +12,7 @@ import {
   readIptablesRule,
 } from '../../src/kernel/firewall/iptables-syntax';
 import { readDefaultRoutes } from '../../src/kernel/firewall/outside-links';
-import { hasRuleChange } from '../../src/kernel/nftables/subscription';
-import { readNftFilterRule, readNftRule } from '../../src/kernel/firewall/nft-syntax';
+import { printNftRule, readNftFilterRule, readNftRule } from '../../src/kernel/firewall/nft-syntax';
 
 const OVERLAY = { network: subnet('10.5.0.0/16'), subnet: subnet('10.5.1.0/24') };
 const RULES = [
@@ -78,6 +78,17 @@ it.each([
 });
 
 describe('nftables', () => {
+  it('is written as nft(8) reads it', () => {
+    expect(masqueradeRules(OVERLAY, true).map((rule) => printNftRule(rule, 'ipv4'))).toEqual([
+      'meta mark & 0x4000 == 0x4000 return',
+      'ip saddr 10.5.1.0/24 ip daddr 10.5.0.0/16 return',
+      'ip saddr 10.5.0.0/16 ip daddr 10.5.1.0/24 return',
+      'ip saddr != 10.5.0.0/16 ip daddr 10.5.1.0/24 return',
+      'ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random',
+      'ip saddr != 10.5.0.0/16 ip daddr 10.5.0.0/16 masquerade fully-random',
+    ]);
+  });
+
   it.each([
     [[{ masquerade: null }], 'masquerade'],
     [[{ masquerade: { flags: 'fully-random' } }], 'masquerade fully-random'],

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { parseCommandLine } from '../../src/cli/command-line';
 import { isBoolean, OPTION_KEYS, OPTIONS, variableOf, type OptionKey } from '../../src/cli/options';
-import { notEffective, printableOptions, type Options } from '../../src/cli/options/read';
+import { notEffective, printableOptions, type Options } from '../../src/cli/read-options';
 import { subnet } from '../../src/model/address';
 import { UsageError } from '../../src/model/errors';
 

@@ -1,13 +1,13 @@
 import {
   isLeaseOfAnother,
-  savedStateOf,
+  memoryOf,
   readLeasesMissed,
   readPast,
   rememberedLease,
 } from '../../src/engine/past';
 import type { OwnHostFacts } from '../../src/engine/own-host-state';
 import { readNetwork } from '../../src/core/network';
-import { printSavedStateInSteps } from '../../src/model/saved-state-codec';
+import { printMemoryInSteps } from '../../src/model/memory-codec';
 import { parseSavedLease } from '../../src/model/saved-host';
 import { complete } from '../../src/model/steps';
 import { NETWORK_CONFIG } from '../support/agent-on-fakes';
@@ -30,8 +30,8 @@ const FACTS: OwnHostFacts = {
 const host = new FakeHost();
 const written = (machine: Pick<FakeHost, 'machineId'> = host, facts: Partial<OwnHostFacts> = FACTS) =>
   complete(
-    printSavedStateInSteps(
-      savedStateOf(PLACE, machine, facts, exampleLease(7), [exampleLease(2), exampleLease(7)], 9)!,
+    printMemoryInSteps(
+      memoryOf(PLACE, machine, facts, exampleLease(7), [exampleLease(2), exampleLease(7)], 9)!,
     ),
   );
 const read = async (memory: string | undefined, subnetFile?: string) => {
@@ -43,7 +43,7 @@ const read = async (memory: string | undefined, subnetFile?: string) => {
 describe('what a host remembers of itself', () => {
   it('is written with the lease as we hold it, once, and with where we held it', () => {
     const own = { ...exampleLease(7), modRevision: '99' };
-    const memory = savedStateOf(PLACE, host, FACTS, own, [exampleLease(7), exampleLease(2)], 7_000);
+    const memory = memoryOf(PLACE, host, FACTS, own, [exampleLease(7), exampleLease(2)], 7_000);
     expect(memory).toEqual({
       place: PLACE,
       config: NETWORK_CONFIG,
@@ -63,9 +63,7 @@ describe('what a host remembers of itself', () => {
   });
 
   it.each(['network', 'underlay'] as const)('is not written while the %s is not known', (missing) => {
-    expect(
-      savedStateOf(PLACE, host, { ...FACTS, [missing]: undefined }, exampleLease(7), [], 0),
-    ).toBeUndefined();
+    expect(memoryOf(PLACE, host, { ...FACTS, [missing]: undefined }, exampleLease(7), [], 0)).toBeUndefined();
   });
 
   it('is nothing where subnet.env is anything else; a few of its lines are named, by their beginnings', async () => {
@@ -164,8 +162,8 @@ describe('the leases of other hosts that a state file has and etcd does not', ()
   const clock = { wallTime: () => 1_000 };
   const file = (place = PLACE, expiresAt = 9_000) =>
     complete(
-      printSavedStateInSteps(
-        savedStateOf(place, host, FACTS, exampleLease(7), [exampleLease(2), exampleLease(3)], expiresAt)!,
+      printMemoryInSteps(
+        memoryOf(place, host, FACTS, exampleLease(7), [exampleLease(2), exampleLease(3)], expiresAt)!,
       ),
     );
   const missed = async (memory: string | undefined) => {

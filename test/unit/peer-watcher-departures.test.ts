@@ -242,7 +242,7 @@ describe('a peer whose lease is gone', () => {
     await clock.advance(0);
     expect(subnets()).toEqual(['10.5.2.0/25']);
     expect(watcher.graced).toEqual([]);
-    expect(watcher.leaseProblems).toEqual([]);
+    expect(watcher.complaints).toEqual([]);
     store.delete('subnets/10.5.2.0-25');
     await clock.advance(0);
     expect(subnets()).toEqual([]);
@@ -263,10 +263,10 @@ describe('a peer whose lease is gone', () => {
     const other = store.grant(100);
     store.put('subnets/10.5.2.0-25', valueOf(9), other);
     await clock.advance(0);
-    expect(watcher.leaseProblems).toHaveLength(1);
+    expect(watcher.complaints).toHaveLength(1);
     store.revoke(other);
     await clock.advance(10_000);
-    expect(watcher.leaseProblems).toEqual([]);
+    expect(watcher.complaints).toEqual([]);
     expect(watcher.graced).toEqual([]);
     expect(registry.countOf('lifeOf')).toBe(0);
     await stop();
@@ -279,9 +279,9 @@ describe('a peer whose lease is gone', () => {
     await clock.advance(0);
     store.revoke(id);
     await clock.advance(10_000);
-    expect(watcher.leaseProblems).toMatchObject([{ lease: '10.5.2.0-24', isUsed: true }]);
+    expect(watcher.complaints).toMatchObject([{ lease: '10.5.2.0-24', isUsed: true }]);
     await clock.advance(GRACE_MILLISECONDS);
-    expect(watcher.leaseProblems).toEqual([]);
+    expect(watcher.complaints).toEqual([]);
     await stop();
   });
 
@@ -306,7 +306,7 @@ describe('a peer that an earlier process knew, and that etcd has no more', () =>
     const host = newWatcher(GRACE_MILLISECONDS, 3, 4);
     const stop = new AbortController();
     await host.watcher.sync(stop.signal);
-    host.watcher.restoreGone(saved);
+    host.watcher.recall(saved);
     await host.watcher.identify(exampleSelf(), exampleRange());
     const end = host.watcher.run(stop.signal);
     await host.clock.advance(0);
@@ -330,7 +330,7 @@ describe('a peer that an earlier process knew, and that etcd has no more', () =>
     const stop = new AbortController();
     const id = host.store.grant(100);
     await host.watcher.sync(stop.signal);
-    host.watcher.restoreGone([lease(2, id)]);
+    host.watcher.recall([lease(2, id)]);
     await host.watcher.identify(exampleSelf(), exampleRange());
     const end = host.watcher.run(stop.signal);
     await host.clock.advance(1_900);
@@ -352,9 +352,9 @@ describe('a peer that an earlier process knew, and that etcd has no more', () =>
     const host = newWatcher(GRACE_MILLISECONDS);
     putLease(host.store, 2, '{');
     await host.watcher.sync(new AbortController().signal);
-    host.watcher.restoreGone([lease(2, '77')]);
+    host.watcher.recall([lease(2, '77')]);
     await host.watcher.identify(exampleSelf(), exampleRange());
     expect(host.subnets()).toEqual(['10.5.2.0/24']);
-    expect(host.watcher.leaseProblems.map(({ lease }) => lease)).toEqual(['10.5.2.0-24']);
+    expect(host.watcher.complaints.map((complaint) => complaint.lease)).toEqual(['10.5.2.0-24']);
   });
 });

@@ -136,15 +136,15 @@ describe('the peer watcher', () => {
     store.put('subnets/10.5.2.0-25', valueOf(9));
     await clock.advance(0);
     expect(subnets()).toEqual(['10.5.2.0/24']);
-    const problem = { lease: '10.5.2.0-25', reason: 'its subnet overlaps that of 10.5.2.0-24' };
-    expect(watcher.leaseProblems).toEqual([{ ...problem, isUsed: false }]);
+    const complaint = { lease: '10.5.2.0-25', reason: 'its subnet overlaps that of 10.5.2.0-24' };
+    expect(watcher.complaints).toEqual([{ ...complaint, isUsed: false }]);
     expect(log.lines.filter(({ message }) => message === 'lease ignored')).toMatchObject([
-      { fields: problem },
+      { fields: complaint },
     ]);
     store.delete('subnets/10.5.2.0-24');
     await clock.advance(0);
     expect(subnets()).toEqual(['10.5.2.0/25']);
-    expect(watcher.leaseProblems).toEqual([]);
+    expect(watcher.complaints).toEqual([]);
     await stop();
   });
 
@@ -167,7 +167,7 @@ describe('the peer watcher', () => {
     putLease(store, 3, printLeaseAttributes(attributes));
     await clock.advance(0);
     expect(subnets()).toEqual(['10.5.2.0/24', '10.5.3.0/24']);
-    expect(watcher.leaseProblems).toMatchObject([
+    expect(watcher.complaints).toMatchObject([
       { lease: '10.5.2.0-24', isUsed: true },
       { lease: '10.5.3.0-24', isUsed: true },
     ]);
@@ -179,7 +179,7 @@ describe('the peer watcher', () => {
     registry.cutWatches();
     for (let n = 0; n < 100; n++) store.put(`subnets/nonsense-${n}`, '{}');
     await clock.advance(1_000);
-    expect(watcher.leaseProblems).toHaveLength(100);
+    expect(watcher.complaints).toHaveLength(100);
     expect(log.lines.filter(({ message }) => message.includes('ignored'))).toMatchObject([
       { message: 'many leases ignored or doubtful', fields: { leases: 100 } },
     ]);
@@ -323,43 +323,43 @@ describe('the peer watcher', () => {
       'its VNI is 9 and ours is 1: no packet arrives until both have read the same configuration',
       true,
     ],
-  ])('reports a lease %s, until it is mended or gone', async (_, changes, reason, isUsed) => {
+  ])('complains of a lease %s, until it is mended or gone', async (_, changes, reason, isUsed) => {
     const { store, clock, watcher, subnets, stop } = await watching(2);
     const odd = printLeaseAttributes({ ...exampleLease(3).attributes, ...changes });
     for (const end of [() => putLease(store, 3), () => store.delete('subnets/10.5.3.0-24')]) {
       putLease(store, 3, odd);
       await clock.advance(0);
-      expect(watcher.leaseProblems).toEqual([{ lease: '10.5.3.0-24', reason, isUsed }]);
+      expect(watcher.complaints).toEqual([{ lease: '10.5.3.0-24', reason, isUsed }]);
       expect(subnets()).toEqual(isUsed ? ['10.5.2.0/24', '10.5.3.0/24'] : ['10.5.2.0/24']);
       end();
       await clock.advance(0);
-      expect(watcher.leaseProblems).toEqual([]);
+      expect(watcher.complaints).toEqual([]);
     }
     await stop();
   });
 
-  it('reports a lease that cannot be read, until it can be or is gone', async () => {
+  it('complains of a lease that cannot be read, until it can be or is gone', async () => {
     const { store, clock, watcher, stop } = await watching(2);
     for (const end of [() => putLease(store, 3), () => store.delete('subnets/10.5.3.0-24')]) {
       putLease(store, 3, 'garbage');
       await clock.advance(0);
-      expect(watcher.leaseProblems).toMatchObject([{ lease: '10.5.3.0-24', isUsed: false }]);
+      expect(watcher.complaints).toMatchObject([{ lease: '10.5.3.0-24', isUsed: false }]);
       end();
       await clock.advance(0);
-      expect(watcher.leaseProblems).toEqual([]);
+      expect(watcher.complaints).toEqual([]);
     }
     await stop();
   });
 
-  it('reports no more two leases with one PublicIP when one has gone', async () => {
+  it('complains no more of two leases with one PublicIP when one has gone', async () => {
     const { store, clock, watcher, stop } = await watching(2);
     const attributes = { ...exampleLease(3).attributes, publicIp: examplePeer(2).publicIp };
     putLease(store, 3, printLeaseAttributes(attributes));
     await clock.advance(0);
-    expect(watcher.leaseProblems).toHaveLength(2);
+    expect(watcher.complaints).toHaveLength(2);
     store.delete('subnets/10.5.3.0-24');
     await clock.advance(0);
-    expect(watcher.leaseProblems).toEqual([]);
+    expect(watcher.complaints).toEqual([]);
     await stop();
   });
 });

@@ -54,9 +54,9 @@ describe('the peer watcher', () => {
     }
     expect(registry.countOf('list') - before).toBeLessThan(60);
     expect(log.messages('warn').length + log.messages('info').length).toBeLessThan(20);
-    expect(watcher.problem?.text).toContain('the connection was lost');
+    expect(watcher.trouble?.complaint).toContain('the connection was lost');
     await clock.advance(30_000);
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     await stop();
   });
 
@@ -92,7 +92,7 @@ describe('the peer watcher', () => {
     store.put('subnets/10.5.3.0-24', 'garbage');
     await clock.advance(0);
     expect(log.messages('warn').filter((line) => line === 'lease ignored').length).toBeLessThanOrEqual(2);
-    expect(watcher.leaseProblems).toMatchObject([{ lease: '10.5.3.0-24', reason: 'value is not JSON' }]);
+    expect(watcher.complaints).toMatchObject([{ lease: '10.5.3.0-24', reason: 'value is not JSON' }]);
     await stop();
   });
 
@@ -312,16 +312,16 @@ describe('the peer watcher', () => {
 
   it('says that etcd is away once, and once that it answers again', async () => {
     const { registry, clock, watcher, log, stop } = await watching(2);
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     registry.down = true;
     await clock.advance(30_000);
-    expect(watcher.problem).toEqual({
-      text: expect.stringContaining('cannot read leases from etcd; peers stay as they are') as string,
+    expect(watcher.trouble).toEqual({
+      complaint: expect.stringContaining('cannot read leases from etcd; peers stay as they are') as string,
       forMilliseconds: 30_000,
     });
     registry.down = false;
     await clock.advance(10_000);
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     // First the watch is cut, then nobody answers.
     expect(log.messages('warn', 'info').slice(1)).toEqual([
       'cannot read leases from etcd; peers stay as they are',
@@ -337,7 +337,7 @@ describe('the peer watcher', () => {
     for (let n = 0; n < 30; n++) registry.failNext('watch');
     registry.cutWatches();
     await clock.advance(60_000);
-    expect(watcher.problem?.forMilliseconds).toBe(60_000);
+    expect(watcher.trouble?.forMilliseconds).toBe(60_000);
     expect(log.messages('warn', 'info').slice(lines)).toEqual([
       'cannot read leases from etcd; peers stay as they are',
     ]);
@@ -398,10 +398,10 @@ describe('a watch of which it is not certain that it works', () => {
       await clock.advance(9_000);
     }
     expect(registry.watchCount).toBe(1);
-    expect(watcher.problem).toBeDefined();
+    expect(watcher.trouble).toBeDefined();
     putLease(store, 3);
     await clock.advance(0);
-    expect(watcher.problem).toBeUndefined();
+    expect(watcher.trouble).toBeUndefined();
     await stop();
   });
 });

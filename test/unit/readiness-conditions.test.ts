@@ -1,38 +1,38 @@
 /** What each part of the agent that is not well makes of readiness; readiness.test.ts shows it on a whole agent. */
-import { conditionsOf, type Finding, type Patients } from '../../src/engine/readiness';
+import { conditionsOf, type Grievance, type Patients } from '../../src/engine/readiness';
 import { exampleLease, exampleOverlay } from '../support/examples';
 
-const problem = (text: string, forMilliseconds = 0) => ({ text, forMilliseconds });
+const complaint = (text: string, forMilliseconds = 0) => ({ complaint: text, forMilliseconds });
 const lease = exampleLease(1);
 const HOLDER = {
   lease,
-  problem: undefined,
-  dispute: undefined,
-  hasConceded: false,
-  repairLoop: undefined,
+  trouble: undefined,
+  contest: undefined,
+  hasGivenWay: false,
+  fight: undefined,
   absence: undefined,
   remainingSeconds: 3_600,
   goodUntil: Date.UTC(2026, 11, 1, 23, 50, 12),
 };
-const WATCHER = { problem: undefined, leaseProblems: [], graced: [], hasSnapshot: true, isJudged: true };
-const RECONCILER = { isBaseInPlace: true, problem: undefined, repairLoops: [], hasReadAll: true };
+const WATCHER = { trouble: undefined, complaints: [], graced: [], hasSnapshot: true, isJudged: true };
+const RECONCILER = { isBaseInPlace: true, trouble: undefined, fights: [], hasReadAll: true };
 
 const WELL: Patients = {
   waits: [],
   watcher: WATCHER,
   holder: HOLDER,
-  underlay: { problem: undefined, outage: undefined, current: exampleOverlay().underlay },
+  underlay: { trouble: undefined, outage: undefined, current: exampleOverlay().underlay },
   overlay: exampleOverlay(),
   reconciler: RECONCILER,
-  subnetFile: { isWritten: true, problem: undefined },
-  configWatcher: { problem: undefined, isKnown: true },
-  access: { problem: undefined, isKnown: true },
-  flannel: { problem: undefined, isKnown: true },
-  firewall: { problem: undefined, obstacle: undefined, isKnown: true },
-  admission: { problem: undefined, isInPlace: true },
-  surroundings: { problem: () => undefined, isKnown: true },
-  routes: { problem: undefined, hidden: undefined, isKnown: true },
-  stateFile: { problem: undefined, isKnown: true },
+  announcer: { isAnnounced: true, trouble: undefined },
+  configWatcher: { trouble: undefined, isKnown: true },
+  access: { trouble: undefined, isKnown: true },
+  flannel: { trouble: undefined, isKnown: true },
+  firewall: { trouble: undefined, obstacle: undefined, isKnown: true },
+  admission: { trouble: undefined, isInPlace: true },
+  surroundings: { trouble: () => undefined, isKnown: true },
+  routes: { trouble: undefined, hidden: undefined, isKnown: true },
+  recorder: { trouble: undefined, isKnown: true },
   embeddedEtcd: undefined,
 };
 
@@ -92,35 +92,35 @@ it('of a host on which all is well every condition is named, and none has a reas
 });
 
 it('a host with an etcd of its own has a condition more, well or not', () => {
-  const [last] = conditionsOf({ ...WELL, embeddedEtcd: { problem: undefined } }).slice(-1);
+  const [last] = conditionsOf({ ...WELL, embeddedEtcd: { trouble: undefined } }).slice(-1);
   expect(last).toEqual({ name: 'embedded etcd', advisory: true });
-  expect(illsOf({ embeddedEtcd: { problem: problem('gone', 5) } })).toEqual([
+  expect(illsOf({ embeddedEtcd: { trouble: complaint('gone', 5) } })).toEqual([
     { name: 'embedded etcd', reason: 'gone', forMilliseconds: 5, advisory: true },
   ]);
 });
 
-const BAD = problem('it is bad', 7);
+const BAD = complaint('it is bad', 7);
 
 describe('packets may be lost', () => {
   it.each<[string, Partial<Patients>, string, string, number | undefined]>([
     ['before there is a lease', { holder: undefined }, 'lease', 'there is no subnet lease yet', undefined],
     [
       'while none can be had',
-      { holder: { ...HOLDER, lease: undefined, problem: BAD } },
+      { holder: { ...HOLDER, lease: undefined, trouble: BAD } },
       'lease',
       'it is bad',
       7,
     ],
     [
       'while another host claims the one we wait for',
-      { holder: { ...HOLDER, lease: undefined, dispute: problem('mine', 9), problem: BAD } },
+      { holder: { ...HOLDER, lease: undefined, contest: complaint('mine', 9), trouble: BAD } },
       'lease',
       'mine',
       9,
     ],
     [
       'while another host holds ours',
-      { holder: { ...HOLDER, hasConceded: true } },
+      { holder: { ...HOLDER, hasGivenWay: true } },
       'lease',
       'another host holds our lease',
       undefined,
@@ -158,7 +158,7 @@ describe('packets may be lost', () => {
       {
         underlay: {
           ...WELL.underlay!,
-          problem: problem('the underlay carries no packets: eth0 is down'),
+          trouble: complaint('the underlay carries no packets: eth0 is down'),
           outage: BAD,
         },
       },
@@ -168,14 +168,14 @@ describe('packets may be lost', () => {
     ],
     [
       'while subnet.env is not written yet',
-      { subnetFile: { isWritten: false, problem: undefined } },
+      { announcer: { isAnnounced: false, trouble: undefined } },
       'subnet file',
       'it is not written',
       undefined,
     ],
     [
       'while subnet.env cannot be written',
-      { subnetFile: { isWritten: false, problem: BAD } },
+      { announcer: { isAnnounced: false, trouble: BAD } },
       'subnet file',
       'it is bad',
       7,
@@ -187,9 +187,9 @@ describe('packets may be lost', () => {
 
   it('while a start waits: for all that it waits for, since the first of it', () => {
     const waits = [
-      { current: problem('no etcd', 5) },
+      { current: complaint('no etcd', 5) },
       { current: undefined },
-      { current: problem('no underlay', 8) },
+      { current: complaint('no underlay', 8) },
     ];
     expect(illsOf({ waits })).toEqual([
       { name: 'start', reason: 'no etcd; no underlay', forMilliseconds: 8, advisory: false },
@@ -206,28 +206,28 @@ describe('packets may be lost', () => {
   });
 
   it('not where subnet.env was written, though it cannot be written again just now: that is worth knowing', () => {
-    expect(illsOf({ subnetFile: { isWritten: true, problem: BAD } })).toEqual([
+    expect(illsOf({ announcer: { isAnnounced: true, trouble: BAD } })).toEqual([
       { name: 'subnet file', reason: 'it is bad', forMilliseconds: 7, advisory: true },
     ]);
-    expect(
-      illsOf({ subnetFile: { isWritten: true, problem: undefined, repairLoop: 'a fight' } }),
-    ).toMatchObject([{ name: 'subnet file', reason: 'a fight', advisory: true }]);
+    expect(illsOf({ announcer: { isAnnounced: true, trouble: undefined, fight: 'a fight' } })).toMatchObject([
+      { name: 'subnet file', reason: 'a fight', advisory: true },
+    ]);
   });
 });
 
 describe('it is worth knowing, and packets flow, that', () => {
-  const of = (problem: Finding) => ({ problem: problem as typeof BAD, isKnown: true, isInPlace: false });
+  const of = (trouble: Grievance) => ({ trouble: trouble as typeof BAD, isKnown: true, isInPlace: false });
 
   it.each<[string, Partial<Patients>, string]>([
     ['our lease could not be written', { access: of(BAD) }, 'etcd write access'],
     ['the configuration is another', { configWatcher: of(BAD) }, 'network configuration'],
-    ['the lease cannot be kept alive', { holder: { ...HOLDER, problem: BAD } }, 'lease renewal'],
-    ['another host claims our lease', { holder: { ...HOLDER, dispute: BAD } }, 'lease contest'],
-    ['the underlay cannot be chosen again', { underlay: { ...WELL.underlay!, problem: BAD } }, 'underlay'],
-    ['peers cannot be written', { reconciler: { ...RECONCILER, problem: BAD } }, 'peers in the kernel'],
+    ['the lease cannot be kept alive', { holder: { ...HOLDER, trouble: BAD } }, 'lease renewal'],
+    ['another host claims our lease', { holder: { ...HOLDER, contest: BAD } }, 'lease contest'],
+    ['the underlay cannot be chosen again', { underlay: { ...WELL.underlay!, trouble: BAD } }, 'underlay'],
+    ['peers cannot be written', { reconciler: { ...RECONCILER, trouble: BAD } }, 'peers in the kernel'],
     [
       'firewall rules cannot be written',
-      { firewall: { ...of(BAD), obstacle: problem('a chain') } },
+      { firewall: { ...of(BAD), obstacle: complaint('a chain') } },
       'firewall',
     ],
     ['a chain of others drops packets', { firewall: { ...of(undefined), obstacle: BAD } }, 'firewall'],
@@ -235,7 +235,7 @@ describe('it is worth knowing, and packets flow, that', () => {
     ['the VXLAN port is not guarded', { admission: of(BAD) }, 'vxlan admission'],
     [
       'packets of containers are not forwarded',
-      { surroundings: { isKnown: true, problem: (topic) => (topic === 'forwarding' ? BAD : undefined) } },
+      { surroundings: { isKnown: true, trouble: (topic) => (topic === 'forwarding' ? BAD : undefined) } },
       'forwarding',
     ],
     ['another route goes before ours', { routes: { ...of(BAD), hidden: undefined } }, 'routes to peers'],
@@ -246,10 +246,10 @@ describe('it is worth knowing, and packets flow, that', () => {
     ],
     [
       'a bridge does not fit',
-      { surroundings: { isKnown: true, problem: (topic) => (topic === 'bridge' ? BAD : undefined) } },
+      { surroundings: { isKnown: true, trouble: (topic) => (topic === 'bridge' ? BAD : undefined) } },
       'bridge',
     ],
-    ['nothing can be remembered', { stateFile: of(BAD) }, 'state file'],
+    ['nothing can be remembered', { recorder: of(BAD) }, 'state file'],
   ])('%s', (_, changes, name) => {
     expect(illsOf(changes)).toEqual([{ name, reason: 'it is bad', forMilliseconds: 7, advisory: true }]);
   });
@@ -266,22 +266,22 @@ describe('it is worth knowing, and packets flow, that', () => {
       'our lease does not run out',
     ],
   ])('leases cannot be followed, and %s', (_, holder, respite) => {
-    expect(illsOf({ holder, watcher: { ...WATCHER, problem: BAD } })).toEqual([
+    expect(illsOf({ holder, watcher: { ...WATCHER, trouble: BAD } })).toEqual([
       { name: 'etcd', reason: `it is bad; ${respite}`, forMilliseconds: 7, advisory: true },
     ]);
   });
 
   it('leases cannot be followed, and no respite is promised where there is none', () => {
-    for (const changes of [{ absence: BAD }, { remainingSeconds: 0 }, { hasConceded: true }])
+    for (const changes of [{ absence: BAD }, { remainingSeconds: 0 }, { hasGivenWay: true }])
       expect(
-        illsOf({ holder: { ...HOLDER, ...changes }, watcher: { ...WATCHER, problem: BAD } }),
+        illsOf({ holder: { ...HOLDER, ...changes }, watcher: { ...WATCHER, trouble: BAD } }),
       ).toContainEqual({ name: 'etcd', reason: 'it is bad', forMilliseconds: 7, advisory: true });
   });
 
   it.each<[string, Partial<Patients>, string, string]>([
     [
-      'another program undoes our lease again and again',
-      { holder: { ...HOLDER, repairLoop: 'again and again' } },
+      'somebody fights about our lease',
+      { holder: { ...HOLDER, fight: 'again and again' } },
       'lease contest',
       'again and again',
     ],
@@ -290,7 +290,7 @@ describe('it is worth knowing, and packets flow, that', () => {
       {
         watcher: {
           ...WATCHER,
-          leaseProblems: [
+          complaints: [
             { lease: 'a', reason: 'x', isUsed: false },
             { lease: 'b', reason: 'y', isUsed: true },
             { lease: 'c', reason: 'z', isUsed: false },
@@ -322,7 +322,7 @@ describe('it is worth knowing, and packets flow, that', () => {
     ],
     [
       'another program undoes what we write',
-      { reconciler: { ...RECONCILER, repairLoops: ['route a', 'route b', 'route c', 'route d'] } },
+      { reconciler: { ...RECONCILER, fights: ['route a', 'route b', 'route c', 'route d'] } },
       'fights',
       'another program undoes again and again: route a; route b; route c; and 1 more',
     ],

@@ -27,10 +27,10 @@ describe('how far the reconciler is', () => {
     const release = kernel.hold();
     const { reconciler, clock, stop } = await reconciling({ kernel, peers: [examplePeer(2)] });
     const state = () => {
-      const { isConverged, isBaseInPlace, operations, repairs, problem, repairLoops } = reconciler;
-      return { isConverged, isBaseInPlace, operations, repairs, problem, repairLoops };
+      const { isConverged, isBaseInPlace, operations, repairs, trouble, fights } = reconciler;
+      return { isConverged, isBaseInPlace, operations, repairs, trouble, fights };
     };
-    const nothing = { repairs: 0, problem: undefined, repairLoops: [] };
+    const nothing = { repairs: 0, trouble: undefined, fights: [] };
     expect(state()).toEqual({ ...nothing, isConverged: false, isBaseInPlace: false, operations: 0 });
     release();
     await clock.advance(0);
@@ -81,7 +81,7 @@ describe('how far the reconciler is', () => {
     await clock.advance(0);
     await clock.advance(20);
     expect(reconciler.passMilliseconds).toBe(0);
-    expect(reconciler.problem?.text).toContain('cannot read or write the kernel state; trying again: ');
+    expect(reconciler.trouble?.complaint).toContain('cannot read or write the kernel state; trying again: ');
     await stop();
   });
 
@@ -208,7 +208,7 @@ describe('when the reconciler looks', () => {
       expect(pauses[n]).toBeGreaterThanOrEqual(most / 2);
       expect(pauses[n]).toBeLessThanOrEqual(most);
     });
-    expect(reconciler.problem).toBeDefined();
+    expect(reconciler.trouble).toBeDefined();
     await stop();
   });
 });
@@ -292,7 +292,7 @@ describe('what the reconciler counts as a repair', () => {
       kernel.tamper({ verb: 'put', object: { ...link, mtu: 1400 } });
       await clock.advance(10);
     }
-    expect(reconciler.repairLoops).toEqual(['link flannel.1']);
+    expect(reconciler.fights).toEqual(['link flannel.1']);
     expect(reconciler.isConverged).toBe(false);
     expect(isAsDesired()).toBe(false);
     const [warned] = log.lines.filter(({ message }) => message.includes('repairing it more slowly'));
@@ -304,7 +304,7 @@ describe('what the reconciler counts as a repair', () => {
     expect(isAsDesired()).toBe(true);
     expect(reconciler.isConverged).toBe(true);
     expect(await passesOf(30_000)).toBe(0);
-    expect(reconciler.repairLoops).toEqual([]);
+    expect(reconciler.fights).toEqual([]);
     await stop();
   });
 });

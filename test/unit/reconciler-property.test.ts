@@ -7,7 +7,7 @@ import { keyOf, printKernelObject, type KernelObject } from '../../src/model/ker
 import { macAddress } from '../../src/model/mac';
 import { linkNameOf, type Overlay } from '../../src/model/overlay';
 import { MutablePeerTable, type Peer } from '../../src/model/peer';
-import type { KernelEvent } from '../../src/ports';
+import type { KernelNotice } from '../../src/ports';
 import { ON_DEMAND, exampleOverlay } from '../support/examples';
 import { FakeClock, settle } from '../support/fake-clock';
 import { FakeKernel } from '../support/fake-kernel';
@@ -54,13 +54,13 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: alone('wait' as const) },
 );
 
-/** A host whose kernel does nothing until it is told to go on, and whose events come when they are delivered. */
+/** A host whose kernel does nothing until it is told to go on, and whose notices come when they are delivered. */
 class World {
   readonly kernel = new FakeKernel();
   readonly clock = new FakeClock();
   readonly log = new FakeLog();
   readonly table = new MutablePeerTable();
-  readonly #events: KernelEvent[] = [];
+  readonly #notices: KernelNotice[] = [];
   readonly #waiting: (() => void)[] = [];
   readonly #stop = new AbortController();
   readonly #reconciler: Reconciler;
@@ -77,7 +77,7 @@ class World {
     }));
     this.kernel.listen(
       { link: linkNameOf(overlay.backend), networks: [overlay.network] },
-      (events) => this.#events.push(...events),
+      (notices) => this.#notices.push(...notices),
       this.#stop.signal,
     );
     this.#end = this.#reconciler.run(() => undefined, this.#stop.signal);
@@ -149,7 +149,7 @@ class World {
         this.#hear();
         break;
       case 'lose':
-        this.#events.length = 0;
+        this.#notices.length = 0;
         this.#reconciler.trigger({ kind: 'external', what: 'overrun' });
         break;
       case 'go on':
@@ -186,10 +186,10 @@ class World {
   }
 
   #hear(): void {
-    for (const event of this.#events.splice(0)) {
-      if (event.kind !== 'changed') continue;
-      const cause: Cause = { kind: 'external', what: event.what };
-      if (event.name) this.#reconciler.lookAt([event.name], cause);
+    for (const notice of this.#notices.splice(0)) {
+      if (notice.kind !== 'changed') continue;
+      const cause: Cause = { kind: 'external', what: notice.what };
+      if (notice.name) this.#reconciler.lookAt([notice.name], cause);
       else this.#reconciler.trigger(cause);
     }
   }

@@ -501,11 +501,11 @@ describe('the reconciler', () => {
       await clock.advance(100);
     }
     expect(kernel.observations - observations).toBeLessThan(3);
-    expect(reconciler.problem?.text).toContain('the kernel refused a change');
+    expect(reconciler.trouble?.complaint).toContain('the kernel refused a change');
     kernel.failPut(keyOf(fdbEntry), 'ENOBUFS', 0);
     await clock.advance(31_000);
     expect(isAsDesired()).toBe(true);
-    expect(reconciler.problem).toBeUndefined();
+    expect(reconciler.trouble).toBeUndefined();
     expect(reconciler.isConverged).toBe(true);
     await stop();
   });

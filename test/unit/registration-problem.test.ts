@@ -1,6 +1,5 @@
 /** When a lease that is not in etcd as we hold it is a problem, and in which words; registration.test.ts is about a whole agent. */
-import type { Deviation } from '../../src/core/lease-keeping';
-import { Registration } from '../../src/engine/registration';
+import { Registration, type Deviation } from '../../src/engine/registration';
 import { ipAddress } from '../../src/model/address';
 import { FakeClock } from '../support/fake-clock';
 
@@ -40,7 +39,8 @@ it('since when it has been so stays, whatever etcd has in its place meanwhile', 
   registration.lose({ kind: 'spoiled' });
   await clock.advance(5_000);
   expect(problem()).toEqual({
-    text: 'our lease in etcd cannot be read since 2023-11-14T22:13:21Z: hosts that start now do not know us',
+    complaint:
+      'our lease in etcd cannot be read since 2023-11-14T22:13:21Z: hosts that start now do not know us',
     forMilliseconds: 65_000,
   });
   registration.restore();
@@ -67,5 +67,5 @@ it.each<[Deviation, string]>([
 ])('%j is said with what it means for packets', (deviation, words) => {
   const { registration, problem } = registered();
   registration.lose(deviation);
-  expect(problem(true)?.text).toBe(words.replace('AT', '2023-11-14T22:13:21Z'));
+  expect(problem(true)?.complaint).toBe(words.replace('AT', '2023-11-14T22:13:21Z'));
 });

@@ -143,11 +143,11 @@ test.each([
 test('one that cannot be started at all is tried again, too', async () => {
   server.refusal = new HostError('ENOENT', 'there is no etcd');
   await settled();
-  expect(keeper.problem?.text).toBe('the embedded etcd does not run; trying on: there is no etcd');
+  expect(keeper.trouble?.complaint).toBe('the embedded etcd does not run; trying on: there is no etcd');
   server.refusal = undefined;
   await clock.advance(500);
   server.up();
-  expect(keeper.problem).toBeUndefined();
+  expect(keeper.trouble).toBeUndefined();
 });
 
 test('a new address ends the server and starts another there, without a complaint', async () => {
@@ -164,7 +164,7 @@ test('a new address ends the server and starts another there, without a complain
   expect(log.messages('warn')).toEqual([]);
 });
 
-test('a new address ends a wait, for the old one may have been the problem', async () => {
+test('a new address ends a wait, for the old one may have been the trouble', async () => {
   await settled();
   for (let round = 0; round < 6; round++) {
     server.end('cannot assign requested address');

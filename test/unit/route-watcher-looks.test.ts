@@ -89,7 +89,7 @@ it('where nothing is in the way it does not look by itself for an hour; where so
   const [asks] = await asked(() => watcher.routingChanged(), 1_000);
   const [usual] = await asked(() => watcher.routingChanged(), 1_000);
   expect(asks).toBe(usual! + 1);
-  expect(watcher.problem).toBeUndefined();
+  expect(watcher.trouble).toBeUndefined();
   await clock.advance(20_000);
   expect(await asked(() => undefined, 3_000_000)).toEqual([0, 0]);
   await stop();
@@ -103,15 +103,15 @@ it('it tells since when something is in the way, though that changes, and logs e
     await clock.advance(20_000);
   };
   await set('10.5.3.0/24');
-  const first = watcher.problem!;
+  const first = watcher.trouble!;
   expect(first.forMilliseconds).toBe(20_000);
   await set('10.5.3.0/24', '10.5.4.0/24');
-  const second = watcher.problem!;
+  const second = watcher.trouble!;
   expect(second.forMilliseconds).toBe(40_000);
-  expect(second.text).not.toBe(first.text);
+  expect(second.complaint).not.toBe(first.complaint);
   expect(log.lines.map(({ level, fields }) => [level, fields['error']])).toEqual([
-    ['warn', first.text],
-    ['warn', second.text],
+    ['warn', first.complaint],
+    ['warn', second.complaint],
   ]);
   await stop();
 });

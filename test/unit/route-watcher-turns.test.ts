@@ -96,7 +96,7 @@ test.each(['unicast', 'prohibit'] as const)('where others have a %s route for ea
   while (asked.looks < 2) await settle();
   stop.abort();
   await running;
-  expect(watcher.problem!.text).toContain(`and ${PEERS - 3} more`);
+  expect(watcher.trouble!.complaint).toContain(`and ${PEERS - 3} more`);
   expect(looks.most).toBeGreaterThan(0);
   expect(looks.most).toBeLessThan(STEPS * LOOKS_IN_A_STEP);
 });

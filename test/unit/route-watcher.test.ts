@@ -57,7 +57,7 @@ const set = async (routes: RouteEntry[], rules: RoutingRule[] = []) => {
   kernel.changeRouting({ routes, rules: [...USUAL_RULES, ...rules] });
   await clock.advance(1_000);
 };
-const problem = () => watcher.problem?.text;
+const complaint = () => watcher.trouble?.complaint;
 
 beforeEach(() => start());
 afterEach(async () => {
@@ -67,10 +67,10 @@ afterEach(async () => {
 });
 
 it('where nothing of others is in the way, nothing is said', async () => {
-  expect(problem()).toBeUndefined();
+  expect(complaint()).toBeUndefined();
   await set([foreignRoute('10.5.9.0/24'), foreignRoute('10.5.2.0/24', { metric: 999 })]);
   await set([foreignRoute('0.0.0.0/0', { table: 52 })], [ruleOf(5270, 52, { isNarrow: true })]);
-  expect(problem()).toBeUndefined();
+  expect(complaint()).toBeUndefined();
   expect(log.lines).toEqual([]);
 });
 
@@ -231,12 +231,12 @@ describe('what is in the way is named, with what to do, and it is said once and 
     ],
   ])('%s', async (_what, routes, rules, sentence) => {
     await set(routes, rules);
-    expect(problem()).toBe(sentence);
+    expect(complaint()).toBe(sentence);
     expect(log.messages('warn')).toEqual(['packets for peers do not go by our routes']);
     await clock.advance(3_600_000);
     expect(log.messages('warn', 'info')).toHaveLength(1);
     await set([]);
-    expect(problem()).toBeUndefined();
+    expect(complaint()).toBeUndefined();
     expect(log.messages('info')).toEqual(['packets for all peers go by our routes again']);
   });
 });
@@ -244,38 +244,38 @@ describe('what is in the way is named, with what to do, and it is said once and 
 it('Docker’s bridge with the subnet that we had before is to be made anew, not to be removed', async () => {
   kernel.networkInterfaces = [FAKE_UNDERLAY];
   await set([foreignRoute('10.5.3.0/24', { protocol: 2, hops: [{ link: 'docker0', gateway: undefined }] })]);
-  expect(problem()).toContain('which has the network 10.5.3.0/24; restart Docker with what');
+  expect(complaint()).toContain('which has the network 10.5.3.0/24; restart Docker with what');
 });
 
 it('a main table that no rule leads these packets to is named', async () => {
   const some = ruleOf(32_766, 254, { source: subnet('192.168.0.0/24') });
   kernel.changeRouting({ routes: [], rules: [USUAL_RULES[0]!, some, USUAL_RULES[2]!] });
   await clock.advance(1_000);
-  expect(problem()).toMatch(
+  expect(complaint()).toMatch(
     /^packets for 5 peers .* take another way than ours, and|they find no route: no rule leads them to the table main, where ours are; add one: ip rule add pref 32766 lookup main$/,
   );
   kernel.changeRouting({ routes: [], rules: USUAL_RULES });
   await clock.advance(1_000);
-  expect(problem()).toBeUndefined();
+  expect(complaint()).toBeUndefined();
 });
 
 it('a main table whose routes are passed over for their length is named', async () => {
   const some = ruleOf(32_766, 254, { suppressedLength: 24 });
   kernel.changeRouting({ routes: [], rules: [USUAL_RULES[0]!, some, USUAL_RULES[2]!] });
   await clock.advance(1_000);
-  expect(problem()).toMatch(
+  expect(complaint()).toMatch(
     /^packets for 5 peers .* find no route: the rule '32766: from all lookup main suppress_prefixlength 24' passes over ours; /,
   );
   const others = ruleOf(32_766, 254, { suppressedLength: 0 });
   kernel.changeRouting({ routes: [], rules: [USUAL_RULES[0]!, others, USUAL_RULES[2]!] });
   await clock.advance(1_000);
-  expect(problem()).toBeUndefined();
+  expect(complaint()).toBeUndefined();
 });
 
 it('a route that comes and goes all the time is told of in the log now and then, and in status as it is', async () => {
   for (let n = 0; n < 60; n++) {
     await set(n % 2 === 0 ? [foreignRoute('10.5.3.0/24')] : []);
-    expect(problem() === undefined).toBe(n % 2 === 1);
+    expect(complaint() === undefined).toBe(n % 2 === 1);
   }
   expect(log.lines.length).toBeLessThanOrEqual(8);
 });
@@ -284,17 +284,17 @@ it('a route that is gone with its interface, of which the kernel does not tell, 
   await set([foreignRoute('10.5.3.0/24')]);
   kernel.foreignRoutes = [];
   await clock.advance(6_000);
-  expect(problem()).toBeUndefined();
+  expect(complaint()).toBeUndefined();
 });
 
 it('a peer that comes where a foreign route is already is named, and nothing is read anew for it', async () => {
   await set([foreignRoute('10.5.200.0/24')]);
-  expect(problem()).toBeUndefined();
+  expect(complaint()).toBeUndefined();
   const { routing } = kernel.routingReads;
   peers.push(examplePeer(200));
   watcher.peersChanged();
   await clock.advance(1_000);
-  expect(problem()).toMatch(
+  expect(complaint()).toMatch(
     /^packets for peer 10\.5\.200\.0\/24 take another way than ours: they go by the route/,
   );
   expect(kernel.routingReads.routing).toBe(routing);
@@ -304,9 +304,9 @@ it('on demand, a route that keeps the kernel from asking is in the way, too', as
   stop.abort();
   await running;
   await start(exampleOverlay({ resolve: ON_DEMAND }));
-  expect(problem()).toBeUndefined();
+  expect(complaint()).toBeUndefined();
   await set([foreignRoute('10.5.0.0/20')]);
-  expect(problem()).toMatch(
+  expect(complaint()).toMatch(
     /^packets for 5 peers .* take another way than ours: they go by the route '10\.5\.0\.0\/20/,
   );
 });
@@ -345,10 +345,10 @@ it('of 1000 changes in a second it looks a few times', async () => {
 it('what cannot be read is read again at the next audit', async () => {
   const read = jest.spyOn(kernel, 'routing').mockRejectedValueOnce(new KernelError('EINTR', 'interrupted'));
   await set([foreignRoute('10.5.3.0/24')]);
-  expect(problem()).toBeUndefined();
+  expect(complaint()).toBeUndefined();
   watcher.audit();
   await clock.advance(1_000);
-  expect(problem()).toMatch(/10\.5\.3\.0\/24/);
+  expect(complaint()).toMatch(/10\.5\.3\.0\/24/);
   read.mockRestore();
 });
 
@@ -364,12 +364,12 @@ describe('of what this host needs', () => {
     await clock.advance(30_000);
     watcher.audit();
     await clock.advance(1_000);
-    expect(watcher.hidden?.text).toBe(
+    expect(watcher.hidden?.complaint).toBe(
       'the network hides what this host needs: 10.5.77.2, a name server: in the network 10.5.0.0/16, and of no host, so it is looked for ' +
         'in the overlay; if it is elsewhere, configure another Network, or give it a route of its own: ip route add 10.5.77.2 via GATEWAY',
     );
     expect(log.messages('warn')).toEqual(['the network hides what this host needs']);
-    expect(problem()).toBeUndefined();
+    expect(complaint()).toBeUndefined();
     await set([foreignRoute('10.5.77.2/32')]);
     expect(watcher.hidden).toBeUndefined();
     expect(log.messages('info')).toEqual(['what this host needs is not looked for in the overlay any more']);
@@ -380,6 +380,6 @@ describe('of what this host needs', () => {
     expect(watcher.hidden).toBeUndefined();
     peers = peers.filter(({ subnet: { address } }) => address !== '10.5.3.0');
     await need('10.5.3.53');
-    expect(watcher.hidden?.text).toMatch(/10\.5\.3\.53, a name server/);
+    expect(watcher.hidden?.complaint).toMatch(/10\.5\.3\.53, a name server/);
   });
 });

@@ -1,6 +1,6 @@
 import { ipAddress, subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
-import { parseSavedState, printSavedStateInSteps, type SavedState } from '../../src/model/saved-state-codec';
+import { parseMemory, printMemoryInSteps, type Memory } from '../../src/model/memory-codec';
 import { parseSavedLease, printSavedHost, type SavedHost } from '../../src/model/saved-host';
 import { complete } from '../../src/model/steps';
 import { exampleLease, examplePeer } from '../support/examples';
@@ -14,7 +14,7 @@ const HOST: SavedHost = {
   address: ipAddress('10.0.0.7'),
 };
 const OWN = { publicIp: ipAddress('203.0.113.7'), vtepMac: macAddress('02:00:00:00:00:77') };
-const memory = (changes: Partial<SavedState> = {}): SavedState => ({
+const memory = (changes: Partial<Memory> = {}): Memory => ({
   place: PLACE,
   config: '{"Network": "10.5.0.0/16", "odd": ",\\"leases\\":["}',
   ownLease: '10.5.7.0-24',
@@ -23,7 +23,7 @@ const memory = (changes: Partial<SavedState> = {}): SavedState => ({
   host: printSavedHost(HOST, OWN),
   ...changes,
 });
-const print = (changes: Partial<SavedState> = {}) => complete(printSavedStateInSteps(memory(changes)));
+const print = (changes: Partial<Memory> = {}) => complete(printMemoryInSteps(memory(changes)));
 
 describe('the host of a state file', () => {
   it('is read back as it was written', () => {
@@ -46,7 +46,7 @@ describe('the host of a state file', () => {
   });
 
   it('keeps no earlier version from reading the rest', () => {
-    expect(parseSavedState(print())).toMatchObject({ ownLease: '10.5.7.0-24', leases: [{}, {}] });
+    expect(parseMemory(print())).toMatchObject({ ownLease: '10.5.7.0-24', leases: [{}, {}] });
     expect((JSON.parse(print()) as { version: unknown }).version).toBe(1);
   });
 

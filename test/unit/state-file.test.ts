@@ -6,7 +6,7 @@ import { rememberedPlace } from '../../src/engine/remembered-place';
 import { stateFileFor } from '../../src/host/state-file';
 import { complete } from '../../src/model/steps';
 import { ipAddress, printSubnet } from '../../src/model/address';
-import { printSavedStateInSteps } from '../../src/model/saved-state-codec';
+import { printMemoryInSteps } from '../../src/model/memory-codec';
 import { NETWORK_CONFIG } from '../support/agent-on-fakes';
 import { exampleLease } from '../support/examples';
 import { FakeMachine } from '../support/fake-host';
@@ -16,7 +16,7 @@ afterAll(removeTemporaryDirectories);
 
 const memoryAt = (place: string) =>
   complete(
-    printSavedStateInSteps({
+    printMemoryInSteps({
       place,
       config: NETWORK_CONFIG,
       ownLease: '10.5.1.0-24',

@@ -10,14 +10,14 @@ const WITNESSES: Witnesses = {
   holder: {
     lease: exampleLease(1),
     remainingSeconds: 86_399.6,
-    dispute: undefined,
-    hasConceded: false,
+    contest: undefined,
+    hasGivenWay: false,
     absence: undefined,
   },
   watcher: {
     peers,
     graced: [{ lease: '10.5.2.0-24', forMilliseconds: 5_400 }],
-    leaseProblems: [],
+    complaints: [],
     changeCount: 6,
   },
   reconciler: { operations: 12, repairs: 3 },
@@ -119,8 +119,8 @@ it('a reservation does not run out', () => {
 });
 
 it.each([
-  ['another host holds it', { hasConceded: true }],
-  ['our lease is not in etcd', { absence: { text: 'our lease is not in etcd', forMilliseconds: 5 } }],
+  ['another host holds it', { hasGivenWay: true }],
+  ['our lease is not in etcd', { absence: { complaint: 'our lease is not in etcd', forMilliseconds: 5 } }],
 ])('a lease that etcd has not any more is good for nothing: %s', (lost, changes) => {
   const holder = { ...WITNESSES.holder!, ...changes };
   expect(statusOf({ ...WITNESSES, holder }, [], 0, false).lease).toMatchObject({ remainingSeconds: 0, lost });
@@ -131,8 +131,8 @@ it.each<[string, Partial<Witnesses>, string]>([
   [
     'with what an administrator should look at',
     {
-      watcher: { ...WITNESSES.watcher, leaseProblems: [{ lease: 'a', reason: 'x', isUsed: false }] },
-      holder: { ...WITNESSES.holder!, dispute: { text: 'mine', forMilliseconds: 1 } },
+      watcher: { ...WITNESSES.watcher, complaints: [{ lease: 'a', reason: 'x', isUsed: false }] },
+      holder: { ...WITNESSES.holder!, contest: { complaint: 'mine', forMilliseconds: 1 } },
     },
     '10.5.1.0/24 on flannel.1, 2 peers, 1 leases ignored or doubtful, another host claims our lease',
   ],

@@ -240,14 +240,14 @@ describe('the watcher', () => {
     await see(bridge('172.17.0.1/16'));
     await clock.advance(7_200_000);
     expect(log.messages('warn')).toEqual(['a bridge does not fit the overlay']);
-    expect(watcher.problem('bridge')?.text).toMatch(/docker0 has 172\.17\.0\.1\/16/);
-    expect(watcher.problem('forwarding')).toBeUndefined();
+    expect(watcher.trouble('bridge')?.complaint).toMatch(/docker0 has 172\.17\.0\.1\/16/);
+    expect(watcher.trouble('forwarding')).toBeUndefined();
     await see(bridge('10.5.1.1/24'));
     expect(log.messages('warn', 'info')).toEqual([
       'a bridge does not fit the overlay',
       'bridges fit the overlay again',
     ]);
-    expect(watcher.problem('bridge')).toBeUndefined();
+    expect(watcher.trouble('bridge')).toBeUndefined();
   });
 
   it('finds within a minute what the kernel does not tell: its settings', async () => {
@@ -257,7 +257,7 @@ describe('the watcher', () => {
     expect(log.messages('warn')).toEqual(['packets of containers are not forwarded']);
     kernel.kernelSettings = FINE;
     await clock.advance(61_000);
-    expect(watcher.problem('forwarding')).toBeUndefined();
+    expect(watcher.trouble('forwarding')).toBeUndefined();
   });
 
   it('waits for Docker to finish what it began', async () => {
@@ -302,7 +302,7 @@ describe('the watcher', () => {
     running = watcher.run(stop.signal);
     await see(bridge('172.17.0.1/16'));
     expect(log.lines).toEqual([]);
-    expect(watcher.problem('bridge')).toBeUndefined();
+    expect(watcher.trouble('bridge')).toBeUndefined();
   });
 
   it('leaves it to others to say that the kernel does not answer, and looks again', async () => {
@@ -323,7 +323,7 @@ describe('the watcher', () => {
     await failure;
   });
 
-  it('takes a missing br_netfilter for worth a word, not for a problem', async () => {
+  it('takes a missing br_netfilter for worth a word, not for trouble', async () => {
     kernel.kernelSettings = { ...FINE, isBridgedFiltered: undefined };
     await see();
     expect(log.lines).toEqual([]);

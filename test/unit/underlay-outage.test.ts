@@ -1,6 +1,6 @@
 /** What the underlay's watcher says while the underlay carries nothing, or not everything; underlay-state.test.ts is about a whole agent. */
 import { peersToAsk } from '../../src/core/underlay-state';
-import type { UnderlayOptions } from '../../src/engine/bootstrap-waits';
+import type { UnderlayOptions } from '../../src/engine/prerequisites';
 import { UnderlayWatcher } from '../../src/engine/underlay-watcher';
 import { ipAddress, type IpAddress } from '../../src/model/address';
 import type { NetworkInterface } from '../../src/model/network-interface';
@@ -56,7 +56,7 @@ async function settled(peers?: () => Iterable<IpAddress>) {
 it('of an underlay that is well nothing is said', async () => {
   const { underlay, see, said, stop } = await settled();
   await see(eth0());
-  expect([underlay.outage, underlay.problem, said()]).toEqual([undefined, undefined, []]);
+  expect([underlay.outage, underlay.trouble, said()]).toEqual([undefined, undefined, []]);
   await stop();
 });
 
@@ -65,19 +65,19 @@ it('an outage lasts from when it was seen until it is over, though its reason ch
   await see(eth0({ carrier: false }));
   const noCarrier = 'eth0 has no carrier: nothing answers at its other end';
   const { forMilliseconds } = underlay.outage!;
-  expect(underlay.outage!.text).toBe(noCarrier);
+  expect(underlay.outage!.complaint).toBe(noCarrier);
   expect(forMilliseconds).toBeGreaterThan(MINUTE - 2_000);
   expect(forMilliseconds).toBeLessThanOrEqual(MINUTE);
   await clock.advance(MINUTE);
   await see(eth0({ up: false, carrier: false }));
   expect(underlay.outage).toEqual({
-    text: 'eth0 is down',
+    complaint: 'eth0 is down',
     forMilliseconds: forMilliseconds + 2 * MINUTE,
   });
   await see(eth0());
-  expect([underlay.outage, underlay.problem]).toEqual([undefined, undefined]);
+  expect([underlay.outage, underlay.trouble]).toEqual([undefined, undefined]);
   await see(eth0({ carrier: false }));
-  expect(underlay.outage).toEqual({ text: noCarrier, forMilliseconds });
+  expect(underlay.outage).toEqual({ complaint: noCarrier, forMilliseconds });
   expect(said().filter(([, , error]) => error !== undefined)).toEqual(
     expect.arrayContaining([
       ['warn', 'the underlay carries no packets', noCarrier],
@@ -91,8 +91,10 @@ it('an outage lasts from when it was seen until it is over, though its reason ch
 it('an interface that is gone is waited for, which is another matter than one that carries nothing', async () => {
   const { underlay, see, said, stop } = await settled();
   await see(eth1());
-  expect(underlay.outage?.text).toBe('eth0 is gone');
-  expect(underlay.problem?.text).toMatch(/^the underlay interface is gone; waiting for it: no default route/);
+  expect(underlay.outage?.complaint).toBe('eth0 is gone');
+  expect(underlay.trouble?.complaint).toMatch(
+    /^the underlay interface is gone; waiting for it: no default route/,
+  );
   expect(said().every(([, message]) => message === 'the underlay interface is gone; waiting for it')).toBe(
     true,
   );
@@ -104,15 +106,15 @@ it('where nothing can be chosen any more, but its address is there, it stays, an
   kernel.defaultRouteList = [];
   await see(eth1('10.9.0.1'), eth0());
   expect(underlay.outage).toBeUndefined();
-  expect(underlay.problem?.text).toMatch(
+  expect(underlay.trouble?.complaint).toMatch(
     /^nothing can be chosen for the underlay now; it stays eth0: no default route/,
   );
   // That it carries nothing is worse, and said instead.
   await see(eth1('10.9.0.1'), eth0({ carrier: false }));
-  expect(underlay.problem?.text).toMatch(/^the underlay carries no packets: eth0 has no carrier/);
+  expect(underlay.trouble?.complaint).toMatch(/^the underlay carries no packets: eth0 has no carrier/);
   kernel.defaultRouteList = [byDefault(2)];
   await see(eth0());
-  expect(underlay.problem).toBeUndefined();
+  expect(underlay.trouble).toBeUndefined();
   await stop();
 });
 
@@ -122,7 +124,7 @@ it('peers that no route leads to are named, and are no outage', async () => {
   kernel.defaultRouteList = [byDefault(2)];
   await see(eth0());
   expect(underlay.outage).toBeUndefined();
-  expect(underlay.problem?.text).toBe(
+  expect(underlay.trouble?.complaint).toBe(
     'the underlay does not reach every peer: there is no route to some peers: 10.77.0.1',
   );
   await stop();
@@ -131,7 +133,7 @@ it('peers that no route leads to are named, and are no outage', async () => {
 it('no carrier does no harm where the peers are reached by another interface', async () => {
   const { underlay, see, stop } = await settled(() => [ipAddress('10.9.0.7')]);
   await see(eth0({ carrier: false }), eth1('10.9.0.1'));
-  expect([underlay.outage, underlay.problem]).toEqual([undefined, undefined]);
+  expect([underlay.outage, underlay.trouble]).toEqual([undefined, undefined]);
   await stop();
 });
 
@@ -144,7 +146,7 @@ it('a look that fails is said, and made again', async () => {
   await see(eth0());
   expect(said()[0]).toEqual(['warn', 'cannot look at the underlay; trying again', 'no buffer space']);
   await see(eth0());
-  expect(underlay.problem).toBeUndefined();
+  expect(underlay.trouble).toBeUndefined();
   await stop();
 });
 

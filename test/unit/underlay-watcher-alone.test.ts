@@ -1,6 +1,6 @@
 /** The underlay interface, through whatever happens to it. */
 import { UnderlayWatcher } from '../../src/engine/underlay-watcher';
-import type { UnderlayOptions } from '../../src/engine/bootstrap-waits';
+import type { UnderlayOptions } from '../../src/engine/prerequisites';
 import { ipAddress } from '../../src/model/address';
 import type { NetworkInterface } from '../../src/model/network-interface';
 import { exampleOverlay } from '../support/examples';
@@ -60,7 +60,7 @@ it('is looked at once a minute, and where it is as it was nothing is said', asyn
   expect(told).toEqual([]);
   await clock.advance(60_001);
   expect(told).toEqual(['looked 192.168.0.1', 'looked 192.168.0.1']);
-  expect([watcher.current, watcher.problem, log.lines]).toEqual([underlay, undefined, []]);
+  expect([watcher.current, watcher.trouble, log.lines]).toEqual([underlay, undefined, []]);
   await stop();
 });
 
@@ -68,13 +68,13 @@ it('that finds no way to a peer, from its own address, is told within seconds: o
   const { kernel, clock, watcher, told, stop } = await watching();
   kernel.unroutedSources.add(ipAddress('192.168.0.1'));
   await clock.advance(15_000);
-  expect(watcher.problem?.text).toBe(
+  expect(watcher.trouble?.complaint).toBe(
     'the underlay does not reach every peer: there is no route to any peer: 192.168.0.2',
   );
   expect(watcher.outage).toBeUndefined();
   kernel.unroutedSources.clear();
   await clock.advance(15_000);
-  expect(watcher.problem).toBeUndefined();
+  expect(watcher.trouble).toBeUndefined();
   expect(told).toEqual([]);
   await stop();
 });
@@ -132,12 +132,12 @@ it('that is gone stays as it was and is waited for; that is said once, and when 
   const { clock, watcher, told, log, underlay, see, stop } = await watching();
   await see();
   expect(watcher.current).toEqual(underlay);
-  expect(watcher.problem?.text).toContain('the underlay interface is gone; waiting for it: ');
+  expect(watcher.trouble?.complaint).toContain('the underlay interface is gone; waiting for it: ');
   // Gateways may have changed all the same.
   expect(told).toEqual(['looked 192.168.0.1']);
   await clock.advance(50_000);
   await see(eth0());
-  expect(watcher.problem).toBeUndefined();
+  expect(watcher.trouble).toBeUndefined();
   expect(log.messages('warn', 'info')).toEqual([
     'the underlay interface is gone; waiting for it',
     'the underlay interface is back',
@@ -149,7 +149,7 @@ it('is looked for as long as the agent runs, also where the kernel does not answ
   const { kernel, clock, watcher, told, stop } = await watching();
   kernel.interfaces = () => Promise.reject(new Error('no answer'));
   await clock.advance(180_000);
-  expect(watcher.problem).toMatchObject({ forMilliseconds: 120_000 });
+  expect(watcher.trouble).toMatchObject({ forMilliseconds: 120_000 });
   expect(told).toEqual([]);
   await stop();
   expect(clock.sleepers).toBe(0);

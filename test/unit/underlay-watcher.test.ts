@@ -1,5 +1,5 @@
-import type { UnderlayOptions } from '../../src/engine/bootstrap-waits';
-import type { ProblemReporter } from '../../src/engine/problem';
+import type { UnderlayOptions } from '../../src/engine/prerequisites';
+import type { Trouble } from '../../src/engine/trouble';
 import { UnderlayWatcher, type UnderlaySituation } from '../../src/engine/underlay-watcher';
 import { ipAddress, subnet } from '../../src/model/address';
 import { macAddress } from '../../src/model/mac';
@@ -40,12 +40,7 @@ function watcher(
   changes: Partial<UnderlaySituation> = {},
   options = BY_DEFAULT,
 ) {
-  const [kernel, clock, log, waits] = [
-    new FakeKernel(),
-    new FakeClock(),
-    new FakeLog(),
-    new Set<ProblemReporter>(),
-  ];
+  const [kernel, clock, log, waits] = [new FakeKernel(), new FakeClock(), new FakeLog(), new Set<Trouble>()];
   kernel.networkInterfaces = interfaces;
   kernel.defaultRouteList = [via(0), via(1)];
   const state = { isSettled: false };
@@ -91,7 +86,7 @@ describe('the first choice', () => {
     const { clock, kernel, waits, log, chosen, end } = watcher([eth(0)]);
     await clock.advance(20_000);
     expect(chosen()).toBeUndefined();
-    expect([...waits].map(({ current }) => current?.text)).toEqual([
+    expect([...waits].map(({ current }) => current?.complaint)).toEqual([
       expect.stringContaining('waiting for the underlay interface: no default route leads') as string,
     ]);
     kernel.networkInterfaces = [eth(0, '10.0.0.1')];
@@ -116,7 +111,7 @@ describe('the first choice', () => {
     const { clock, kernel, waits, chosen, end } = watcher([eth(0), eth(1, '10.1.0.1')], { saved: SAVED });
     await clock.advance(115_000);
     expect(chosen()).toBeUndefined();
-    expect([...waits][0]!.current?.text).toBe(
+    expect([...waits][0]!.current?.complaint).toBe(
       'waiting for the underlay interface: eth0, which carried the overlay before, cannot be chosen yet, and eth1 only could; ' +
         'another is taken at once if --iface names it',
     );
@@ -204,11 +199,11 @@ describe('the underlay that is followed', () => {
     await see([eth(0), eth(1)]);
     expect(heard).toEqual(['looked at 2']);
     expect(underlay.current).toMatchObject({ address: '10.0.0.1' });
-    expect(underlay.problem?.text).toContain(
+    expect(underlay.trouble?.complaint).toContain(
       'the underlay interface is gone; waiting for it: no default route',
     );
     await see([eth(0, '10.0.0.1')]);
-    expect(underlay.problem).toBeUndefined();
+    expect(underlay.trouble).toBeUndefined();
     expect(log.messages('warn', 'info').slice(-2)).toEqual([
       'the underlay interface is gone; waiting for it',
       'the underlay interface is back',

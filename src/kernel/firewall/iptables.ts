@@ -10,7 +10,6 @@ import {
 } from '../../model/firewall';
 import type { Execute } from './execute';
 import { flannelRulesIn, removalOfFlannels } from './flannel-rules';
-import type { FilterReading } from './filter-reading';
 import {
   ANY_LINK,
   dropPosition,
@@ -29,6 +28,7 @@ import {
   type SavedRule,
   type SavedTable,
 } from './iptables-syntax';
+import type { FilterReading } from './nftables';
 import { CHAIN_PREFIX, FLANNEL_CHAINS, commentOf, linkOfChain } from './owner-marks';
 
 /** The built-in chain that the jump stands in, by table. */

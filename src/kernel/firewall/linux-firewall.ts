@@ -12,8 +12,7 @@ import type {
 } from '../../model/firewall';
 import { HostError } from '../../model/errors';
 import type { Firewall } from '../../ports';
-import { openNfnetlink } from '../nftables/nfnetlink';
-import { subscribeToRules } from '../nftables/subscription';
+import { listenToChanges } from './change-monitor';
 import { executeWith, type Execute } from './execute';
 import { Iptables } from './iptables';
 import type { Outside } from './forward-path';
@@ -24,7 +23,7 @@ import { findTools, type FoundTools } from './tools';
 
 /** The packet filter of our network namespace. */
 export function openFirewall(): Firewall {
-  return new LinuxFirewall(executeWith(), openNfnetlink, openMonitor, stampOfRules, outsideLinks);
+  return new LinuxFirewall(executeWith(), openMonitor, stampOfRules, outsideLinks);
 }
 
 /** Where the tools' rules are; only the tools know how to say it. */
@@ -37,12 +36,11 @@ export class LinuxFirewall implements Firewall {
   /** `stamp`: see {@link stampOfRules}; `outside`: {@link outsideLinks}. */
   constructor(
     private readonly execute: Execute,
-    connect: typeof openNfnetlink,
     private readonly open: typeof openMonitor,
     private readonly stamp: () => string | undefined,
     private readonly outside: () => Outside,
   ) {
-    this.#nftables = new Nftables(execute, connect, outside);
+    this.#nftables = new Nftables(execute, outside);
   }
 
   /**
@@ -90,7 +88,7 @@ export class LinuxFirewall implements Firewall {
   }
 
   listen(onChange: () => void, signal: AbortSignal): void {
-    subscribeToRules(this.open, onChange, signal);
+    listenToChanges(this.open, onChange, signal);
   }
 
   /** Tools that were found are remembered; while one is missing, it is looked for each time. */

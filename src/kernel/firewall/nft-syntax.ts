@@ -1,11 +1,10 @@
-/** The JSON in which nft(8) answers. */
+/** nftables' language, as far as we write it, and the JSON in which it answers. */
 import { bitsOf, familyOf, parseIpAddress, subnetOf, type Family } from '../../model/address';
-import { printFirewallRule, type FirewallRule } from '../../model/firewall';
-import type { TableFamily } from '../nftables/messages';
+import { printFirewallRule, type AddressMatch, type FirewallRule } from '../../model/firewall';
 import type { FilterRule, InterfaceMatch } from './forward-path';
 
 /** The table family of our own tables. */
-export const NFT_FAMILY: Readonly<Record<Family, TableFamily>> = { ipv4: 'ip', ipv6: 'ip6' };
+export const NFT_FAMILY: Record<Family, string> = { ipv4: 'ip', ipv6: 'ip6' };
 
 /** One rule as `nft -a -j list` gives it. */
 export interface NftRule {
@@ -28,6 +27,19 @@ export interface NftChain {
   readonly hook?: string;
   readonly prio?: number;
   readonly policy?: string;
+}
+
+/** `ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random` */
+export function printNftRule(rule: FirewallRule, family: Family): string {
+  const { mark, source, destination, input, verdict } = rule;
+  const parts: string[] = [];
+  if (mark) parts.push(`meta mark & 0x${mark.mask.toString(16)} == 0x${mark.value.toString(16)}`);
+  const match = (field: string, { subnet, negated }: AddressMatch) =>
+    `${NFT_FAMILY[family]} ${field} ${negated ? '!= ' : ''}${subnet.address}/${subnet.prefixLength}`;
+  if (source) parts.push(match('saddr', source));
+  if (destination) parts.push(match('daddr', destination));
+  if (input !== undefined) parts.push(`iifname "${input}"`);
+  return [...parts, verdict].join(' ');
 }
 
 /** A rule that was listed, as {@link printFirewallRule} prints it; as JSON if we could not have written it. */

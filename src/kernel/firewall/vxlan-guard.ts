@@ -1,6 +1,14 @@
 /** Keeps strangers from our VXLAN port: a table of our own in nf_tables, written without any tool. */
 import { openMonitor } from '../../../native';
-import { bitsOf, bytesToAddress, type Family, type IpAddress } from '../../model/address';
+import {
+  addressToBytes,
+  bitsOf,
+  bytesToAddress,
+  familyOf,
+  integerToAddress,
+  type Family,
+  type IpAddress,
+} from '../../model/address';
 import {
   printAdmissionTerms,
   type Admission,
@@ -12,34 +20,60 @@ import {
 import { KernelError } from '../../model/errors';
 import type { VxlanGuard } from '../../ports';
 import type { Message } from '../message';
+import { openNfnetlink, type Nfnetlink, type Put } from '../nfnetlink';
+import { listenToTable } from './change-monitor';
 import {
   CREATE,
-  NFGENMSG_BYTES,
+  CREATE_LAST,
+  ELEMENTS_PER_MESSAGE,
   NftMessage,
+  eachKey,
   isDormant,
+  putChain,
+  putElements,
   putQuestion,
+  putRule,
+  putSet,
   putTable,
+  readComment,
   readTable,
-} from '../nftables/messages';
-import { openNfnetlink, type Nfnetlink, type Put } from '../nftables/nfnetlink';
-import { readComment } from '../nftables/rules';
-import { ELEMENTS_PER_MESSAGE, eachKey, putElements, putSet, type Key } from '../nftables/sets';
-import { subscribeToTable } from '../nftables/subscription';
-import {
-  HOSTS,
-  STRANGERS,
-  rulesOf,
-  setsOf,
-  sourcesOf,
-  termsOf,
-  writeRules,
-  type Rule,
-} from './admission-rules';
+  Hook,
+  type Key,
+  type Register,
+  type RuleWriter,
+  type SetSpec,
+} from './nft-messages';
 
+const NFGENMSG_BYTES = 4;
 /** A kernel without nf_tables, or without netfilter. */
 const ABSENT = ['EOPNOTSUPP', 'EPROTONOSUPPORT', 'ENOENT'];
 /** Ours, by its name. */
 const TABLE_PREFIX = 'vtepd-admission-';
+/** Before other filters: what they accept must not be more than we do, and what we drop need not be looked at. */
+const PRIORITY = -5;
+/** In bytes: Linux keeps 256 of user data for a rule. All IPv4 terms are shorter. */
+const LONGEST_COMMENT = 250;
+const UDP = 17;
+/**
+ * Where things are behind the first byte of the UDP header: UDP 8 bytes, VXLAN 8, Ethernet 14, then the inner packet. Packets
+ * are whole at the input hook: fragments were put together before.
+ */
+const DESTINATION_PORT = 2;
+const VNI = 12;
+const INNER_PROTOCOL = 28;
+const INNER = 30;
+/** The protocols of inner packets that name a sender, and where. ARP is how hosts without our entries resolve peers. */
+const SENDERS: Readonly<Record<Family, readonly { readonly protocol: number; readonly at: number }[]>> = {
+  ipv4: [
+    { protocol: 0x0800, at: INNER + 12 },
+    { protocol: 0x0806, at: INNER + 14 },
+  ],
+  ipv6: [{ protocol: 0x86dd, at: INNER + 8 }],
+};
+const NFPROTO: Readonly<Record<Family, number>> = { ipv4: 2, ipv6: 10 };
+const OUTER_SOURCE: Readonly<Record<Family, number>> = { ipv4: 12, ipv6: 8 };
+const OUTER_DESTINATION: Readonly<Record<Family, number>> = { ipv4: 16, ipv6: 24 };
+const STRANGERS = { name: 'strangers', size: 64, milliseconds: 600_000 };
 /** Elements that fit into one transaction: the kernel takes it as one message of at most two megabytes. */
 const ELEMENTS_AT_ONCE = 32_768;
 
@@ -70,7 +104,7 @@ class LinuxVxlanGuard implements VxlanGuard {
         peers.push({ publicIp: addressAt(buffer, start, start + split), subnet: { address, prefixLength } });
       });
     }
-    const hosts = this.#hosts(table, HOSTS);
+    const hosts = this.#hosts(table, 'hosts');
     const wanted = new Set(peers.map(({ publicIp }) => publicIp));
     const isWhole = hosts.length === wanted.size && hosts.every((host) => wanted.has(host));
     const strangers = this.#hosts(table, STRANGERS.name);
@@ -128,7 +162,7 @@ class LinuxVxlanGuard implements VxlanGuard {
   }
 
   listen(link: string, onChange: () => void, signal: AbortSignal): void {
-    subscribeToTable(openMonitor, { table: tableOf(link), ours: this.#open().portId }, onChange, signal);
+    listenToTable(openMonitor, { table: tableOf(link), ours: this.#open().portId }, onChange, signal);
   }
 
   close(): void {
@@ -186,10 +220,26 @@ function tableOf(link: string): string {
   return `${TABLE_PREFIX}${link}`;
 }
 
+/** The set of those whose subnets have that length: who sends what, the outer source and the inner one's prefix. */
+function sourcesOf(prefixLength: number): string {
+  return `sources${prefixLength}`;
+}
+
 /** Whether or not it is there: to remove what is not would be refused. */
 function removeTable(put: Put, table: string): void {
   put(NftMessage.NEWTABLE, CREATE, (writer) => putTable(writer, table));
   put(NftMessage.DELTABLE, 0, (writer) => putTable(writer, table));
+}
+
+function setsOf({ network, family, lengths }: AdmissionTerms): SetSpec[] {
+  const inner = familyOf(network.address);
+  const part = { offset: SENDERS[inner][0]!.at, length: bitsOf(inner) / 8 };
+  const { name, size, milliseconds } = STRANGERS;
+  return [
+    ...lengths.map((length) => ({ name: sourcesOf(length), source: family, part })),
+    { name: 'hosts', source: family },
+    { name, source: family, learned: { size, milliseconds } },
+  ];
 }
 
 function keysOf(peers: readonly AdmittedPeer[]): Element[] {
@@ -201,7 +251,7 @@ function keysOf(peers: readonly AdmittedPeer[]): Element[] {
 }
 
 function hostKeysOf(hosts: readonly IpAddress[]): Element[] {
-  return hosts.map((source) => ({ set: HOSTS, source }));
+  return hosts.map((source) => ({ set: 'hosts', source }));
 }
 
 /** IPv4 without a copy: there may be thousands. */
@@ -224,4 +274,145 @@ function writeElements(put: Put, type: number, table: string, elements: readonly
       put(type, flags, (writer) => putElements(writer, table, set, keys, at, end));
     }
   }
+}
+
+interface Rule {
+  readonly chain: 'guard' | 'input' | 'forward';
+  readonly write: (rule: RuleWriter) => void;
+}
+
+function writeRules(put: Put, table: string, text: string, rules: readonly Rule[]): void {
+  put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, 'guard'));
+  for (const chain of ['input', 'forward'] as const) {
+    const entry = { hook: Hook[chain], priority: PRIORITY };
+    put(NftMessage.NEWCHAIN, CREATE, (writer) => putChain(writer, table, chain, entry));
+  }
+  for (const [i, { chain, write }] of rules.entries()) {
+    put(NftMessage.NEWRULE, CREATE_LAST, (writer) =>
+      putRule(writer, table, chain, commentOf(text, i, rules.length), write),
+    );
+  }
+}
+
+/**
+ * Only packets of our VXLAN network are looked at: the bytes of others mean something else there. The common case comes first
+ * and costs one look-up; what remains is from a stranger, or from a peer but not from its subnet. Frames of other protocols than
+ * those that are looked into are dropped: the kernel would take the tag off a frame of 802.1Q, and what is behind it was not checked.
+ * Nor is anything forwarded to a peer's VXLAN port, but from peers, and by an interface by which they are reached: a container's packet
+ * would be masqueraded and come from this host, and who may open raw sockets, as in Docker's containers, can forge a peer's address.
+ * As `nft list` has it:
+ *
+ *     chain guard {
+ *       @th,224,16 0x0800 ip saddr . @th,336,32 & 0xffffff00 @sources24 accept
+ *       ip saddr != @hosts update @strangers { ip saddr timeout 10m }
+ *       ip saddr != @hosts counter drop
+ *       @th,224,16 0x0806 ip saddr . @th,352,32 & 0xffffff00 @sources24 accept      an ARP sender
+ *       @th,224,16 0x0800 @th,336,32 & 0xffff0000 == 0xa050000 counter drop                               ours, or another peer's
+ *       @th,224,16 0x0806 @th,352,32 & 0xffff0000 == 0xa050000 counter drop
+ *       @th,224,16 != 0x0800 @th,224,16 != 0x0806 counter drop
+ *     }
+ *     chain input { meta nfproto ipv4 udp dport 8472 @th,96,24 1 jump guard }
+ *     chain forward {
+ *       udp dport 8472 ip daddr @hosts ip saddr != @hosts counter drop
+ *       udp dport 8472 ip daddr @hosts fib saddr . iif oif 0 counter drop
+ *     }
+ */
+function rulesOf({ port, vni, network, family, lengths }: AdmissionTerms, hasFib = true): Rule[] {
+  const inner = familyOf(network.address);
+  const [first, ...others] = SENDERS[inner];
+  const source = bitsOf(family) / 8;
+  const loadSource = (rule: RuleWriter) => ofFamily(rule).load('network', OUTER_SOURCE[family], source, 0);
+  const toPort = (rule: RuleWriter) =>
+    rule
+      .meta('l4proto', 0)
+      .is(0, Buffer.from([UDP]))
+      .load('transport', DESTINATION_PORT, 2, 0)
+      .is(0, bigEndian(port, 2));
+  const ofFamily = (rule: RuleWriter) => rule.meta('nfproto', 0).is(0, Buffer.from([NFPROTO[family]]));
+  const toHost = (rule: RuleWriter) =>
+    ofFamily(toPort(rule)).load('network', OUTER_DESTINATION[family], source, 0).isIn(0, 'hosts');
+  const isInner = (rule: RuleWriter, protocol: number) =>
+    rule.load('transport', INNER_PROTOCOL, 2, 0).is(0, bigEndian(protocol, 2));
+  const innerRegister: Register = source / 4;
+  const acceptPeers = ({ protocol, at }: { protocol: number; at: number }): Rule[] =>
+    lengths.map((length) => ({
+      chain: 'guard',
+      write: (rule) => {
+        loadSource(isInner(rule, protocol)).load('transport', at, bitsOf(inner) / 8, innerRegister);
+        if (length < bitsOf(inner)) rule.mask(innerRegister, maskOf(inner, length));
+        rule.isIn(0, sourcesOf(length)).verdict('accept');
+      },
+    }));
+  return [
+    ...acceptPeers(first!),
+    {
+      chain: 'guard',
+      write: (rule) =>
+        loadSource(rule).isNotIn(0, 'hosts').remember(0, STRANGERS.name, STRANGERS.milliseconds),
+    },
+    { chain: 'guard', write: (rule) => loadSource(rule).isNotIn(0, 'hosts').count().verdict('drop') },
+    ...others.flatMap(acceptPeers),
+    ...SENDERS[inner].map(({ protocol, at }): Rule => ({
+      chain: 'guard',
+      write: (rule) => {
+        isInner(rule, protocol).load('transport', at, bitsOf(inner) / 8, 0);
+        if (network.prefixLength < bitsOf(inner)) rule.mask(0, maskOf(inner, network.prefixLength));
+        rule.is(0, addressToBytes(network.address)).count().verdict('drop');
+      },
+    })),
+    {
+      chain: 'guard',
+      write: (rule) => {
+        for (const { protocol } of SENDERS[inner])
+          rule.load('transport', INNER_PROTOCOL, 2, 0).isNot(0, bigEndian(protocol, 2));
+        rule.count().verdict('drop');
+      },
+    },
+    {
+      chain: 'input',
+      write: (rule) => toPort(rule).load('transport', VNI, 3, 0).is(0, bigEndian(vni, 3)).jump('guard'),
+    },
+    {
+      chain: 'forward',
+      write: (rule) =>
+        toHost(rule)
+          .load('network', OUTER_SOURCE[family], source, 0)
+          .isNotIn(0, 'hosts')
+          .count()
+          .verdict('drop'),
+    },
+    ...(hasFib
+      ? [
+          {
+            chain: 'forward' as const,
+            write: (rule: RuleWriter) =>
+              toHost(rule).returnInterface(0).is(0, bigEndian(0, 4)).count().verdict('drop'),
+          },
+        ]
+      : []),
+  ];
+}
+
+/** Each rule says what it is one of, and which: so a missing, moved or strange one is seen without reading expressions. */
+function commentOf(terms: string, index: number, count: number): string {
+  return `${index + 1}/${count} ${terms}`.slice(0, LONGEST_COMMENT);
+}
+
+function termsOf(comments: readonly string[]): string | undefined {
+  const [, count, terms] = /^1\/(\d+) (.*)$/.exec(comments[0] ?? '') ?? [];
+  if (terms === undefined || comments.length !== Number(count)) return undefined;
+  return comments.every((comment, i) => comment === commentOf(terms, i, comments.length)) ? terms : undefined;
+}
+
+function maskOf(family: Family, prefixLength: number): Uint8Array {
+  const bits = bitsOf(family);
+  return addressToBytes(
+    integerToAddress(family, ((1n << BigInt(prefixLength)) - 1n) << BigInt(bits - prefixLength)),
+  );
+}
+
+function bigEndian(value: number, bytes: number): Uint8Array {
+  const buffer = Buffer.alloc(bytes);
+  buffer.writeUIntBE(value, 0, bytes);
+  return buffer;
 }

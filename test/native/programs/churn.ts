@@ -1,10 +1,10 @@
 /**
- * Opens and closes sockets and miss fast paths, thousands of them, with messages waiting and without, and forgets some altogether. Prints how
+ * Opens and closes sockets and answerers, thousands of them, with messages waiting and without, and forgets some altogether. Prints how
  * many descriptors are left and how memory grew after the first rounds.
  */
 import { readdirSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { openMissFastPath, openMonitor, openRequestSocket } from '../../../native';
+import { openAnswerer, openMonitor, openRequestSocket } from '../../../native';
 import { NLM_F_ACK, RTNLGRP_NEIGH, getLink, putNeighbor } from '../support/messages';
 import { addLink } from '../support/namespace';
 
@@ -28,9 +28,9 @@ function openMany(): void {
       monitor.close(),
     );
     if (i % 2 === 0) monitor.close();
-    const fastPath = openMissFastPath('vn-churn');
-    fastPath.put(RECORD);
-    if (i % 5 !== 0) fastPath.close();
+    const answerer = openAnswerer('vn-churn');
+    answerer.put(RECORD);
+    if (i % 5 !== 0) answerer.close();
   }
 }
 

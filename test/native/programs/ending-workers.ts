@@ -1,4 +1,4 @@
-/** Ends worker threads that have monitors, request sockets and miss fast paths open, in all manners, while their callbacks are being called. */
+/** Ends worker threads that have monitors, request sockets and answerers open, in all manners, while their callbacks are being called. */
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -14,10 +14,10 @@ const changes = Buffer.concat(Array.from({ length: 500 }, (_, i) => putNeighbor(
 
 const WORKER = `
   const { parentPort, workerData } = require('node:worker_threads');
-  const { openMissFastPath, openMonitor, openRequestSocket } = require(workerData.native);
+  const { openAnswerer, openMonitor, openRequestSocket } = require(workerData.native);
   const socket = openRequestSocket({ protocol: 0, receiveBufferBytes: 65536, timeoutMilliseconds: 0 });
-  const fastPath = openMissFastPath('vn-workers');
-  fastPath.put(Uint8Array.of(10, 0, 0, 0, 24, 0, 2, 0, 0, 0, 0, 2, 192, 168, 0, 2));
+  const answerer = openAnswerer('vn-workers');
+  answerer.put(Uint8Array.of(10, 0, 0, 0, 24, 0, 2, 0, 0, 0, 0, 2, 192, 168, 0, 2));
   const options = { protocol: 0, groups: [workerData.group], receiveBufferBytes: 16384 };
   let calls = 0;
   const monitors = Array.from({ length: 3 }, () => openMonitor(options, () => {
@@ -26,7 +26,7 @@ const WORKER = `
     if (workerData.manner === 'exit-in-callback') process.exit(0);
     if (workerData.manner === 'throw') throw new Error('thrown by the callback');
     if (workerData.manner === 'terminate-busy') for (;;) ;
-    if (workerData.manner === 'closed') { for (const monitor of monitors) monitor.close(); socket.close(); fastPath.close(); }
+    if (workerData.manner === 'closed') { for (const monitor of monitors) monitor.close(); socket.close(); answerer.close(); }
   }));
 `;
 

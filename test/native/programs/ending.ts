@@ -1,12 +1,12 @@
-/** Opens both kinds of socket and a miss fast path, and ends, in the manner of its argument. Whatever hangs runs into the caller's timeout. */
-import { openMissFastPath, openMonitor, openRequestSocket } from '../../../native';
+/** Opens both kinds of socket and an answerer, and ends, in the manner of its argument. Whatever hangs runs into the caller's timeout. */
+import { openAnswerer, openMonitor, openRequestSocket } from '../../../native';
 import { RTNLGRP_NEIGH, putNeighbor } from '../support/messages';
 import { addLink } from '../support/namespace';
 
 const index = addLink('vn-ending');
 const manner = process.argv[2] ?? '';
 const socket = openRequestSocket({ protocol: 0, receiveBufferBytes: 4096, timeoutMilliseconds: 0 });
-const fastPath = openMissFastPath('vn-ending');
+const answerer = openAnswerer('vn-ending');
 let calls = 0;
 
 const monitor = openMonitor({ protocol: 0, groups: [RTNLGRP_NEIGH], receiveBufferBytes: 1 << 20 }, () => {
@@ -23,7 +23,7 @@ switch (manner) {
   case 'closed':
     socket.close();
     monitor.close();
-    fastPath.close();
+    answerer.close();
     break;
   case 'unref':
     monitor.unref();

@@ -4,7 +4,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync, readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { MissFastPathThread } from '../../../native';
+import type { Answerer } from '../../../native';
 import { until } from '../../support/lab/until';
 
 const tool = (line: string): string => {
@@ -54,9 +54,9 @@ function queueOf(portId: number): { waiting: number; dropped: number } {
   throw new Error(`no netlink socket has port ${portId}`);
 }
 
-/** Resolves when the only miss fast path there is has worked off all questions that were asked before. */
-export async function settled({ portId }: MissFastPathThread): Promise<void> {
-  const [thread] = threadsNamed('miss-fast-path');
+/** Resolves when the only answerer there is has worked off all questions that were asked before. */
+export async function settled({ portId }: Answerer): Promise<void> {
+  const [thread] = threadsNamed('answerer');
   const isSleeping = () => / S /.test(readFileSync(`/proc/self/task/${thread}/stat`, 'utf8'));
   // What has been taken from the queue is worked off when the thread sleeps again.
   await until('the thread has nothing to do', () => queueOf(portId).waiting === 0 && isSleeping(), {
