@@ -4,6 +4,7 @@ import { open, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LARGEST_FILE, NoRegularFileError, readRegularFile } from '../regular-file';
+import { bytesUpTo } from './bounded-bytes';
 
 /** A pipe of which nothing comes for so long is given up. A person at a terminal may take longer. */
 const PATIENCE_MILLISECONDS = 30_000;
@@ -50,7 +51,7 @@ async function pipedBytes(file: string, signal: AbortSignal): Promise<Buffer> {
       if (count !== undefined && count > 0) {
         parts.push(Buffer.from(part.subarray(0, count)));
         length += count;
-        if (length > LARGEST_FILE) throw new NoRegularFileError(`it is larger than ${LARGEST_FILE} bytes`);
+        if (length > LARGEST_FILE) throw tooLarge();
         end = performance.now() + PATIENCE_MILLISECONDS;
       } else if (performance.now() > end) throw silent();
       else await rest(PAUSE_MILLISECONDS, signal);
@@ -66,8 +67,6 @@ function nothingYet(error: unknown): undefined {
 }
 
 async function bytesOf(stream: Readable, isPatient: boolean, signal: AbortSignal): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let length = 0;
   let timer: NodeJS.Timeout | undefined;
   const renew = () => {
     clearTimeout(timer);
@@ -77,13 +76,7 @@ async function bytesOf(stream: Readable, isPatient: boolean, signal: AbortSignal
   signal.addEventListener('abort', abort, { once: true });
   try {
     renew();
-    for await (const part of stream as AsyncIterable<Buffer>) {
-      parts.push(part);
-      length += part.length;
-      if (length > LARGEST_FILE) throw new NoRegularFileError(`it is larger than ${LARGEST_FILE} bytes`);
-      renew();
-    }
-    return Buffer.concat(parts);
+    return await bytesUpTo(stream, LARGEST_FILE, tooLarge, renew);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', abort);
@@ -94,6 +87,10 @@ async function bytesOf(stream: Readable, isPatient: boolean, signal: AbortSignal
 async function rest(milliseconds: number, signal: AbortSignal): Promise<void> {
   await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
   signal.throwIfAborted();
+}
+
+function tooLarge(): Error {
+  return new NoRegularFileError(`it is larger than ${LARGEST_FILE} bytes`);
 }
 
 function endless(milliseconds: number): Error {

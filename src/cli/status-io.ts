@@ -4,6 +4,7 @@ import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { CONTROL_DIRECTORY, parseSocketName, type ControlQuestion } from '../model/control';
 import { HostError } from '../model/errors';
+import { bytesUpTo } from './bounded-bytes';
 import type { StatusIo } from './status-command';
 
 const PATIENCE_MILLISECONDS = 5_000;
@@ -61,15 +62,10 @@ async function ask(path: string, question: ControlQuestion): Promise<string | un
 
 /** Whoever may write to the directory may have put any socket there. */
 async function wholeAnswer(socket: Socket): Promise<string> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  for await (const part of socket as AsyncIterable<Buffer>) {
-    parts.push(part);
-    length += part.length;
-    if (length > LONGEST_ANSWER) throw new Error(`its answer is longer than ${LONGEST_ANSWER} bytes`);
-  }
-  if (length === 0) throw new Error('it ended without an answer');
-  return Buffer.concat(parts).toString();
+  const tooLong = () => new Error(`its answer is longer than ${LONGEST_ANSWER} bytes`);
+  const answer = await bytesUpTo(socket, LONGEST_ANSWER, tooLong);
+  if (answer.length === 0) throw new Error('it ended without an answer');
+  return answer.toString();
 }
 
 function codeOf(error: unknown): string {
