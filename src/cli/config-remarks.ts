@@ -1,5 +1,5 @@
 /** What there is to say about a network configuration that flannel would take. */
-import { isJsonObject, shorten } from '../model/json-fields';
+import { JsonFields, isJsonObject, shorten } from '../model/json-fields';
 import { jsonOddities } from '../model/json-syntax';
 import type { Lease } from '../model/lease';
 import type { NetworkConfig, SubnetRange } from '../model/network-config';
@@ -55,7 +55,7 @@ export function remarksOn({ ipv6, backend }: NetworkConfig): string[] {
 export function remarksOnText(text: string): string[] {
   const { repeatedKeys, unusualNumbers } = jsonOddities(text);
   const root = objectOf(JSON.parse(text));
-  const backend = objectOf(Object.entries(root).find(([key]) => key.toLowerCase() === 'backend')?.[1]);
+  const backend = objectOf(new JsonFields(root).raw('Backend'));
   const isVxlan = Object.values(backend).some((value) => String(value).toLowerCase() === 'vxlan');
   // Each is put into words only if it is shown.
   const remarks = [
@@ -87,7 +87,7 @@ const MOST_REMARKS = 10;
 
 /** `10.5.1.0/16`: it may be a mistake in the length. */
 function maskedNetwork(root: object): (() => string)[] {
-  const written = Object.entries(root).find(([key]) => key.toLowerCase() === 'network')?.[1] as unknown;
+  const written = new JsonFields(root).raw('Network');
   const network = typeof written === 'string' ? parseSubnet(written) : undefined;
   if (!network || printSubnet(network) === written) return [];
   return [() => `Network ${shorten(written as string)} is read as ${printSubnet(network)}`];

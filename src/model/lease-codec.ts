@@ -4,7 +4,7 @@
  */
 import { familyOf, parseIpAddress, subnetOf, type IpAddress, type Subnet } from './address';
 import type { Lease, LeaseAttributes, LeaseSubnets, MalformedLease } from './lease';
-import { isDeeperThan, printBriefly } from './json-fields';
+import { isDeeperThan, isJsonObject, printBriefly } from './json-fields';
 import { parseSpelledMacAddress, type MacAddress } from './mac';
 
 /** A key below `<prefix>/subnets/` as it is stored. */
@@ -86,7 +86,7 @@ export function parseLeaseAttributes(text: string): Parsed<LeaseAttributes> {
   } catch {
     return { reason: 'value is not JSON' };
   }
-  if (!isObject(json)) return { reason: 'value is not a JSON object' };
+  if (!isJsonObject(json)) return { reason: 'value is not a JSON object' };
   if (isDeeperThan(json, DEEPEST_VALUE)) return { reason: `value is nested more than ${DEEPEST_VALUE} deep` };
   const publicIp = parsePublicIp(fieldOf(json, 'PublicIP'));
   if ('reason' in publicIp) return publicIp;
@@ -150,7 +150,7 @@ export interface VxlanData {
 
 /** The vxlan backend's part of a lease, or undefined when it names no VTEP. */
 export function vxlanDataOf(data: unknown): VxlanData | undefined {
-  if (!isObject(data)) return undefined;
+  if (!isJsonObject(data)) return undefined;
   const mac = fieldOf(data, 'VtepMAC');
   const vtepMac = typeof mac === 'string' ? parseSpelledMacAddress(mac) : undefined;
   if (vtepMac === undefined) return undefined;
@@ -160,7 +160,7 @@ export function vxlanDataOf(data: unknown): VxlanData | undefined {
 
 /** Why {@link vxlanDataOf} finds no VTEP: `it has no VtepMAC`. */
 export function whyNoVtep(data: unknown): string {
-  const mac = isObject(data) ? fieldOf(data, 'VtepMAC') : undefined;
+  const mac = isJsonObject(data) ? fieldOf(data, 'VtepMAC') : undefined;
   return mac === undefined || mac === null
     ? 'it has no VtepMAC'
     : `its VtepMAC ${printBriefly(mac)} is no MAC address`;
@@ -174,10 +174,6 @@ export function vtepMacOf({ attributes }: Lease): MacAddress | undefined {
 /** `BackendData` as the vxlan backend writes it. */
 export function vxlanData(vni: number, vtepMac: MacAddress): object {
   return { VNI: vni, VtepMAC: vtepMac };
-}
-
-function isObject(json: unknown): json is object {
-  return typeof json === 'object' && json !== null && !Array.isArray(json);
 }
 
 /**
