@@ -102,7 +102,7 @@ export class Connection {
     limits.signal.addEventListener('abort', cancel, { once: true });
     try {
       return await new Promise<Response>((resolve, reject) => {
-        stream.on('data', (answer) => (this.#hasHeader(answer) ? resolve(answer) : reject(noEtcd())));
+        stream.on('data', (answer) => (this.#isAnswer(answer) ? resolve(answer) : reject(noEtcd())));
         stream.on('error', (error) => reject(callErrorOf(error, limits.deadlineMilliseconds)));
         stream.on('end', () => reject(connectionLost()));
         stream.write(request);
@@ -173,7 +173,7 @@ export class Connection {
           const codec = [requestSerialize, read ?? responseDeserialize] as const;
           const done = (error: Error | null, response?: Response) => {
             signal.removeEventListener('abort', cancel);
-            if (!error) return this.#hasHeader(response) ? resolve(response!) : reject(noEtcd());
+            if (!error) return this.#isAnswer(response) ? resolve(response!) : reject(noEtcd());
             const callError = callErrorOf(error, deadlineMilliseconds);
             // The next call then connects at once, instead of after a pause that grows to minutes.
             if (callError.kind === 'unavailable' && !signal.aborted) resource.resetAllServices();
@@ -186,14 +186,17 @@ export class Connection {
     );
   }
 
-  /** Every answer of etcd has one, and what reads it relies on that. What was read by hand has been looked at. */
-  #hasHeader(answer: unknown): boolean {
-    const { header, clusterId } = (answer ?? {}) as {
+  /**
+   * True for what has a header, as every answer of etcd: what reads it relies on that. Tells which cluster it is from. An answer
+   * that was read by hand (range-response.ts) has only the cluster left of it.
+   */
+  #isAnswer(answer: unknown): boolean {
+    const { header, clusterId = header?.cluster_id } = (answer ?? {}) as {
       header?: { cluster_id?: string } | null;
       clusterId?: string;
     };
-    const id = clusterId ?? header?.cluster_id;
-    if (id !== undefined && id !== '0') this.onCluster(BigInt.asIntN(64, BigInt(id)).toString());
+    if (clusterId !== undefined && clusterId !== '0')
+      this.onCluster(BigInt.asIntN(64, BigInt(clusterId)).toString());
     return clusterId !== undefined || (header !== undefined && header !== null);
   }
 
