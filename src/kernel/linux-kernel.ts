@@ -53,7 +53,7 @@ class LinuxKernel implements Kernel {
     this.#changes.places = scope;
     return this.#dumping(async (netlink) => {
       const { state, crowded } = await observe(netlink, scope, signal);
-      this.#changes.crowded = new Map(crowded);
+      this.#changes.crowded = crowded;
       return state;
     }, signal);
   }

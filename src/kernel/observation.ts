@@ -81,7 +81,7 @@ export interface Observation {
    * Keys that several routes have, because somebody appended one, and how many: a put in the midst of them changes one only.
    * (An FDB entry has a second destination only if its MAC is multicast or zero: none of those is ever put.)
    */
-  readonly crowded: ReadonlyMap<string, number>;
+  readonly crowded: Map<string, number>;
 }
 
 /** See `Kernel.observe`. */

@@ -25,8 +25,8 @@ export function ownAddress(
 }
 
 /**
- * A neighbor on our link that is permanent, externally learned or beyond doubt: the kernel would never ask for it. A `failed` one is ours only if it was learned before: those
- * that we put as an answer are the kernel's to forget.
+ * A neighbor on our link that is permanent, externally learned or beyond doubt: the kernel would never ask for it. A `failed` one is
+ * ours only if it was learned before: those that we put as an answer are the kernel's to forget.
  */
 export function ownNeighbor(record: NeighborRecord, link: string): Neighbor | undefined {
   const { state, flags, address, mac, milliseconds } = record;
