@@ -104,11 +104,16 @@ function keep(file, stamp, compiled) {
   renameSync(fresh, `${file}.cache`);
 }
 
-/** The options of this host are for its agent, and not for this one: it has a file of its own, so that reading one is compiled, too. */
-function ownOptions() {
+/** A directory that goes when this process ends. */
+function temporaryDirectory() {
   const directory = mkdtempSync(join(tmpdir(), 'vtepd-build-'));
   process.on('exit', () => rmSync(directory, { recursive: true }));
-  const conf = join(directory, 'vtepd.conf');
+  return directory;
+}
+
+/** The options of this host are for its agent, and not for this one: it has a file of its own, so that reading one is compiled, too. */
+function ownOptions() {
+  const conf = join(temporaryDirectory(), 'vtepd.conf');
   writeFileSync(conf, `# Options.\netcd-prefix=${PREFIX}\n`);
   return conf;
 }
@@ -154,8 +159,7 @@ function rehearse(file) {
   ip('address', 'add', '192.0.2.1/24', 'dev', 'underlay');
   ip('link', 'set', 'underlay', 'up');
   ip('link', 'set', 'other', 'up');
-  const directory = mkdtempSync(join(tmpdir(), 'vtepd-build-'));
-  process.on('exit', () => rmSync(directory, { recursive: true }));
+  const directory = temporaryDirectory();
   const subnetFile = join(directory, 'subnet.env');
   hurry();
   run(file, ['--iface=underlay', `--subnet-file=${subnetFile}`, `--state-file=${join(directory, 'state')}`]);
