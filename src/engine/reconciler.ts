@@ -50,7 +50,7 @@ interface Later {
 
 /**
  * Owns what is to be looked at again: names of objects, or everything. A pass reads that from the kernel, compares it with what
- * should be there, and writes the difference. So it is right whatever happened before, and whatever was written meanwhile by
+ * should be there, and writes the difference (see planNamed for what is not read). So it is right whatever happened before, and whatever was written meanwhile by
  * whomever: nothing is remembered of what the kernel held. What fails makes everything be looked at again, after a while.
  */
 export class Reconciler {
